@@ -1,0 +1,60 @@
+"""Fixtures for every test: no tracer left behind, no settings of the machine, a CSP of its own."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+
+import csptrace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from csptrace import Tracer
+
+pytest_plugins = ["pytester"]
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser()],
+    patterns=["README.md"],
+    fixtures=["clean_environment"],
+).pytest()
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Give each test an environment of its own and see to it that it leaves no tracer behind."""
+    for name in list(os.environ):
+        if name.startswith(("CSPTRACE", "SOFTCSP")) and name not in (
+            "CSPTRACE_REQUIRE",
+            "CSPTRACE_WINE_CACHE",
+        ):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("SOFTCSP_HOME", str(tmp_path / "softcsp"))
+    yield
+    left = csptrace.current()
+    if left is not None:
+        csptrace.stop()
+    assert left is None, "the test left a tracer running"
+
+
+@pytest.fixture
+def trace() -> Iterator[Callable[..., Tracer]]:
+    """Return a function that starts a quiet, strict tracer, which is stopped after the test."""
+    started: list[Tracer] = []
+
+    def start(**settings: Any) -> Tracer:
+        settings.setdefault("quiet", True)
+        settings.setdefault("strict", True)
+        tracer = csptrace.start(**settings)
+        started.append(tracer)
+        return tracer
+
+    yield start
+    if started and csptrace.current() is started[-1]:
+        csptrace.stop()

@@ -1,0 +1,77 @@
+"""csptrace: a runtime leak tracer for cryptographic provider handles.
+
+    provider call → patch → spec → graph → detect → events → frontends
+
+1. `specs`      WHAT each API promises: data only, one file per API.
+2. `patch`      HOW a call is intercepted: wrapt proxies around functions and handle objects.
+3. `graph`      what is alive and whose child it is.
+4. `detect`     what is wrong: pure functions from a change to findings.
+5. `events`     what leaves the process: structlog, one JSON Lines file a process, stderr.
+6. `frontends`  the command line.
+
+`tracer` is the only module that knows them all. Importing this package imports none of them: the
+public names below are resolved when they are first used, so that an interpreter that does not
+trace pays nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from csptrace.errors import (
+        CspTraceError,
+        DoubleRelease,
+        HandleError,
+        HandleLeak,
+        OutOfOrderRelease,
+        SettingsError,
+        StaleDependency,
+        UseAfterInvalidation,
+        UseAfterRelease,
+        WrongRelease,
+    )
+    from csptrace.settings import Settings
+    from csptrace.tracer import Tracer, current, start, stop, trace_library, tracing
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CspTraceError",
+    "DoubleRelease",
+    "HandleError",
+    "HandleLeak",
+    "OutOfOrderRelease",
+    "Settings",
+    "SettingsError",
+    "StaleDependency",
+    "Tracer",
+    "UseAfterInvalidation",
+    "UseAfterRelease",
+    "WrongRelease",
+    "current",
+    "start",
+    "stop",
+    "trace_library",
+    "tracing",
+]
+
+_PLACES = {
+    "Settings": "csptrace.settings",
+    **dict.fromkeys(
+        ("Tracer", "current", "start", "stop", "trace_library", "tracing"), "csptrace.tracer"
+    ),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Resolve a public name on first use."""
+    if name not in __all__:
+        raise AttributeError(f"module 'csptrace' has no attribute {name!r}")
+    import importlib  # noqa: PLC0415 - nothing is imported before it is used
+
+    return getattr(importlib.import_module(_PLACES.get(name, "csptrace.errors")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

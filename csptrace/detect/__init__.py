@@ -1,0 +1,1 @@
+"""Stage 4: WHAT is wrong. Pure functions from a change of the graph to findings."""

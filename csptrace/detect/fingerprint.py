@@ -1,0 +1,52 @@
+"""The fingerprint of a finding: equal for the same bug on every machine and in every run.
+
+It is a hash of the finding code, the kind, the API and the user's frames as `module:qualname`. Line
+numbers, addresses, values, and names that the compiler makes up are left out, so that an edit
+elsewhere in the file, another Python version or another folder do not change it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from csptrace.model import Code, Frame
+
+__all__ = ["VERSION", "fingerprint"]
+
+VERSION: Final = "1"
+_MOST_FRAMES: Final = 5
+
+
+def fingerprint(code: Code, kind: str, api: str, frames: Sequence[Frame]) -> str:
+    """Return the fingerprint of a finding.
+
+    Args:
+        code: the finding code.
+        kind: the C type of the handle.
+        api: the spec's name.
+        frames: the user's frames, innermost first; the innermost five different ones count.
+
+    Returns:
+        `"1:"` (the version of this algorithm) and 16 hexadecimal digits.
+    """
+    names: list[str] = []
+    for frame in frames:
+        name = f"{frame.module}:{_stable(frame.qualname)}"
+        # A made-up function (a comprehension, a lambda) folds into the one around it, and so does
+        # recursion: CPython 3.12 and later have no frame for a comprehension at all.
+        if not names or names[-1] != name:
+            names.append(name)
+        if len(names) == _MOST_FRAMES:
+            break
+    text = "\n".join((VERSION, code.value, kind, api, *names))
+    return f"{VERSION}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _stable(qualname: str) -> str:
+    """Return a qualified name without the parts that the compiler makes up."""
+    parts = [part for part in qualname.split(".") if not part.startswith("<")]
+    return ".".join(parts) or "<module>"

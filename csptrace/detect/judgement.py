@@ -1,0 +1,237 @@
+"""The verdicts: which use or release is wrong, and which change of the graph is a finding."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from csptrace.detect.fingerprint import fingerprint
+from csptrace.detect.wording import remedy
+from csptrace.model import (
+    INVALIDATED,
+    LIVE,
+    RELEASED,
+    RELEASING,
+    Code,
+    Collected,
+    Ended,
+    Finding,
+    Handle,
+    HandleRef,
+    Misused,
+    Moment,
+    Refused,
+    Severity,
+    Siblings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from csptrace.detect.ownership import Ownership
+    from csptrace.model import Change
+
+__all__ = ["Verdict", "findings_of", "leaked_at_exit", "verdict_on_release", "verdict_on_use"]
+
+
+class Verdict(NamedTuple):
+    """What is wrong with a call that has not been made yet.
+
+    Attributes:
+        code: the finding code.
+        culprit: the handle whose end made it wrong, if it is another one.
+    """
+
+    code: Code
+    culprit: Handle | None
+
+
+def verdict_on_use(handle: Handle) -> Verdict | None:
+    """Judge the use of a handle.
+
+    Args:
+        handle: the handle.
+
+    Returns:
+        `None` if nothing is wrong.
+    """
+    if handle.state == RELEASED:
+        return Verdict(Code.USE_AFTER_RELEASE, None)
+    if handle.state == INVALIDATED:
+        return Verdict(Code.USE_AFTER_INVALIDATION, handle.ended_by)
+    for need in handle.needs:
+        if need.state in (RELEASED, INVALIDATED):
+            return Verdict(Code.STALE_DEPENDENCY, need)
+    return None
+
+
+def verdict_on_release(handle: Handle) -> Verdict | None:
+    """Judge the release of a handle.
+
+    Args:
+        handle: the handle.
+
+    Returns:
+        `None` if nothing is wrong. A handle whose dependency is gone may be released.
+    """
+    if handle.state == RELEASED or (handle.state == RELEASING and handle.pending >= handle.refs):
+        return Verdict(Code.DOUBLE_RELEASE, None)
+    if handle.state == INVALIDATED:
+        return Verdict(Code.OUT_OF_ORDER_RELEASE, handle.ended_by)
+    return None
+
+
+def findings_of(change: Change, ownership: Ownership, epoch: int) -> list[Finding]:
+    """Judge what has happened.
+
+    Args:
+        change: a change of the graph.
+        ownership: tells user code from library code.
+        epoch: the graph's epoch; what was acquired in an earlier one is inherited.
+
+    Returns:
+        The findings, in the order of acquisition.
+    """
+    match change:
+        case Ended(handle, moment, invalidated):
+            return [
+                _finding(
+                    Code.LEAKED_AT_RELEASE,
+                    leaked,
+                    ownership,
+                    epoch,
+                    ended=moment,
+                    culprit=handle,
+                )
+                for leaked in sorted(invalidated, key=lambda child: child.hid)
+                if leaked.duty and leaked.kind.orderly and leaked.epoch == epoch
+            ]
+        case Refused(handle, moment):
+            return [_finding(Code.FAILED_RELEASE, handle, ownership, epoch, misused=moment)]
+        case Collected(handle, moment, _) if handle.duty and handle.epoch == epoch:
+            return [_finding(Code.LOST, handle, ownership, epoch, ended=moment)]
+        case Misused(handle, moment, code, culprit, reused_by):
+            return [
+                _finding(
+                    code,
+                    handle,
+                    ownership,
+                    epoch,
+                    ended=(culprit or handle).ended,
+                    misused=moment,
+                    culprit=culprit,
+                    reused_by=reused_by,
+                )
+            ]
+    return []
+
+
+def leaked_at_exit(
+    handles: Iterable[Handle], ownership: Ownership, epoch: int, scope: str
+) -> list[Finding]:
+    """Judge what is still owed when a scope ends.
+
+    Args:
+        handles: the live handles that somebody owes a release.
+        ownership: tells user code from library code.
+        epoch: the graph's epoch.
+        scope: the name of the scope that has ended.
+
+    Returns:
+        One finding for each.
+    """
+    return [
+        _finding(Code.LEAKED_AT_EXIT, handle, ownership, epoch, scope=scope)
+        for handle in handles
+        if handle.state == LIVE
+    ]
+
+
+_SEVERITY = {
+    Code.LEAKED_AT_RELEASE: Severity.WARNING,
+    Code.LEAKED_AT_EXIT: Severity.WARNING,
+    Code.LOST: Severity.WARNING,
+    Code.FAILED_RELEASE: Severity.WARNING,
+}
+
+
+def _finding(
+    code: Code,
+    handle: Handle,
+    ownership: Ownership,
+    epoch: int,
+    *,
+    ended: Moment | None = None,
+    misused: Moment | None = None,
+    culprit: Handle | None = None,
+    reused_by: Handle | None = None,
+    scope: str | None = None,
+) -> Finding:
+    moment = misused or ended or handle.acquired
+    about = misused if code.is_misuse or code is Code.FAILED_RELEASE else handle.acquired
+    # A leak belongs to the place that acquired the handle, a misuse to the place that misused it.
+    stack = about.stack if about is not None else None
+    known = handle.acquired or moment
+    api = known.site.api if known is not None else ""
+    if scope is None:
+        scope = moment.scope.name if moment is not None and moment.scope is not None else ""
+    now = time.monotonic_ns()
+    return Finding(
+        code=code,
+        severity=_SEVERITY.get(code, Severity.ERROR),
+        api=api,
+        handle=_reference(handle),
+        parents=tuple(_parents(handle)),
+        children=_count(handle),
+        acquired=handle.acquired,
+        ended=ended,
+        misused=misused,
+        culprit=None if culprit is None else _reference(culprit),
+        reused_by=None if reused_by is None else _reference(reused_by),
+        scope=scope,
+        age=-1 if handle.acquired is None else now - handle.acquired.time,
+        uses=handle.uses,
+        siblings=_siblings(handle, ownership),
+        inherited=handle.epoch != epoch,
+        last_use=handle.last_use,
+        remedy=remedy(code, handle.kind, culprit, reused_by, ended, ownership),
+        fingerprint=fingerprint(code, handle.kind.name, api, ownership.users(stack)),
+        time=time.time_ns(),
+    )
+
+
+def _reference(handle: Handle) -> HandleRef:
+    return HandleRef(
+        handle.kind.name,
+        handle.kind.title,
+        handle.value,
+        handle.generation,
+        handle.hid,
+        handle.name,
+        handle.acquired,
+    )
+
+
+def _parents(handle: Handle) -> Iterable[HandleRef]:
+    parent = handle.parent
+    while parent is not None:
+        yield _reference(parent)
+        parent = parent.parent
+
+
+def _count(handle: Handle) -> tuple[tuple[str, int], ...]:
+    counts: dict[str, int] = {}
+    for child in list(handle.children or ()):
+        counts[child.kind.name] = counts.get(child.kind.name, 0) + 1
+    return tuple(counts.items())
+
+
+def _siblings(handle: Handle, ownership: Ownership) -> Siblings | None:
+    stack = handle.acquired.stack if handle.acquired is not None else None
+    if stack is None or stack.acquired < 2:
+        return None
+    where, most = None, 0
+    for release, count in list((stack.releases or {}).items()):
+        if count > most:
+            where, most = ownership.first(release), count
+    return Siblings(stack.acquired, stack.released, where, most)

@@ -1,0 +1,115 @@
+"""Whose code a frame is: the user's, a library's, or the tracer's own."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from typing import TYPE_CHECKING, Final
+
+import wrapt
+
+import csptrace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from csptrace.model import Frame, Stack
+
+__all__ = ["Ownership"]
+
+
+def _folder(path: str | None) -> str:
+    return os.path.normcase(os.path.dirname(os.path.abspath(path or ""))) + os.sep
+
+
+_OWN: Final = _folder(csptrace.__file__)
+_EXAMPLES: Final = _OWN + "examples" + os.sep
+_WRAPT: Final = _folder(wrapt.__file__)
+_LIBRARIES: Final = tuple(
+    {
+        os.path.normcase(path) + os.sep
+        for name, path in sysconfig.get_paths().items()
+        if name in ("stdlib", "platstdlib", "purelib", "platlib")
+    }
+)
+_SITE: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+
+
+class Ownership:
+    """Tells user code from library code.
+
+    Args:
+        include: packages that count as the user's although they are installed like a library.
+        exclude: packages that never count as the user's.
+    """
+
+    def __init__(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
+        self._include = tuple(include)
+        self._exclude = tuple(exclude)
+        self._internal: dict[str, bool] = {}
+        self._library: dict[str, bool] = {}
+
+    def is_internal(self, frame: Frame) -> bool:
+        """Return whether the frame belongs to csptrace or wrapt, and is not shown."""
+        known = self._internal.get(frame.filename)
+        if known is None:
+            path = os.path.normcase(frame.filename)
+            known = path.startswith(_WRAPT) or (
+                path.startswith(_OWN) and not path.startswith(_EXAMPLES)
+            )
+            self._internal[frame.filename] = known
+        return known
+
+    def is_user(self, frame: Frame) -> bool:
+        """Return whether the frame is the user's own code."""
+        if self.is_internal(frame) or _within(frame.module, self._exclude):
+            return False
+        if _within(frame.module, self._include):
+            return True
+        known = self._library.get(frame.filename)
+        if known is None:
+            path = os.path.normcase(frame.filename)
+            known = not path.startswith(_EXAMPLES) and (
+                path.startswith(("<frozen ", *_LIBRARIES)) or any(site in path for site in _SITE)
+            )
+            self._library[frame.filename] = known
+        return not known
+
+    def shown(self, stack: Stack | None) -> tuple[Frame, ...]:
+        """Return the frames of a stack without the tracer's own, innermost first."""
+        if stack is None:
+            return ()
+        return tuple(frame for frame in stack.frames if not self.is_internal(frame))
+
+    def users(self, stack: Stack | None) -> tuple[Frame, ...]:
+        """Return the user's frames, innermost first; all shown ones if none is the user's."""
+        shown = self.shown(stack)
+        return tuple(frame for frame in shown if self.is_user(frame)) or shown
+
+    def first(self, stack: Stack | None) -> Frame | None:
+        """Return the innermost frame of the user's own code."""
+        users = self.users(stack)
+        return users[0] if users else None
+
+    def wanted(self, stacks: Iterable[Stack | None]) -> bool:
+        """Return whether a finding with these stacks is to be reported.
+
+        Args:
+            stacks: the stacks of the finding.
+
+        Returns:
+            False if `include` is given and no frame lies in it, or if every frame of user code
+            that there would be is excluded. A finding without any stack is always wanted.
+        """
+        frames = [frame for stack in stacks for frame in self.shown(stack)]
+        if not frames:
+            return True
+        if self._include:
+            return any(_within(frame.module, self._include) for frame in frames)
+        if self._exclude and any(_within(frame.module, self._exclude) for frame in frames):
+            return any(self.is_user(frame) for frame in frames)
+        return True
+
+
+def _within(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(package + ".") for package in packages)

@@ -1,0 +1,314 @@
+"""Findings in words a tired person understands. The one builder of every message.
+
+`explain` says what leaked or was misused, where each thing happened and what to do about it, as a
+structure; `as_text` writes it down. Everything that comes from the program is escaped.
+"""
+
+from __future__ import annotations
+
+import linecache
+from typing import TYPE_CHECKING, NamedTuple
+
+from csptrace.model import Code, Moment, value_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from csptrace.detect.ownership import Ownership
+    from csptrace.model import Finding, Frame, Handle, HandleRef
+    from csptrace.specs.vocabulary import Kind
+
+__all__ = ["Explanation", "Line", "Place", "as_text", "escape", "explain", "remedy", "summary"]
+
+_MOST_FRAMES = 4
+_REDACTED = "<redacted>"
+
+
+class Line(NamedTuple):
+    """One frame, ready to be shown.
+
+    Attributes:
+        where: `file:line in function`.
+        source: the source line, empty if it is not shown or not known.
+        marked: whether it is the first frame of the user's own code.
+    """
+
+    where: str
+    source: str
+    marked: bool
+
+
+class Place(NamedTuple):
+    """One moment, ready to be shown: a title and its frames, innermost first."""
+
+    title: str
+    lines: tuple[Line, ...]
+    more: int
+
+
+class Explanation(NamedTuple):
+    """A finding, ready to be shown.
+
+    Attributes:
+        headline: code and handle.
+        story: what happened, in a sentence or two.
+        places: the stacks, in the order of time.
+        hints: what else is known.
+        remedy: what to do.
+        fingerprint: for a baseline.
+    """
+
+    headline: str
+    story: str
+    places: tuple[Place, ...]
+    hints: tuple[str, ...]
+    remedy: str
+    fingerprint: str
+
+
+def escape(text: str) -> str:
+    """Return text with control characters made visible, safe for a terminal and for one line."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def explain(finding: Finding, ownership: Ownership, *, redact: bool = False) -> Explanation:
+    """Put a finding into words.
+
+    Args:
+        finding: the finding.
+        ownership: tells user code from library code.
+        redact: leave out the names of key containers.
+
+    Returns:
+        The explanation.
+    """
+    places = []
+    if finding.acquired is not None:
+        places.append(_place("acquired", finding.acquired, ownership))
+    if finding.ended is not None:
+        whose = "released"
+        if finding.culprit is not None:
+            whose = f"{finding.culprit.title} released"
+        elif finding.code is Code.LOST:
+            whose = "collected"
+        places.append(_place(whose, finding.ended, ownership))
+    if finding.last_use is not None:
+        places.append(_place("last used", finding.last_use, ownership))
+    if finding.misused is not None:
+        verb = "refused" if finding.code is Code.FAILED_RELEASE else "misused"
+        places.append(_place(verb, finding.misused, ownership))
+    return Explanation(
+        f"{finding.code.value}: {_name(finding.handle, redact=redact)}",
+        _story(finding),
+        tuple(places),
+        tuple(_hints(finding)),
+        finding.remedy,
+        finding.fingerprint,
+    )
+
+
+def as_text(
+    explanation: Explanation, paint: Callable[[str, str], str] = lambda text, _role: text
+) -> str:
+    """Write an explanation down as lines.
+
+    Args:
+        explanation: the finding in words.
+        paint: colours a piece of text according to its role: `headline`, `place`, `mark`,
+            `source`, `remedy` or `aside`. Plain if not given.
+
+    Returns:
+        The lines, without a newline at the end.
+    """
+    lines = [paint(explanation.headline, "headline"), f"  {explanation.story}"]
+    for place in explanation.places:
+        lines.append("  " + paint(place.title, "place"))
+        for line in place.lines:
+            text = f"    {'>' if line.marked else ' '} {line.where}"
+            lines.append(paint(text, "mark") if line.marked else text)
+            if line.source:
+                lines.append("        " + paint(line.source, "source"))
+        if place.more:
+            plural = "s" if place.more > 1 else ""
+            lines.append(paint(f"      … {place.more} more frame{plural}", "aside"))
+    lines.extend(f"  {hint}" for hint in explanation.hints)
+    lines.append(paint(f"  fix: {explanation.remedy}", "remedy"))
+    lines.append(paint(f"  fingerprint: {explanation.fingerprint}", "aside"))
+    return "\n".join(lines)
+
+
+def summary(findings: Iterable[Finding], ownership: Ownership) -> str:
+    """Name several leaks in one message, for `HandleLeak` and warnings.
+
+    Args:
+        findings: the findings.
+        ownership: tells user code from library code.
+
+    Returns:
+        A head line, and the text of each finding.
+    """
+    texts = [as_text(explain(finding, ownership)) for finding in findings]
+    if len(texts) == 1:
+        return texts[0]
+    return "\n".join((f"{len(texts)} handles were leaked", *texts))
+
+
+def remedy(
+    code: Code,
+    kind: Kind,
+    culprit: Handle | None,
+    reused_by: Handle | None,
+    ended: Moment | None,
+    ownership: Ownership,
+) -> str:
+    """Say what to do about a finding.
+
+    Args:
+        code: the finding code.
+        kind: the handle's kind.
+        culprit: the handle whose end made it wrong, if any.
+        reused_by: the live handle that has the same value now, if any.
+        ended: where the handle, or the culprit, was released.
+        ownership: tells user code from library code.
+
+    Returns:
+        One or two sentences.
+    """
+    release = kind.release or "its release function"
+    there = ""
+    if ended is not None:
+        frame = ownership.first(ended.stack)
+        there = f" at {_position(frame)}" if frame is not None else ""
+    match code:
+        case Code.LEAKED_AT_RELEASE:
+            over = culprit.kind.release if culprit is not None else "the parent's release"
+            return (
+                f"call {release} before {over}{there}, also when an exception is raised in "
+                "between (try/finally or a context manager)"
+            )
+        case Code.LEAKED_AT_EXIT:
+            return f"call {release} when the handle is no longer needed (try/finally)"
+        case Code.LOST:
+            return (
+                f"call {release} yourself, before the context is released; do not leave it to "
+                "garbage collection, whose order is not yours"
+            )
+        case Code.USE_AFTER_RELEASE:
+            return (
+                f"do not use the handle after {release}{there}; acquire a new one, or release later"
+            )
+        case Code.USE_AFTER_INVALIDATION:
+            over = culprit.kind.release if culprit is not None else "the parent's release"
+            return (
+                f"use it before {over}{there}, or keep the context open for as long as it is needed"
+            )
+        case Code.DOUBLE_RELEASE:
+            text = f"remove one of the two releases; the first is{there or ' shown above'}"
+            if reused_by is not None:
+                text += ". The second would hit a handle that is not this one"
+            return text
+        case Code.WRONG_RELEASE:
+            return f"release it with {release}"
+        case Code.OUT_OF_ORDER_RELEASE:
+            over = culprit.kind.release if culprit is not None else "the parent's release"
+            return f"move {release} in front of {over}{there}"
+        case Code.STALE_DEPENDENCY:
+            needed = culprit.kind.title if culprit is not None else "handle it depends on"
+            return f"keep the {needed} until this {kind.title} is finished"
+        case Code.FAILED_RELEASE:
+            return f"check the result of {release} and why the provider refused"
+
+
+# --- parts ------------------------------------------------------------------------------------
+
+
+def _name(handle: HandleRef, *, redact: bool) -> str:
+    text = f"{handle.kind} {value_text(handle.value)}"
+    if handle.generation > 1:
+        text += f" (#{handle.generation} with this value)"
+    if handle.name:
+        text += f" {_REDACTED if redact else repr(escape(handle.name))}"
+    return f"{text}, a {handle.title}"
+
+
+def _story(finding: Finding) -> str:
+    handle, culprit = finding.handle, finding.culprit
+    call = finding.misused.site.call if finding.misused is not None else ""
+    over = f"{culprit.kind} {value_text(culprit.value)}" if culprit is not None else "its parent"
+    match finding.code:
+        case Code.LEAKED_AT_RELEASE:
+            return (
+                f"It was still alive when {over} was released. It is invalid now and nothing can "
+                "free it any more."
+            )
+        case Code.LEAKED_AT_EXIT:
+            what = f"scope {escape(finding.scope)!r}" if finding.scope else "the program"
+            return f"It was still alive when {what} ended."
+        case Code.LOST:
+            return "The last Python reference to it went away before it was released."
+        case Code.USE_AFTER_RELEASE:
+            return f"{call} was called with it after it had been released."
+        case Code.USE_AFTER_INVALIDATION:
+            return f"{call} was called with it, but the release of {over} had made it invalid."
+        case Code.DOUBLE_RELEASE:
+            return f"{call} was called with it, but it had been released already."
+        case Code.WRONG_RELEASE:
+            return f"{call} was called with it, which does not release a {handle.title}."
+        case Code.OUT_OF_ORDER_RELEASE:
+            return (
+                f"{call} was called only after {over} had been released; it frees nothing any "
+                "more, and the handle stays leaked."
+            )
+        case Code.STALE_DEPENDENCY:
+            return f"{call} was called with it, but {over}, which it depends on, is gone."
+        case Code.FAILED_RELEASE:
+            return f"{call} failed, and the handle stays alive."
+
+
+def _hints(finding: Finding) -> Iterable[str]:
+    if finding.reused_by is not None:
+        reused = finding.reused_by
+        yield (
+            f"the value belongs to another handle now: {reused.kind} "
+            f"#{reused.generation}, a {reused.title}"
+        )
+    if finding.children:
+        yield "under it: " + ", ".join(f"{count} {kind}" for kind, count in finding.children)
+    siblings = finding.siblings
+    if siblings is not None and siblings.released:
+        text = f"{siblings.released} of {siblings.acquired} handles acquired there were released"
+        if siblings.where is not None:
+            most = "" if siblings.where_count == siblings.released else "most "
+            text += f", {most}at {_position(siblings.where)}"
+        yield text
+    elif siblings is not None:
+        yield f"none of the {siblings.acquired} handles acquired there was released so far"
+    if finding.inherited:
+        yield "it was acquired by the parent process, before a fork"
+
+
+def _place(verb: str, moment: Moment, ownership: Ownership) -> Place:
+    frames = ownership.shown(moment.stack)
+    first = ownership.first(moment.stack)
+    start = frames.index(first) if first is not None and first in frames else 0
+    kept = frames[start : start + _MOST_FRAMES]
+    lines = tuple(
+        Line(
+            f"{_position(frame)} in {escape(frame.qualname)}",
+            escape(linecache.getline(frame.filename, frame.line).strip()) if index == 0 else "",
+            index == 0,
+        )
+        for index, frame in enumerate(kept)
+    )
+    title = f"{verb} by {moment.site.call}"
+    if moment.thread.name != "MainThread":
+        title += f" in thread {escape(moment.thread.name)}"
+    if moment.task:
+        title += f" in task {escape(moment.task)}"
+    return Place(title, lines, len(frames) - start - len(kept))
+
+
+def _position(frame: Frame) -> str:
+    return f"{escape(frame.filename)}:{frame.line}"

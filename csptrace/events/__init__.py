@@ -1,0 +1,1 @@
+"""Stage 5: what leaves the process. The schema, structlog loggers of our own, and the sinks."""

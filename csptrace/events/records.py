@@ -1,0 +1,206 @@
+"""From changes and findings to events: the allow-list in code form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from csptrace.model import Handle, Moment, Stack, value_text
+
+if TYPE_CHECKING:
+    from csptrace.detect.ownership import Ownership
+    from csptrace.model import Finding, Frame
+
+__all__ = ["acquired", "finding_event", "invalidated", "released", "stack_event"]
+
+
+def acquired(handle: Handle, moment: Moment, live: int, *, redact: bool) -> dict[str, Any]:
+    """Return the fields of `csptrace.handle_acquired`.
+
+    Args:
+        handle: the new handle.
+        moment: the call.
+        live: how many handles are alive now.
+        redact: replace the container's name.
+
+    Returns:
+        The fields.
+    """
+    fields = _where(moment)
+    fields.update(_handle(handle))
+    fields["stack"] = _number(moment.stack)
+    fields["live"] = live
+    if handle.parent is not None:
+        fields["parent"] = handle.parent.hid
+    if handle.needs:
+        fields["needs"] = [need.hid for need in handle.needs]
+    if handle.name:
+        fields["name"] = "<redacted>" if redact else handle.name
+    return fields
+
+
+def released(handle: Handle, moment: Moment, live: int, how: str) -> dict[str, Any]:
+    """Return the fields of `csptrace.handle_released`.
+
+    Args:
+        handle: the handle.
+        moment: the call.
+        live: how many handles are alive now.
+        how: see the schema.
+
+    Returns:
+        The fields.
+    """
+    fields = _where(moment)
+    fields.update(_handle(handle))
+    begin = handle.acquired
+    fields["stack"] = _number(begin.stack) if begin is not None else 0
+    fields["release_stack"] = _number(moment.stack)
+    fields["age_ns"] = moment.time - begin.time if begin is not None else -1
+    fields["live"] = live
+    fields["how"] = how
+    fields["uses"] = handle.uses
+    return fields
+
+
+def invalidated(handle: Handle, by: Handle, moment: Moment, live: int) -> dict[str, Any]:
+    """Return the fields of `csptrace.handle_invalidated`.
+
+    Args:
+        handle: the handle.
+        by: the handle whose release did it.
+        moment: that release.
+        live: how many handles are alive now.
+
+    Returns:
+        The fields.
+    """
+    begin = handle.acquired
+    return {
+        **_handle(handle),
+        "stack": _number(begin.stack) if begin is not None else 0,
+        "age_ns": moment.time - begin.time if begin is not None else -1,
+        "by": by.hid,
+        "live": live,
+        "uses": handle.uses,
+    }
+
+
+def stack_event(stack: Stack, ownership: Ownership) -> dict[str, Any]:
+    """Return the fields of `csptrace.stack`.
+
+    Args:
+        stack: the stack.
+        ownership: tells user code from library code.
+
+    Returns:
+        The fields; the tracer's own frames are left out.
+    """
+    return {
+        "stack": stack.number,
+        "frames": [
+            [frame.filename, frame.line, frame.qualname, frame.module, ownership.is_user(frame)]
+            for frame in ownership.shown(stack)
+        ],
+    }
+
+
+def finding_event(finding: Finding, ownership: Ownership, *, redact: bool) -> dict[str, Any]:
+    """Return the fields of `csptrace.finding`.
+
+    Args:
+        finding: the finding.
+        ownership: tells user code from library code.
+        redact: replace the container's name.
+
+    Returns:
+        The fields.
+    """
+    handle, moment = finding.handle, finding.moment
+    fields: dict[str, Any] = {
+        "code": finding.code.value,
+        "severity": finding.severity.value,
+        "api": finding.api,
+        "binding": moment.site.binding if moment is not None else "",
+        "hid": handle.hid,
+        "kind": handle.kind,
+        "value": value_text(handle.value),
+        "gen": handle.generation,
+        "fingerprint": finding.fingerprint,
+        "tid": moment.thread.ident if moment is not None else 0,
+        "thread": moment.thread.name if moment is not None else "",
+        "age_ns": finding.age,
+        "uses": finding.uses,
+        "inherited": finding.inherited,
+        "remedy": finding.remedy,
+    }
+    if moment is not None and moment.task:
+        fields["task"] = moment.task
+    if finding.scope:
+        fields["scope"] = finding.scope
+    if handle.name:
+        fields["name"] = "<redacted>" if redact else handle.name
+    if finding.parents:
+        fields["parents"] = [parent.hid for parent in finding.parents]
+    if finding.children:
+        fields["children"] = dict(finding.children)
+    for role, what in (
+        ("acquired", finding.acquired),
+        ("ended", finding.ended),
+        ("misused", finding.misused),
+        ("last_use", finding.last_use),
+    ):
+        if what is not None:
+            fields[f"{role}_by"] = what.site.call
+        if what is not None or role != "last_use":
+            fields[f"{role}_stack"] = _number(what.stack) if what is not None else 0
+    if finding.culprit is not None:
+        fields["culprit"] = finding.culprit.hid
+        fields["culprit_kind"] = finding.culprit.kind
+    if finding.reused_by is not None:
+        fields["reused_by"] = finding.reused_by.hid
+        fields["reused_kind"] = finding.reused_by.kind
+    about = finding.misused or finding.acquired
+    first = ownership.first(about.stack) if about is not None else None
+    if first is not None:
+        fields["where"] = _position(first)
+    siblings = finding.siblings
+    if siblings is not None:
+        fields["siblings_acquired"] = siblings.acquired
+        fields["siblings_released"] = siblings.released
+        if siblings.where is not None:
+            fields["siblings_where"] = _position(siblings.where)
+            fields["siblings_where_count"] = siblings.where_count
+    return fields
+
+
+def _position(frame: Frame) -> str:
+    return f"{frame.filename}:{frame.line}"
+
+
+def _number(stack: Stack | None) -> int:
+    return 0 if stack is None else stack.number
+
+
+def _where(moment: Moment) -> dict[str, Any]:
+    site = moment.site
+    fields: dict[str, Any] = {
+        "api": site.api,
+        "binding": site.binding,
+        "call": site.call,
+        "tid": moment.thread.ident,
+        "thread": moment.thread.name,
+    }
+    if moment.task:
+        fields["task"] = moment.task
+    if moment.scope is not None:
+        fields["scope"] = moment.scope.name
+    return fields
+
+
+def _handle(handle: Handle) -> dict[str, Any]:
+    return {
+        "hid": handle.hid,
+        "kind": handle.kind.name,
+        "value": value_text(handle.value),
+        "gen": handle.generation,
+    }

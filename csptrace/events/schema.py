@@ -1,0 +1,194 @@
+"""The schema of the event log: the only contract between traced processes and analysis.
+
+One JSON object a line, flat, one file per process: `csptrace-<host>-<pid>-<start>.jsonl`. Event
+names are past participles, every event carries `schema`, and only the fields listed here are ever
+written: handle metadata, never arguments, key material, PINs or plaintext.
+
+`hid` (handle) and `seq` (event) are monotonic per process. A stack is written once, as
+`csptrace.stack`, before the first event that refers to it. What analysis would have to join is
+repeated: `live` on acquisition, `kind`, `stack` and `age_ns` on release.
+
+What can be lost: each event is one `write` to a file opened with `O_APPEND`, nothing is buffered
+in the process. A killed process loses nothing whose write had returned, at any level; only its
+`csptrace.run_ended` is missing then. A machine that loses power may lose what the system had not
+yet written out. The levels differ in what is recorded at all:
+
+* `count`: run, scope and finding events; no handle events, no stacks.
+* `acquire`: also handle events, with the stacks of acquisition and release.
+* `full`: also the last use of a handle, in findings.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any, Final, cast
+
+__all__ = ["EVENTS", "SCHEMA", "json_schema", "shipped"]
+
+SCHEMA: Final = 1
+"""The version written into every event. It rises when a field changes its meaning."""
+
+_TEXT: Final = {"type": "string"}
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_INT: Final = {"type": "integer"}
+_FLAG: Final = {"type": "boolean"}
+_COUNTS: Final = {"type": "object", "additionalProperties": _COUNT}
+_HIDS: Final = {"type": "array", "items": _COUNT}
+
+_COMMON: Final[dict[str, dict[str, Any]]] = {
+    "event": _TEXT,
+    "schema": {"const": SCHEMA},
+    "run": {**_TEXT, "description": "unique to the process's run"},
+    "pid": _COUNT,
+    "seq": {**_COUNT, "description": "monotonic per process"},
+    "ts": {**_COUNT, "description": "wall clock, nanoseconds since 1970-01-01 UTC"},
+    "mono": {**_INT, "description": "monotonic clock, nanoseconds"},
+}
+_WHERE: Final[dict[str, dict[str, Any]]] = {
+    "api": _TEXT,
+    "binding": _TEXT,
+    "call": _TEXT,
+    "tid": _COUNT,
+    "thread": _TEXT,
+}
+_HANDLE: Final[dict[str, dict[str, Any]]] = {
+    "hid": {**_COUNT, "description": "the handle, unique within the process"},
+    "kind": _TEXT,
+    "value": {**_TEXT, "description": "hexadecimal; `object 0x…` for an object without a number"},
+    "gen": {**_COUNT, "description": "counts the handles with this value"},
+}
+_STACK: Final = {**_COUNT, "description": "id of a csptrace.stack event; 0 if none was captured"}
+_AGE: Final = {**_INT, "description": "nanoseconds since acquisition; -1 if unknown"}
+_FRAME: Final = {
+    "type": "array",
+    "description": "file, line, qualified name, module, whether it is the user's code",
+    "prefixItems": [_TEXT, _COUNT, _TEXT, _TEXT, _FLAG],
+    "minItems": 5,
+    "maxItems": 5,
+}
+
+# event → (required fields, optional fields)
+EVENTS: Final[dict[str, tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]]] = {
+    "csptrace.run_started": (
+        {
+            "csptrace": {**_TEXT, "description": "version of csptrace"},
+            "python": _TEXT,
+            "platform": _TEXT,
+            "host": _TEXT,
+            "program": {**_TEXT, "description": "file name of the program, without arguments"},
+            "level": _TEXT,
+            "apis": {"type": "array", "items": _TEXT},
+        },
+        {"parent_run": {**_TEXT, "description": "the run this process was forked from"}},
+    ),
+    "csptrace.handle_acquired": (
+        {**_WHERE, **_HANDLE, "stack": _STACK, "live": _COUNT},
+        {"parent": _COUNT, "needs": _HIDS, "name": _TEXT, "task": _TEXT, "scope": _TEXT},
+    ),
+    "csptrace.handle_released": (
+        {
+            **_WHERE,
+            **_HANDLE,
+            "stack": _STACK,
+            "release_stack": _STACK,
+            "age_ns": _AGE,
+            "live": _COUNT,
+            "how": {
+                "enum": ["released", "reference", "handed-over", "collected", "unseen"],
+                "description": "`reference`: references remain; `unseen`: the value was handed "
+                "out again although no release was seen",
+            },
+        },
+        {"uses": _COUNT, "task": _TEXT, "scope": _TEXT},
+    ),
+    "csptrace.handle_invalidated": (
+        {
+            **_HANDLE,
+            "stack": _STACK,
+            "age_ns": _AGE,
+            "by": {**_COUNT, "description": "hid of the handle whose release did it"},
+            "live": _COUNT,
+        },
+        {"uses": _COUNT},
+    ),
+    "csptrace.finding": (
+        {
+            **_HANDLE,
+            "code": _TEXT,
+            "severity": {"enum": ["error", "warning", "info"]},
+            "api": _TEXT,
+            "binding": _TEXT,
+            "fingerprint": _TEXT,
+            "tid": _COUNT,
+            "thread": _TEXT,
+            "age_ns": _AGE,
+            "uses": _COUNT,
+            "inherited": _FLAG,
+            "remedy": _TEXT,
+            "acquired_stack": _STACK,
+            "ended_stack": _STACK,
+            "misused_stack": _STACK,
+        },
+        {
+            "name": _TEXT,
+            "parents": _HIDS,
+            "children": _COUNTS,
+            "acquired_by": _TEXT,
+            "ended_by": _TEXT,
+            "misused_by": _TEXT,
+            "culprit": _COUNT,
+            "culprit_kind": _TEXT,
+            "reused_by": _COUNT,
+            "reused_kind": _TEXT,
+            "last_use_stack": _STACK,
+            "last_use_by": _TEXT,
+            "where": {**_TEXT, "description": "file:line of the first frame of user code"},
+            "task": _TEXT,
+            "scope": _TEXT,
+            "siblings_acquired": _COUNT,
+            "siblings_released": _COUNT,
+            "siblings_where": _TEXT,
+            "siblings_where_count": _COUNT,
+        },
+    ),
+    "csptrace.stack": ({"stack": _COUNT, "frames": {"type": "array", "items": _FRAME}}, {}),
+    "csptrace.scope_ended": ({"scope": _TEXT, "leaked": _COUNT}, {}),
+    "csptrace.notice": (
+        {"code": _TEXT, "message": {**_TEXT, "description": "what csptrace could not do, and why"}},
+        {},
+    ),
+    "csptrace.run_ended": (
+        {
+            "acquired": _COUNT,
+            "peak": _COUNT,
+            "live": _COUNT,
+            "findings": _COUNTS,
+        },
+        {},
+    ),
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of one line of a log."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"csptrace event, version {SCHEMA}",
+        "type": "object",
+        "required": list(_COMMON),
+        "oneOf": [
+            {
+                "properties": {**_COMMON, **required, **optional, "event": {"const": event}},
+                "required": list(required),
+                "additionalProperties": False,
+            }
+            for event, (required, optional) in EVENTS.items()
+        ],
+    }
+
+
+def shipped() -> dict[str, Any]:
+    """Return the schema file that ships in the package; equal to `json_schema()`."""
+    text = resources.files("csptrace.events").joinpath("schema.json").read_text("utf-8")
+    return cast("dict[str, Any]", json.loads(text))

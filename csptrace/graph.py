@@ -1,0 +1,439 @@
+"""Stage 3: what is alive, and whose child it is.
+
+The graph holds one `Handle` for each value that was seen. Each verb takes what happened and
+returns the changes that follow from it; what is *wrong* is decided elsewhere. The rules:
+
+* Identity is (kind, value, generation): providers hand a value out again at once, so a value that
+  is acquired again is a new handle. The dead one stays as a tombstone until then.
+* References are counted; children die at the last release of their parent.
+* A release is marked before the native call and settled after it, by handle and not by value, so
+  that another thread which is handed the same value in between gets a new handle.
+* A handle first seen in use has no duty and is never an error. Only what was seen to end is dead.
+* After a fork the child owes nothing for what its parent acquired.
+
+Every verb must be called with `lock` held; `table` may be read without it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+from csptrace.model import (
+    INVALIDATED,
+    LIVE,
+    RELEASED,
+    RELEASING,
+    VANISHED,
+    Acquired,
+    Change,
+    Collected,
+    Ended,
+    HandedOver,
+    Handle,
+    Moment,
+    RefChanged,
+    Refused,
+    Scope,
+    Vanished,
+)
+from csptrace.specs.vocabulary import Cascade, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["Graph"]
+
+
+class Graph:
+    """The handles of one process.
+
+    Args:
+        tombstones: how many ended handles are remembered. The oldest are forgotten first, and a
+            use of a forgotten handle is no longer recognised as wrong.
+
+    Attributes:
+        lock: held by every caller of a verb. Reentrant, because a signal handler of the program
+            may call the provider while the interrupted thread holds it.
+        live: how many handles are alive now, borrowed ones included.
+        peak: the highest `live` so far.
+        acquired: how many handles were acquired so far; also the last `hid` given out.
+        epoch: how many forks this process has behind it.
+    """
+
+    def __init__(self, tombstones: int = 65_536) -> None:
+        self.lock = threading.RLock()
+        self.live = 0
+        self.peak = 0
+        self.acquired = 0
+        self.epoch = 0
+        self._tables: dict[Kind, dict[int, Handle]] = {}
+        self._neighbours: dict[Kind, tuple[dict[int, Handle], ...]] = {}
+        self._limit = tombstones
+        self._tombstones: deque[Handle] = deque()
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def table(self, kind: Kind) -> dict[int, Handle]:
+        """Return the live view value → newest handle of one kind; reading it needs no lock.
+
+        Args:
+            kind: the kind.
+
+        Returns:
+            The graph's own dictionary, the same object at every call.
+        """
+        table = self._tables.get(kind)
+        if table is None:
+            with self.lock:
+                table = self._tables.setdefault(kind, {})
+                self._neighbours = {
+                    own: tuple(
+                        self._tables[other]
+                        for other in self._tables
+                        if other is not own and own.space and other.space == own.space
+                    )
+                    for own in self._tables
+                }
+        return table
+
+    def handles(self) -> Iterator[Handle]:
+        """Yield every live handle, in no particular order."""
+        for table in list(self._tables.values()):
+            for handle in list(table.values()):
+                if handle.state in (LIVE, RELEASING):
+                    yield handle
+
+    def owed(self, scope: Scope | None = None) -> list[Handle]:
+        """Return the live handles that somebody still has to release, oldest first.
+
+        Args:
+            scope: only those acquired inside this scope.
+
+        Returns:
+            The handles of this process; handles inherited through a fork are the parent's duty.
+        """
+        found = [
+            handle
+            for handle in self.handles()
+            if handle.duty
+            and handle.epoch == self.epoch
+            and handle.acquired is not None
+            and (
+                scope is None
+                or (handle.acquired.scope is not None and handle.acquired.scope.within(scope))
+            )
+        ]
+        found.sort(key=lambda handle: handle.hid)
+        return found
+
+    def other_kind(self, kind: Kind, value: int) -> Handle | None:
+        """Return the live handle of another kind of the same value space with this value."""
+        for table in self._neighbours.get(kind, ()):
+            other = table.get(value)
+            if other is not None and other.state == LIVE:
+                return other
+        return None
+
+    # --- verbs --------------------------------------------------------------------------------
+
+    def acquire(
+        self,
+        kind: Kind,
+        value: int,
+        parent: Handle | None,
+        needs: tuple[Handle, ...],
+        moment: Moment,
+        name: str = "",
+    ) -> tuple[Handle, list[Change]]:
+        """Enter a handle that the provider has just handed out.
+
+        Args:
+            kind: its kind.
+            value: its value.
+            parent: the handle it lives under.
+            needs: the handles it depends on.
+            moment: the call.
+            name: the object's name, if any.
+
+        Returns:
+            The new handle, and the changes.
+        """
+        changes: list[Change] = []
+        table = self.table(kind)
+        old = table.get(value)
+        generation = 1
+        if old is not None:
+            generation = old.generation + 1
+            if old.state == LIVE and not _ending(old):
+                self._vanish(old, moment, changes)
+        for neighbour in self._neighbours[kind]:
+            other = neighbour.get(value)
+            if other is not None and other.state == LIVE and not _ending(other):
+                self._vanish(other, moment, changes)
+        handle = self._enter(kind, value, generation, parent, needs, moment, name)
+        table[value] = handle
+        changes.append(Acquired(handle, moment))
+        return handle, changes
+
+    def borrow(self, kind: Kind, value: int, parent: Handle | None = None) -> Handle:
+        """Return the handle with this value, entering it without a duty if it is unknown.
+
+        Args:
+            kind: its kind.
+            value: its value.
+            parent: the handle it lives under, if it is new.
+
+        Returns:
+            The known handle, dead or alive, or a new one that was first seen in use.
+        """
+        table = self.table(kind)
+        handle = table.get(value)
+        if handle is None or handle.state == VANISHED:
+            generation = 1 if handle is None else handle.generation + 1
+            handle = self._enter(kind, value, generation, parent, (), None, "")
+            table[value] = handle
+        return handle
+
+    def add_ref(self, handle: Handle, moment: Moment) -> list[Change]:
+        """Count one more reference to a live handle."""
+        if handle.state not in (LIVE, RELEASING):
+            return []
+        handle.refs += 1
+        handle.state = LIVE
+        return [RefChanged(handle, moment)]
+
+    def hand_over(self, handle: Handle, moment: Moment) -> list[Change]:
+        """Note that the provider releases the handle from now on."""
+        if not handle.duty:
+            return []
+        handle.duty = False
+        return [HandedOver(handle, moment)]
+
+    def begin_release(self, handle: Handle) -> bool:
+        """Mark a release before the native call is made.
+
+        Args:
+            handle: the handle that is about to be released.
+
+        Returns:
+            Whether the release must be settled: false if the handle is dead already.
+        """
+        if handle.state not in (LIVE, RELEASING):
+            return False
+        handle.pending += 1
+        if handle.pending >= handle.refs:
+            handle.state = RELEASING
+        return True
+
+    def settle_release(self, handle: Handle, moment: Moment, *, released: bool) -> list[Change]:
+        """Confirm or roll back a release after the native call.
+
+        Args:
+            handle: the handle given to `begin_release`.
+            moment: the call.
+            released: whether the provider has taken the reference away.
+
+        Returns:
+            The changes: `RefChanged`, `Ended` or `Refused`; none if another thread has ended the
+            handle in the meantime.
+        """
+        handle.pending -= 1
+        if handle.state not in (LIVE, RELEASING):
+            return []
+        if not released:
+            if handle.state == RELEASING and handle.pending < handle.refs:
+                handle.state = LIVE
+                changes: list[Change] = []
+                self._vanish_displaced(handle, moment, changes)
+                if handle.duty:
+                    changes.append(Refused(handle, moment))
+                elif handle.acquired is None and not handle.children and not handle.uses:
+                    self._forget(handle)
+                return changes
+            return [Refused(handle, moment)] if handle.duty else []
+        handle.refs -= 1
+        if handle.refs > 0:
+            return [RefChanged(handle, moment)]
+        return [self._end(handle, moment)]
+
+    def release_all(self, kind: Kind, parent: Handle | None, moment: Moment) -> list[Change]:
+        """End every live handle of a kind.
+
+        Args:
+            kind: the kind.
+            parent: only those under this handle; `None` for all.
+            moment: the call.
+
+        Returns:
+            One `Ended` for each.
+        """
+        pool: Iterable[Handle]
+        if parent is None:
+            pool = self.table(kind).values()
+        else:
+            pool = parent.children or ()
+        return [
+            self._end(handle, moment)
+            for handle in list(pool)
+            if handle.kind is kind and handle.state in (LIVE, RELEASING)
+        ]
+
+    def collect(self, handle: Handle, moment: Moment, *, released: bool) -> list[Change]:
+        """Note that the last Python reference to a handle object went away.
+
+        Args:
+            handle: its handle.
+            moment: when it was noticed.
+            released: whether the object's destructor releases the handle.
+
+        Returns:
+            The changes, none if the handle was dead already.
+        """
+        if handle.state not in (LIVE, RELEASING):
+            return []
+        changes: list[Change] = [Collected(handle, moment, released)]
+        if released:
+            handle.refs -= 1
+            changes.append(
+                self._end(handle, moment) if handle.refs <= 0 else RefChanged(handle, moment)
+            )
+        else:
+            handle.duty = False
+        return changes
+
+    def forked(self) -> None:
+        """Start a new epoch in the child of a fork: what is alive is the parent's duty."""
+        self.epoch += 1
+        self.lock = threading.RLock()
+
+    def clear(self) -> None:
+        """Forget everything; the tables stay the same objects."""
+        for table in self._tables.values():
+            table.clear()
+        self._tombstones.clear()
+        self.live = 0
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _enter(
+        self,
+        kind: Kind,
+        value: int,
+        generation: int,
+        parent: Handle | None,
+        needs: tuple[Handle, ...],
+        moment: Moment | None,
+        name: str,
+    ) -> Handle:
+        self.acquired = hid = self.acquired + 1
+        handle = Handle(kind, value, generation, hid, self.epoch, parent, needs, moment, name)
+        if parent is not None:
+            if parent.children is None:
+                parent.children = {}
+            parent.children[handle] = None
+        for need in needs:
+            if need.state in (RELEASED, INVALIDATED):
+                handle.alert = True
+            elif need.dependents is None:
+                need.dependents = {handle: None}
+            else:
+                need.dependents[handle] = None
+        self.live = live = self.live + 1
+        self.peak = max(self.peak, live)
+        return handle
+
+    def _end(self, handle: Handle, moment: Moment) -> Ended:
+        """End a handle and everything that goes with it; cost is that of its own children."""
+        self._bury(handle, RELEASED, moment, None)
+        if handle.parent is not None and handle.parent.children is not None:
+            handle.parent.children.pop(handle, None)
+        invalidated: list[Handle] = []
+        if handle.children:
+            pending = [handle]
+            while pending:
+                gone = pending.pop()
+                children, gone.children = gone.children, None
+                for child in children or ():
+                    if child.state not in (LIVE, RELEASING):
+                        continue
+                    if child.kind.cascade is Cascade.INVALIDATE:
+                        self._bury(child, INVALIDATED, moment, handle)
+                        invalidated.append(child)
+                        if child.children:
+                            pending.append(child)
+                    elif child.kind.cascade is Cascade.DETACH:
+                        child.parent = None
+        return Ended(handle, moment, tuple(invalidated))
+
+    def _bury(self, handle: Handle, state: int, moment: Moment, ended_by: Handle | None) -> None:
+        handle.state = state
+        handle.alert = True
+        handle.ended = moment
+        handle.ended_by = ended_by
+        self._unlink(handle)
+        self._tombstones.append(handle)
+        if len(self._tombstones) > self._limit:
+            oldest = self._tombstones.popleft()
+            if oldest.state != VANISHED:
+                self._drop(oldest)
+
+    def _unlink(self, handle: Handle) -> None:
+        self.live -= 1
+        for need in handle.needs:
+            if need.dependents is not None:
+                need.dependents.pop(handle, None)
+        if handle.dependents is not None:
+            if handle.state != VANISHED:
+                for dependent in handle.dependents:
+                    dependent.alert = True
+            handle.dependents = None
+
+    def _vanish(self, handle: Handle, moment: Moment, changes: list[Change]) -> None:
+        """Write off a handle whose end was not seen, and what was under it."""
+        pending = [handle]
+        if handle.parent is not None and handle.parent.children is not None:
+            handle.parent.children.pop(handle, None)
+        while pending:
+            gone = pending.pop()
+            gone.state = VANISHED
+            gone.alert = False
+            gone.ended = moment
+            self._unlink(gone)
+            changes.append(Vanished(gone, moment))
+            children, gone.children = gone.children, None
+            pending.extend(
+                child
+                for child in children or ()
+                if child.state in (LIVE, RELEASING) and child.kind.cascade is Cascade.INVALIDATE
+            )
+
+    def _vanish_displaced(self, handle: Handle, moment: Moment, changes: list[Change]) -> None:
+        """After a refused release, write off children whose value went to somebody else."""
+        for child in list(handle.children or ()):
+            if self._tables[child.kind].get(child.value) is not child:
+                self._vanish(child, moment, changes)
+
+    def _forget(self, handle: Handle) -> None:
+        """Drop a borrowed handle of which nothing is known after all."""
+        handle.state = VANISHED
+        self._unlink(handle)
+        self._drop(handle)
+        if handle.parent is not None and handle.parent.children is not None:
+            handle.parent.children.pop(handle, None)
+
+    def _drop(self, handle: Handle) -> None:
+        table = self._tables[handle.kind]
+        if table.get(handle.value) is handle:
+            del table[handle.value]
+
+
+def _ending(handle: Handle) -> bool:
+    """Return whether a parent's release is under way, which will take this handle with it."""
+    parent = handle.parent
+    while parent is not None:
+        if parent.state == RELEASING:
+            return True
+        parent = parent.parent
+    return False

@@ -1,0 +1,533 @@
+"""The values that pass between the stages.
+
+Most are frozen. Three are mutable on purpose and belong to one stage each: `Handle` (the graph's
+record of one handle, mutated under its lock only), `Stack` (its text is computed on first
+reading, its counters by the graph) and `Scope`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import os
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+    from csptrace.specs.vocabulary import Kind
+
+__all__ = [
+    "INVALIDATED",
+    "LIVE",
+    "RELEASED",
+    "RELEASING",
+    "STATE_NAMES",
+    "VANISHED",
+    "Acquired",
+    "CallSite",
+    "Change",
+    "Code",
+    "Collected",
+    "Ended",
+    "Finding",
+    "Frame",
+    "HandedOver",
+    "Handle",
+    "HandleRef",
+    "Misused",
+    "Moment",
+    "RefChanged",
+    "Refused",
+    "Scope",
+    "Severity",
+    "Siblings",
+    "Stack",
+    "Thread",
+    "Vanished",
+]
+
+
+# --- where and when ---------------------------------------------------------------------------
+
+
+class Frame(NamedTuple):
+    """One line of a stack.
+
+    Attributes:
+        filename: as the code object has it.
+        line: line number, 0 if unknown.
+        qualname: the function's qualified name.
+        module: dotted module name derived from the file's place among packages, so that it is
+            equal on every machine and for `app.py` as for `python -m app`.
+    """
+
+    filename: str
+    line: int
+    qualname: str
+    module: str
+
+
+class Stack:
+    """A call stack, captured as code objects and instruction offsets, one object for each.
+
+    Attributes:
+        codes: code objects, innermost first.
+        offsets: the instruction offset (`f_lasti`, bytes) in each.
+        number: a small integer, unique within the process; the `stack` id of events.
+        acquired: how many handles were acquired here.
+        released: how many of those were released by the program.
+        releases: where they were released: release stack → count. Bounded.
+        logged: whether the log holds this stack already.
+    """
+
+    __slots__ = (
+        "_frames",
+        "acquired",
+        "codes",
+        "logged",
+        "number",
+        "offsets",
+        "released",
+        "releases",
+    )
+
+    def __init__(self, codes: tuple[CodeType, ...], offsets: tuple[int, ...], number: int) -> None:
+        self.codes = codes
+        self.offsets = offsets
+        self.number = number
+        self.acquired = 0
+        self.released = 0
+        self.releases: dict[Stack, int] | None = None
+        self.logged = False
+        self._frames: tuple[Frame, ...] | None = None
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """The stack as text, innermost first; computed on first reading."""
+        if self._frames is None:
+            self._frames = tuple(map(_frame, self.codes, self.offsets))
+        return self._frames
+
+
+def _frame(code: CodeType, offset: int) -> Frame:
+    line = 0
+    for start, end, at in code.co_lines():
+        if start <= offset < end and at is not None:
+            line = at
+            break
+    filename = code.co_filename
+    return Frame(filename, line or code.co_firstlineno, code.co_qualname, module_name(filename))
+
+
+_module_names: dict[str, str] = {}
+
+
+def module_name(filename: str) -> str:
+    """Return the dotted module name of a source file, from the packages it lies in.
+
+    The name does not depend on `sys.path` or on how the program was started, so a fingerprint is
+    equal across machines.
+
+    Args:
+        filename: a code object's `co_filename`.
+
+    Returns:
+        `"pkg.sub.mod"`; the stem for a file outside any package; the name itself, without digits,
+        for code that has no file (`<stdin>`).
+    """
+    known = _module_names.get(filename)
+    if known is not None:
+        return known
+    if filename.startswith("<"):
+        name = "".join(c for c in filename.split("-", 1)[0] if not c.isdigit())
+        name = name if name.endswith(">") else name + ">"
+    else:
+        path, _ = os.path.splitext(filename.replace("\\", "/"))
+        folder, _, stem = path.rpartition("/")
+        parts = [] if stem == "__init__" else [stem]
+        while folder and os.path.exists(f"{folder}/__init__.py"):
+            folder, _, package = folder.rpartition("/")
+            parts.append(package)
+        name = ".".join(reversed(parts)) or stem
+    _module_names[filename] = name
+    return name
+
+
+class CallSite(NamedTuple):
+    """Which function of which API was called through which binding."""
+
+    call: str
+    api: str
+    binding: str
+
+
+class Thread(NamedTuple):
+    """A thread, as identifier and name."""
+
+    ident: int
+    name: str
+
+
+class Moment(NamedTuple):
+    """One thing that happened to a handle: what, where and when.
+
+    Attributes:
+        site: the call.
+        stack: where it was made; `None` at level `count`.
+        thread: in which thread.
+        task: the name of the asyncio task, empty outside one.
+        time: monotonic nanoseconds.
+        scope: the innermost scope, `None` outside any.
+    """
+
+    site: CallSite
+    stack: Stack | None
+    thread: Thread
+    task: str
+    time: int
+    scope: Scope | None
+
+
+class Scope:
+    """A stretch of a program whose leaks are judged when it ends (`tracer.scope(name)`).
+
+    Attributes:
+        name: the name given.
+        number: unique within the process.
+        parent: the scope around it.
+        ended: whether it is over.
+    """
+
+    __slots__ = ("ended", "name", "number", "parent")
+
+    def __init__(self, name: str, number: int, parent: Scope | None) -> None:
+        self.name = name
+        self.number = number
+        self.parent = parent
+        self.ended = False
+
+    def within(self, other: Scope) -> bool:
+        """Return whether this scope is `other` or inside it."""
+        scope: Scope | None = self
+        while scope is not None:
+            if scope is other:
+                return True
+            scope = scope.parent
+        return False
+
+
+# --- handles ----------------------------------------------------------------------------------
+
+LIVE: Final = 0
+RELEASING: Final = 1
+RELEASED: Final = 2
+INVALIDATED: Final = 3
+VANISHED: Final = 4
+STATE_NAMES: Final = ("live", "releasing", "released", "invalidated", "vanished")
+
+
+class Handle:
+    """The graph's record of one handle: one value in one generation.
+
+    Attributes:
+        kind: its kind.
+        value: the number that the provider gave out; negative for an object without a number.
+        generation: 1 for the first handle with this value, then counted up.
+        hid: unique within the process.
+        epoch: how many forks this process had behind it when the handle was acquired.
+        parent: the handle it lives under.
+        children: live handles under it, in order of acquisition; `None` while there are none.
+        refs: references held.
+        pending: releases that have begun and are not settled.
+        state: `LIVE`, `RELEASING`, `RELEASED`, `INVALIDATED` or `VANISHED` (its value was handed
+            out again, so its end was not seen).
+        alert: whether a use has to be looked at: it is dead, or a handle it needs is gone.
+        uses: how often it was used. Exact without concurrent uses; threads may lose counts.
+        needs: handles it depends on without being their child.
+        dependents: handles that depend on it.
+        acquired: where it was acquired; `None` if it was first seen in use.
+        ended: where it was released, or where its parent was.
+        ended_by: the handle whose release invalidated it.
+        duty: whether somebody still owes its release: acquired here, not handed over.
+        name: the object's name (key container), if any.
+        last_use: the last use seen; recorded at level `full` only.
+    """
+
+    __slots__ = (
+        "acquired",
+        "alert",
+        "children",
+        "dependents",
+        "duty",
+        "ended",
+        "ended_by",
+        "epoch",
+        "generation",
+        "hid",
+        "kind",
+        "last_use",
+        "name",
+        "needs",
+        "parent",
+        "pending",
+        "refs",
+        "state",
+        "uses",
+        "value",
+    )
+
+    def __init__(
+        self,
+        kind: Kind,
+        value: int,
+        generation: int,
+        hid: int,
+        epoch: int,
+        parent: Handle | None,
+        needs: tuple[Handle, ...],
+        acquired: Moment | None,
+        name: str,
+    ) -> None:
+        self.kind = kind
+        self.value = value
+        self.generation = generation
+        self.hid = hid
+        self.epoch = epoch
+        self.parent = parent
+        self.children: dict[Handle, None] | None = None
+        self.refs = 1
+        self.pending = 0
+        self.state = LIVE
+        self.alert = False
+        self.uses = 0
+        self.needs = needs
+        self.dependents: dict[Handle, None] | None = None
+        self.acquired = acquired
+        self.ended: Moment | None = None
+        self.ended_by: Handle | None = None
+        self.duty = acquired is not None and kind.must_release
+        self.name = name
+        self.last_use: Moment | None = None
+
+    def __repr__(self) -> str:
+        """Return kind, value, generation and state."""
+        return (
+            f"<{self.kind.name} {value_text(self.value)} #{self.generation} "
+            f"{STATE_NAMES[self.state]}>"
+        )
+
+
+def value_text(value: int) -> str:
+    """Return a handle's value as people write it: `0x00a01040`, or `object 0x…`."""
+    return f"0x{value:08x}" if value >= 0 else f"object 0x{~value:x}"
+
+
+# --- changes: what the graph says after a transition ------------------------------------------
+
+
+class Acquired(NamedTuple):
+    """A handle was acquired."""
+
+    handle: Handle
+    moment: Moment
+
+
+class RefChanged(NamedTuple):
+    """A reference was added or taken away, and the handle lives on."""
+
+    handle: Handle
+    moment: Moment
+
+
+class HandedOver(NamedTuple):
+    """The provider took over the release of the handle."""
+
+    handle: Handle
+    moment: Moment
+
+
+class Ended(NamedTuple):
+    """The last reference was released.
+
+    Attributes:
+        handle: the released handle.
+        moment: the release.
+        invalidated: the handles that it made invalid, parents before their children.
+    """
+
+    handle: Handle
+    moment: Moment
+    invalidated: tuple[Handle, ...]
+
+
+class Refused(NamedTuple):
+    """The provider refused a release, and the handle lives on."""
+
+    handle: Handle
+    moment: Moment
+
+
+class Vanished(NamedTuple):
+    """A value was handed out again although its last handle was not seen to end."""
+
+    handle: Handle
+    moment: Moment
+
+
+class Collected(NamedTuple):
+    """The last Python reference to an unreleased handle object went away.
+
+    Attributes:
+        handle: the handle.
+        moment: when it was noticed.
+        released: whether the object's destructor releases the handle.
+    """
+
+    handle: Handle
+    moment: Moment
+    released: bool
+
+
+class Misused(NamedTuple):
+    """A call was about to be made with a handle that must not be used so.
+
+    Attributes:
+        handle: the handle.
+        moment: the misuse.
+        code: the finding code.
+        culprit: the handle whose end made the use wrong (the parent, the dependency), if any.
+        reused_by: the live handle that has the same value now, if any.
+    """
+
+    handle: Handle
+    moment: Moment
+    code: Code
+    culprit: Handle | None
+    reused_by: Handle | None
+
+
+Change: TypeAlias = (
+    Acquired | RefChanged | HandedOver | Ended | Refused | Vanished | Collected | Misused
+)
+
+
+# --- findings ---------------------------------------------------------------------------------
+
+
+class Code(enum.StrEnum):
+    """What is wrong. The values are what events, baselines and markers use."""
+
+    LEAKED_AT_RELEASE = "leaked-at-release"
+    LEAKED_AT_EXIT = "leaked-at-exit"
+    LOST = "lost"
+    USE_AFTER_RELEASE = "use-after-release"
+    USE_AFTER_INVALIDATION = "use-after-invalidation"
+    DOUBLE_RELEASE = "double-release"
+    WRONG_RELEASE = "wrong-release"
+    OUT_OF_ORDER_RELEASE = "out-of-order-release"
+    STALE_DEPENDENCY = "stale-dependency"
+    FAILED_RELEASE = "failed-release"
+
+    @property
+    def is_leak(self) -> bool:
+        """Whether it says that something was not released (`on_leak`)."""
+        return self in _LEAKS
+
+    @property
+    def is_misuse(self) -> bool:
+        """Whether it says that a call was wrong (`on_misuse`)."""
+        return self not in _LEAKS and self is not Code.FAILED_RELEASE
+
+
+_LEAKS: Final = frozenset({Code.LEAKED_AT_RELEASE, Code.LEAKED_AT_EXIT, Code.LOST})
+
+
+class Severity(enum.StrEnum):
+    """How bad a finding is."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class HandleRef(NamedTuple):
+    """A handle as a finding quotes it: no link into the graph, so that nothing is kept alive."""
+
+    kind: str
+    title: str
+    value: int
+    generation: int
+    hid: int
+    name: str
+    acquired: Moment | None
+
+
+class Siblings(NamedTuple):
+    """What became of the other handles that were acquired at the same place.
+
+    Attributes:
+        acquired: how many were acquired there, this one included.
+        released: how many of them the program released.
+        where: the frame that released most of them.
+        where_count: how many that frame released.
+    """
+
+    acquired: int
+    released: int
+    where: Frame | None
+    where_count: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is wrong, with everything a person needs to mend it.
+
+    Attributes:
+        code: what is wrong.
+        severity: how bad it is.
+        api: the spec's name.
+        handle: the handle it is about.
+        parents: the handle's parents, nearest first.
+        children: live handles under it at that time, as kind → count.
+        acquired: where it was acquired.
+        ended: where it was released, or where the handle in `culprit` was.
+        misused: the call that was wrong or refused.
+        culprit: the handle whose end made this one useless.
+        reused_by: the live handle that has the same value now.
+        scope: the innermost scope of the moment that the finding is about.
+        age: nanoseconds from acquisition to the finding, -1 if unknown.
+        uses: how often the handle was used.
+        siblings: what became of the others from the same place.
+        inherited: whether the handle was acquired by the parent process before a fork.
+        last_use: the last use, at level `full`.
+        remedy: what to do about it.
+        fingerprint: equal for the same bug across machines and runs.
+        time: wall-clock nanoseconds since the epoch.
+    """
+
+    code: Code
+    severity: Severity
+    api: str
+    handle: HandleRef
+    parents: tuple[HandleRef, ...]
+    children: tuple[tuple[str, int], ...]
+    acquired: Moment | None
+    ended: Moment | None
+    misused: Moment | None
+    culprit: HandleRef | None
+    reused_by: HandleRef | None
+    scope: str
+    age: int
+    uses: int
+    siblings: Siblings | None
+    inherited: bool
+    last_use: Moment | None
+    remedy: str
+    fingerprint: str
+    time: int
+
+    @property
+    def moment(self) -> Moment | None:
+        """The moment that the finding is about: the misuse, else the end, else the acquisition."""
+        return self.misused or self.ended or self.acquired

@@ -1,0 +1,1 @@
+"""Stage 2: HOW a call is intercepted. The only stage that touches wrapt."""

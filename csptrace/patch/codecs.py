@@ -1,0 +1,181 @@
+"""How to read handles, numbers and out parameters from what a program passes.
+
+A codec never raises and never changes what it reads: what it cannot read is not a handle, and the
+call goes on untraced in that parameter. Reading needs no native call of the provider.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from typing import Any, Protocol, cast
+
+__all__ = ["CffiCodec", "Codec", "CtypesCodec", "ObjectCodec"]
+
+
+class Codec(Protocol):
+    """What the interceptor asks of a codec."""
+
+    def value(self, argument: Any) -> int | None:
+        """Return the number that an argument stands for, `None` if it is none."""
+
+    def stored(self, argument: Any) -> int | None:
+        """Return the handle or number behind an out argument, `None` if it cannot be read."""
+
+    def text(self, argument: Any) -> str:
+        """Return a text argument, empty if it is none."""
+
+
+_MASK = (1 << (8 * ctypes.sizeof(ctypes.c_void_p))) - 1
+_PARAM_ADDRESS = re.compile(r"\((?:0x)?([0-9a-fA-F]+)\)>$")
+_CArgObject: type = type(ctypes.byref(ctypes.c_int()))
+_SimpleCData: type = ctypes.c_int.__mro__[1]
+_Pointer: type = ctypes.POINTER(ctypes.c_int).__mro__[1]
+
+
+class CtypesCodec:
+    """Reads ctypes arguments: ints, simple data, typed pointers, byref(), arrays, addresses."""
+
+    def value(self, argument: Any) -> int | None:
+        """Return the number that an argument stands for.
+
+        Args:
+            argument: what the program passes for a handle or DWORD.
+
+        Returns:
+            The value as the callee sees it, `None` if it cannot be one.
+        """
+        try:
+            return self._value(argument)
+        except Exception:  # noqa: BLE001 - the program's own object broke; it is no handle
+            return None
+
+    def _value(self, argument: Any) -> int | None:
+        if isinstance(argument, int):
+            return int(argument) & _MASK
+        if argument is None:
+            return 0
+        if isinstance(argument, _SimpleCData):
+            number = argument.value  # type: ignore[attr-defined]
+            if number is None:
+                return 0
+            return int(number) & _MASK if isinstance(number, int) else None
+        if isinstance(argument, _Pointer):
+            return ctypes.c_void_p.from_buffer(cast("Any", argument)).value or 0
+        if isinstance(argument, ctypes.Array | ctypes.Structure | ctypes.Union):
+            return ctypes.addressof(argument)
+        if isinstance(argument, _CArgObject):
+            return self._address(argument)
+        inner = getattr(argument, "_as_parameter_", None)
+        return None if inner is None else self._value(inner)
+
+    def stored(self, argument: Any) -> int | None:
+        """Return what the callee has written through an out argument.
+
+        Args:
+            argument: `byref(x)`, `pointer(x)`, an array, or an address.
+
+        Returns:
+            The value written, `None` for NULL or something else.
+        """
+        try:
+            return self._stored(argument)
+        except Exception:  # noqa: BLE001 - as above
+            return None
+
+    def _stored(self, argument: Any) -> int | None:
+        if argument is None:
+            return None
+        if isinstance(argument, _CArgObject):
+            target = argument._obj  # type: ignore[attr-defined]
+            if isinstance(target, _SimpleCData | _Pointer):
+                return self._value(target)
+            address = self._address(argument)
+            return None if address is None else ctypes.c_size_t.from_address(address).value
+        if isinstance(argument, _Pointer):
+            return self._value(argument.contents) if argument else None  # type: ignore[attr-defined]
+        if isinstance(argument, ctypes.Array):
+            return self._value(argument[0])
+        if isinstance(argument, ctypes.Structure | ctypes.Union):
+            return ctypes.c_size_t.from_buffer(argument).value
+        if hasattr(argument, "_as_parameter_"):
+            return self._stored(argument._as_parameter_)
+        address = self._value(argument)  # c_void_p(addressof(x)), an int
+        return ctypes.c_size_t.from_address(address).value if address else None
+
+    @staticmethod
+    def _address(argument: Any) -> int | None:
+        # byref(struct, offset) keeps the offset to itself; only its repr tells the address.
+        found = _PARAM_ADDRESS.search(repr(argument))
+        return int(found[1], 16) if found else None
+
+    def text(self, argument: Any) -> str:
+        """Return a text argument, empty for NULL and for what is not text."""
+        try:
+            argument = getattr(argument, "value", argument)
+        except Exception:  # noqa: BLE001 - as above
+            return ""
+        if isinstance(argument, bytes):
+            return argument.decode(errors="replace")
+        return argument if isinstance(argument, str) else ""
+
+
+class CffiCodec:
+    """Reads cffi arguments: int, integer and pointer cdata, `ffi.new("HCRYPTPROV *")`."""
+
+    def __init__(self) -> None:
+        import _cffi_backend  # noqa: PLC0415 - only a program that uses cffi has it
+
+        self._ffi = _cffi_backend.FFI()
+        self._cdata: Any = self._ffi.CData
+
+    def value(self, argument: Any) -> int | None:
+        """Return the number that an argument stands for, `None` if it cannot be one."""
+        if isinstance(argument, int):
+            return int(argument) & _MASK
+        if not isinstance(argument, self._cdata):
+            return None
+        try:
+            return int(argument) & _MASK
+        except TypeError:
+            try:
+                return int(self._ffi.cast("uintptr_t", argument))
+            except TypeError:
+                return None
+
+    def stored(self, argument: Any) -> int | None:
+        """Return what the callee has written through a pointer, `None` for NULL."""
+        if not isinstance(argument, self._cdata) or not argument:
+            return None
+        try:
+            return self.value(argument[0])
+        except (TypeError, IndexError, RuntimeError):
+            return None
+
+    def text(self, argument: Any) -> str:
+        """Return a text argument, empty for NULL and for what is not text."""
+        if isinstance(argument, bytes):
+            return argument.decode(errors="replace")
+        try:
+            found = self._ffi.string(argument)
+        except (TypeError, RuntimeError, ValueError):
+            return ""
+        return found.decode(errors="replace") if isinstance(found, bytes) else str(found)
+
+
+class ObjectCodec:
+    """Reads the arguments of a Python API with handle objects; numbers are ints already."""
+
+    def value(self, argument: Any) -> int | None:
+        """Return an int argument, 0 for `None`."""
+        if isinstance(argument, int):
+            return int(argument)
+        return 0 if argument is None else None
+
+    def stored(self, argument: Any) -> int | None:  # noqa: ARG002 - protocol
+        """Return nothing: this kind of API has no out parameters."""
+        return None
+
+    def text(self, argument: Any) -> str:
+        """Return a text argument, empty for `None`."""
+        return argument if isinstance(argument, str) else ""

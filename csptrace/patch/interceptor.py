@@ -1,0 +1,636 @@
+"""The one wrapper: read arguments, check, call, judge success, apply effects.
+
+`compile_call` turns one row of a spec and one binding into one specialised function, once, when a
+function is patched. A call that only uses handles costs one dictionary look-up; everything else
+is decided before the first call.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+from csptrace.errors import CspTraceWarning, HandleError, HandleLeak
+from csptrace.specs.vocabulary import (
+    RETURN,
+    Acquires,
+    AddsRef,
+    Call,
+    Condition,
+    Kind,
+    Reference,
+    Releases,
+    ReleasesAll,
+    Success,
+    Uses,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from csptrace.model import CallSite, Handle
+    from csptrace.patch.codecs import Codec
+
+__all__ = ["DELIBERATE", "LastError", "Monitor", "Outcome", "Signature", "compile_call"]
+
+Arguments: TypeAlias = tuple[Any, ...]
+Keywords: TypeAlias = dict[str, Any]
+Reader: TypeAlias = "Callable[[Arguments, Keywords], Any]"
+Predicate: TypeAlias = "Callable[[Arguments, Keywords], bool]"
+Finder: TypeAlias = "Callable[[Any], Handle | None]"
+
+DELIBERATE = (HandleError, HandleLeak, CspTraceWarning)
+"""What a tracer raises on purpose; anything else that comes out of it is its own bug."""
+
+
+class Monitor(Protocol):
+    """What the interceptor reports to; implemented by the tracer.
+
+    The methods that take a `frame` may raise one of `DELIBERATE`, and nothing else.
+    """
+
+    active: bool
+    touches: bool
+    """Whether every use has to be recorded with its stack (level `full`)."""
+
+    def table(self, kind: Kind) -> dict[int, Handle]:
+        """Return the live dictionary value → handle of a kind."""
+
+    def misused(self, handle: Handle, site: CallSite, frame: FrameType) -> None:
+        """Judge the use of a handle whose `alert` is set."""
+
+    def touched(self, handle: Handle, site: CallSite, frame: FrameType) -> None:
+        """Record a use."""
+
+    def begin_release(
+        self, kind: Kind, value: int, handle: Handle | None, site: CallSite, frame: FrameType
+    ) -> Handle | None:
+        """Judge and mark a release; return the handle to be settled."""
+
+    def settle_release(
+        self, handle: Handle, site: CallSite, frame: FrameType, *, released: bool
+    ) -> HandleLeak | None:
+        """Confirm or roll back a release; return the error to raise, if leaks raise."""
+
+    def acquired(
+        self,
+        kind: Kind,
+        value: int,
+        parent: Handle | None,
+        needs: tuple[Handle, ...],
+        name: str,
+        site: CallSite,
+        frame: FrameType,
+    ) -> Handle:
+        """Enter a new handle."""
+
+    def borrowed(self, kind: Kind, value: int) -> Handle:
+        """Return the handle with a value, entering it without a duty if it is unknown."""
+
+    def ref_added(self, handle: Handle, site: CallSite, frame: FrameType) -> None:
+        """Count one more reference."""
+
+    def handed_over(self, handle: Handle, site: CallSite, frame: FrameType) -> None:
+        """Note that the provider releases the handle from now on."""
+
+    def released_all(
+        self, kind: Kind, parent: Handle | None, site: CallSite, frame: FrameType
+    ) -> HandleLeak | None:
+        """End every live handle of a kind."""
+
+    def broken(self, site: CallSite, error: BaseException) -> None:
+        """Note a bug of the tracer itself; the program goes on."""
+
+
+class LastError(Protocol):
+    """Saves and restores the thread's last error around bookkeeping."""
+
+    def save(self) -> int:
+        """Return the thread's last error."""
+
+    def restore(self, code: int) -> None:
+        """Set it again."""
+
+
+class Signature(NamedTuple):
+    """Where a Python call carries each C parameter.
+
+    Attributes:
+        positions: C parameter → position among the positional arguments.
+        keywords: C parameter → keyword name, for callables that accept keywords.
+        result: the C out parameter that the Python call returns, empty if none.
+    """
+
+    positions: dict[str, int]
+    keywords: dict[str, str]
+    result: str = ""
+
+    @classmethod
+    def of(cls, call: Call) -> Signature:
+        """Return C's own signature."""
+        return cls({name: index for index, name in enumerate(call.params)}, {})
+
+    def reader(self, param: str) -> Reader | None:
+        """Return the accessor of a C parameter, `None` if this signature lacks it."""
+        position = self.positions.get(param)
+        if position is None:
+            return None
+        keyword = self.keywords.get(param, "")
+
+        def read(args: Arguments, kwargs: Keywords) -> Any:
+            return args[position] if position < len(args) else kwargs.get(keyword)
+
+        return read
+
+
+class Outcome(NamedTuple):
+    """What the native function returned before a program's own `errcheck` made something of it."""
+
+    result: Any
+
+
+class Handles(Protocol):
+    """How a binding finds the handle in an argument, and its value if it is unknown."""
+
+    def finder(self, kind: Kind) -> Finder:
+        """Return a function argument → handle, `None` for an unknown or null one."""
+
+    def value(self, kind: Kind, argument: Any) -> int | None:
+        """Return the value under which an unknown handle is entered, `None` for a null one."""
+
+    def adopt(self, result: Any, handle: Handle, args: Arguments) -> Any:
+        """Return what the program gets in place of a handle that a call returned."""
+
+
+class Numbers:
+    """Handles that are numbers, the same for every C-like binding."""
+
+    def __init__(self, codec: Codec, monitor: Monitor) -> None:
+        self._codec = codec
+        self._monitor = monitor
+
+    def finder(self, kind: Kind) -> Finder:
+        """Return a function argument → handle."""
+        get, value = self._monitor.table(kind).get, self._codec.value
+        return lambda argument: get(value(argument))  # type: ignore[arg-type]
+
+    def value(self, kind: Kind, argument: Any) -> int | None:
+        """Return the number, `None` for a null one."""
+        number = self._codec.value(argument)
+        return None if number is None or number in kind.null else number
+
+    def adopt(self, result: Any, handle: Handle, args: Arguments) -> Any:  # noqa: ARG002
+        """Return the result as it is."""
+        return result
+
+
+def compile_call(
+    call: Call,
+    site: CallSite,
+    native: Callable[..., Any],
+    signature: Signature,
+    success: Success,
+    codec: Codec,
+    monitor: Monitor,
+    *,
+    handles: Handles | None = None,
+    last_error: LastError | None = None,
+    outcome: Callable[[], Outcome | None] | None = None,
+) -> Callable[..., Any]:
+    """Compile one row of a spec into the function that replaces a native one.
+
+    Args:
+        call: the row.
+        site: what the call is named in reports.
+        native: calls the provider.
+        signature: where the Python call carries C's parameters.
+        success: how success is told from failure.
+        codec: how numbers and out parameters are carried.
+        monitor: what is reported to.
+        handles: how handles are found in arguments; by number if not given.
+        last_error: saves the thread's last error around bookkeeping, where there is one.
+        outcome: returns the raw result of the last native call in this thread, where the program
+            can put its own check in between.
+
+    Returns:
+        A function with the signature of `native`.
+    """
+    only_uses = all(isinstance(effect, Uses) and not effect.hands_over for effect in call.effects)
+    if only_uses and handles is None:
+        return _compile_uses(call, site, native, signature, codec, monitor)
+    return _General(
+        call,
+        site,
+        signature,
+        success,
+        codec,
+        monitor,
+        handles or Numbers(codec, monitor),
+        last_error,
+        outcome,
+    ).compile(native)
+
+
+def _compile_uses(
+    call: Call,
+    site: CallSite,
+    native: Callable[..., Any],
+    signature: Signature,
+    codec: Codec,
+    monitor: Monitor,
+) -> Callable[..., Any]:
+    """Compile the hot path: a call that needs valid handles and changes nothing.
+
+    A handle value that is out of range for the arguments, of a foreign type or unknown is left
+    to the provider. While tracing is stopped the tables are empty, so that nothing is found.
+    """
+    value_of, misused, touched = codec.value, monitor.misused, monitor.touched
+    used = [effect for effect in call.effects if isinstance(effect, Uses)]
+    tables = [
+        (signature.positions[effect.param], monitor.table(effect.kind).get) for effect in used
+    ]
+    getframe = sys._getframe
+    if len(tables) == 1 and not monitor.touches:
+        ((index, get),) = tables
+
+        def traced_one(*args: Any, **kwargs: Any) -> Any:
+            if len(args) > index:
+                value = args[index]
+                if type(value) is not int:
+                    value = value_of(value)
+                handle = get(value)
+                if handle is not None:
+                    if handle.alert:
+                        misused(handle, site, getframe(1))
+                    handle.uses += 1
+            return native(*args, **kwargs)
+
+        return traced_one
+
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        count = len(args)
+        for index, get in tables:
+            if count > index:
+                value = args[index]
+                if type(value) is not int:
+                    value = value_of(value)
+                handle = get(value)
+                if handle is not None:
+                    if handle.alert:
+                        misused(handle, site, getframe(1))
+                    handle.uses += 1
+                    if monitor.touches:
+                        touched(handle, site, getframe(1))
+        return native(*args, **kwargs)
+
+    return traced
+
+
+class _Acquisition(NamedTuple):
+    kind: Kind
+    out: Callable[[Arguments, Keywords, Any], int | None]
+    parent: Callable[[Arguments, Keywords], Handle | None] | None
+    needs: Callable[[Arguments, Keywords], tuple[Handle, ...]] | None
+    when: Predicate | None
+    name: Callable[[Arguments, Keywords], str] | None
+
+
+class _Release(NamedTuple):
+    kind: Kind
+    read: Reader
+    find: Finder
+    when: Predicate | None
+    even_on_failure: Predicate | None
+
+
+class _General:
+    """A call that changes the graph, or whose handles are objects."""
+
+    def __init__(
+        self,
+        call: Call,
+        site: CallSite,
+        signature: Signature,
+        success: Success,
+        codec: Codec,
+        monitor: Monitor,
+        handles: Handles,
+        last_error: LastError | None,
+        outcome: Callable[[], Outcome | None] | None,
+    ) -> None:
+        self.call = call
+        self.site = site
+        self.signature = signature
+        self.codec = codec
+        self.monitor = monitor
+        self.handles = handles
+        self.last_error = last_error
+        self.outcome = outcome
+        self.succeeded = _SUCCESS[success]
+        self.uses: list[tuple[Reader, Finder]] = []
+        self.refs: list[tuple[Kind, Reader]] = []
+        self.hand_overs: list[tuple[Kind, Reader, Predicate]] = []
+        self.releases: list[_Release] = []
+        self.acquisitions: list[_Acquisition] = []
+        self.sweeps: list[tuple[Kind, Callable[[Arguments, Keywords], Handle | None] | None]] = []
+        for effect in call.effects:
+            self._add(effect)
+
+    def _add(self, effect: Acquires | Uses | AddsRef | Releases | ReleasesAll) -> None:
+        if isinstance(effect, Acquires):
+            self.acquisitions.append(
+                _Acquisition(
+                    effect.kind,
+                    self._out(effect),
+                    self._one(effect.under, effect.kind.under) if effect.under else None,
+                    self._many(effect.needs) if effect.needs else None,
+                    self._predicate(effect.when),
+                    self._text(effect.named),
+                )
+            )
+            return
+        if isinstance(effect, ReleasesAll):
+            under = (
+                self._one(Reference("param", effect.under), effect.kind.under)
+                if effect.under
+                else None
+            )
+            self.sweeps.append((effect.kind, under))
+            return
+        read = self.signature.reader(effect.param)
+        if read is None:
+            return
+        find = self.handles.finder(effect.kind)
+        if isinstance(effect, Uses):
+            self.uses.append((read, find))
+            when = self._predicate(effect.hands_over)
+            if when is not None:
+                self.hand_overs.append((effect.kind, read, when))
+        elif isinstance(effect, AddsRef):
+            self.uses.append((read, find))
+            self.refs.append((effect.kind, read))
+        else:
+            self.releases.append(
+                _Release(
+                    effect.kind,
+                    read,
+                    find,
+                    self._predicate(effect.when),
+                    self._predicate(effect.even_on_failure),
+                )
+            )
+
+    # --- compiling the parts of a row ---------------------------------------------------------
+
+    def _predicate(self, condition: Condition | None) -> Predicate | None:
+        """Turn a condition into a function of the arguments.
+
+        A parameter that this binding's signature lacks counts as 0 for numbers and as given for
+        pointers, since the binding then fills it itself.
+        """
+        if condition is None:
+            return None
+        if condition.parts:
+            parts = [part for part in map(self._predicate, condition.parts) if part is not None]
+            if condition.test == "every":
+                return lambda args, kwargs: all(part(args, kwargs) for part in parts)
+            if condition.test == "either":
+                return lambda args, kwargs: any(part(args, kwargs) for part in parts)
+            (only,) = parts
+            return lambda args, kwargs: not only(args, kwargs)
+        read = self.signature.reader(condition.param)
+        if read is None:
+            absent = condition.test == "given"
+            return lambda _args, _kwargs: absent
+        wanted, value, stored = condition.value, self.codec.value, self.codec.stored
+        match condition.test:
+            case "flag":
+                return lambda args, kwargs: (value(read(args, kwargs)) or 0) & wanted == wanted
+            case "nonzero":
+                return lambda args, kwargs: bool(value(read(args, kwargs)))
+            case "given":
+                return lambda args, kwargs: value(read(args, kwargs)) != 0
+            case "stored":
+                return lambda args, kwargs: bool(stored(read(args, kwargs)))
+            case _:  # a DWORD that a program may have declared signed
+                return lambda args, kwargs: (stored(read(args, kwargs)) or 0) & 0xFFFFFFFF == wanted
+
+    def _out(self, effect: Acquires) -> Callable[[Arguments, Keywords, Any], int | None]:
+        kind, handles, stored = effect.kind, self.handles, self.codec.stored
+        if effect.out in (RETURN, self.signature.result):
+            return lambda _args, _kwargs, result: handles.value(kind, result)
+        read = self.signature.reader(effect.out)
+        if read is None:
+            return lambda _args, _kwargs, _result: None
+        null = kind.null
+
+        def out(args: Arguments, kwargs: Keywords, _result: Any) -> int | None:
+            value = stored(read(args, kwargs))
+            return None if value is None or value in null else value
+
+        return out
+
+    def _one(
+        self, reference: Reference, kind: Kind | None
+    ) -> Callable[[Arguments, Keywords], Handle | None] | None:
+        """Return a function that gives the handle a row refers to, entering an unknown one."""
+        read = self.signature.reader(reference.param)
+        if read is None or kind is None:
+            return None
+        if reference.how == "parent":
+            find_child = self._finder_of(reference.param)
+
+            def parent(args: Arguments, kwargs: Keywords) -> Handle | None:
+                child = find_child(read(args, kwargs))
+                return None if child is None else child.parent
+
+            return parent
+        find, handles, monitor = self.handles.finder(kind), self.handles, self.monitor
+
+        def one(args: Arguments, kwargs: Keywords) -> Handle | None:
+            argument = read(args, kwargs)
+            handle = find(argument)
+            if handle is None:
+                value = handles.value(kind, argument)
+                if value is not None:
+                    handle = monitor.borrowed(kind, value)
+            return handle
+
+        return one
+
+    def _many(
+        self, reference: Reference
+    ) -> Callable[[Arguments, Keywords], tuple[Handle, ...]] | None:
+        read = self.signature.reader(reference.param)
+        if read is None:
+            return None
+        find, inherited = self._finder_of(reference.param), reference.how == "needs"
+
+        def many(args: Arguments, kwargs: Keywords) -> tuple[Handle, ...]:
+            handle = find(read(args, kwargs))
+            if handle is None:
+                return ()
+            return handle.needs if inherited else (handle,)
+
+        return many
+
+    def _finder_of(self, param: str) -> Finder:
+        """Return the finder for the kind that the row itself declares for a parameter."""
+        for effect in self.call.effects:
+            if isinstance(effect, Uses | AddsRef | Releases) and effect.param == param:
+                return self.handles.finder(effect.kind)
+        return lambda _argument: None
+
+    def _text(self, param: str) -> Callable[[Arguments, Keywords], str] | None:
+        read = self.signature.reader(param) if param else None
+        if read is None:
+            return None
+        text = self.codec.text
+        return lambda args, kwargs: text(read(args, kwargs))
+
+    # --- the call -----------------------------------------------------------------------------
+
+    def compile(self, native: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function that replaces `native`."""
+        monitor, site, last_error = self.monitor, self.site, self.last_error
+        before, after, outcome = self.before, self.after, self.outcome
+        getframe = sys._getframe
+
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            if not monitor.active:
+                return native(*args, **kwargs)
+            frame = getframe(1)
+            code = 0 if last_error is None else last_error.save()
+            try:
+                begun = before(args, kwargs, frame)
+            except DELIBERATE:
+                raise
+            except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
+                monitor.broken(site, error)
+                return native(*args, **kwargs)
+            if last_error is not None:
+                last_error.restore(code)
+            try:
+                result = native(*args, **kwargs)
+            except BaseException:
+                # The program's own errcheck may have raised after a call that succeeded.
+                raw = None if outcome is None else outcome()
+                after(args, kwargs, _FAILED if raw is None else raw.result, frame, begun)
+                raise
+            if last_error is not None:
+                code = last_error.save()
+            raw = None if outcome is None else outcome()
+            result = after(
+                args, kwargs, result if raw is None else raw.result, frame, begun, result
+            )
+            if last_error is not None:
+                last_error.restore(code)
+            return result
+
+        return traced
+
+    def before(
+        self, args: Arguments, kwargs: Keywords, frame: FrameType
+    ) -> list[tuple[Handle, bool]]:
+        """Check every handle and mark the releases; return those to settle, and how."""
+        monitor, site = self.monitor, self.site
+        for read, find in self.uses:
+            handle = find(read(args, kwargs))
+            if handle is not None:
+                if handle.alert:
+                    monitor.misused(handle, site, frame)
+                handle.uses += 1
+                if monitor.touches:
+                    monitor.touched(handle, site, frame)
+        if not self.releases:
+            return _NOTHING_BEGUN
+        begun: list[tuple[Handle, bool]] = []
+        try:
+            for release in self.releases:
+                if release.when is not None and not release.when(args, kwargs):
+                    # Not released this time: an ordinary use, checked by the row's uses().
+                    continue
+                argument = release.read(args, kwargs)
+                handle = release.find(argument)
+                value = handle.value if handle else self.handles.value(release.kind, argument)
+                if value is None:
+                    continue
+                marked = monitor.begin_release(release.kind, value, handle, site, frame)
+                if marked is not None:
+                    anyway = release.even_on_failure
+                    begun.append((marked, anyway is not None and anyway(args, kwargs)))
+        except BaseException:
+            for marked, _ in begun:
+                monitor.settle_release(marked, site, frame, released=False)
+            raise
+        return begun
+
+    def after(
+        self,
+        args: Arguments,
+        kwargs: Keywords,
+        plain: Any,
+        frame: FrameType,
+        begun: list[tuple[Handle, bool]],
+        result: Any = None,
+    ) -> Any:
+        """Settle what was begun and apply what a successful call does; return the result."""
+        monitor, site = self.monitor, self.site
+        leak: HandleLeak | None = None
+        succeeded = False
+        try:
+            succeeded = plain is not _FAILED and self.succeeded(plain)
+        except Exception as error:  # noqa: BLE001 - the program's own result type broke
+            monitor.broken(site, error)
+        try:
+            for handle, anyway in begun:
+                leak = (
+                    monitor.settle_release(handle, site, frame, released=succeeded or anyway)
+                    or leak
+                )
+            if succeeded:
+                for kind, under in self.sweeps:
+                    parent = None if under is None else under(args, kwargs)
+                    leak = monitor.released_all(kind, parent, site, frame) or leak
+                for kind, read in self.refs:
+                    value = self.handles.value(kind, read(args, kwargs))
+                    if value is not None:
+                        monitor.ref_added(monitor.borrowed(kind, value), site, frame)
+                for kind, read, when in self.hand_overs:
+                    value = self.handles.value(kind, read(args, kwargs))
+                    if value is not None and when(args, kwargs):
+                        monitor.handed_over(monitor.borrowed(kind, value), site, frame)
+                for row in self.acquisitions:
+                    if row.when is not None and not row.when(args, kwargs):
+                        continue
+                    value = row.out(args, kwargs, plain)
+                    if value is None:
+                        continue
+                    handle = monitor.acquired(
+                        row.kind,
+                        value,
+                        None if row.parent is None else row.parent(args, kwargs),
+                        () if row.needs is None else row.needs(args, kwargs),
+                        "" if row.name is None else row.name(args, kwargs),
+                        site,
+                        frame,
+                    )
+                    result = self.handles.adopt(result, handle, args)
+        except DELIBERATE:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            monitor.broken(site, error)
+        if leak is not None:
+            raise leak
+        return result
+
+
+_FAILED: Any = object()
+_NOTHING_BEGUN: list[tuple[Any, bool]] = []
+
+_SUCCESS: dict[Success, Callable[[Any], bool]] = {
+    Success.NONZERO: bool,
+    Success.ZERO: lambda result: result == 0,
+    Success.NO_EXCEPTION: lambda _result: True,
+}

@@ -1,0 +1,240 @@
+"""One frozen `Settings`; the only reader of the environment and of `[tool.csptrace]`.
+
+Every setting has one name: a keyword of `csptrace.start()`, a key in `[tool.csptrace]` of
+`pyproject.toml`, and, in capitals behind `CSPTRACE_`, an environment variable. The environment
+wins over the file, a keyword over both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from csptrace.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["PREFIX", "SWITCH", "Settings", "is_active"]
+
+SWITCH: Final = "CSPTRACE"
+PREFIX: Final = "CSPTRACE_"
+_YES: Final = frozenset({"1", "true", "yes", "on"})
+_NO: Final = frozenset({"", "0", "false", "no", "off"})
+_LIST: Final = "a list of names (separated by commas in the environment)"
+_EXTERNAL: Final = frozenset({"CSPTRACE_REQUIRE", "CSPTRACE_WINE_CACHE"})
+"""Variables that the test suite reads; not settings."""
+
+
+def is_active(environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether the environment asks for tracing.
+
+    Args:
+        environ: the environment.
+
+    Raises:
+        SettingsError: `CSPTRACE` is neither a yes nor a no.
+    """
+    return _flag(SWITCH, environ.get(SWITCH, ""))
+
+
+def _flag(name: str, value: object) -> bool:
+    text = str(value).strip().lower()
+    if text in _YES:
+        return True
+    if text in _NO:
+        return False
+    raise SettingsError(f"{name} = {value!r}: allowed are 1, true, yes, on, 0, false, no, off")
+
+
+def _choice(*allowed: str) -> Callable[[str, object], str]:
+    def read(name: str, value: object) -> str:
+        text = str(value).strip().lower()
+        if text not in allowed:
+            raise SettingsError(f"{name} = {value!r}: allowed are {', '.join(allowed)}")
+        return text
+
+    return read
+
+
+def _number(least: int, most: int, unit: str) -> Callable[[str, object], int]:
+    def read(name: str, value: object) -> int:
+        try:
+            number = int(str(value).strip())
+        except ValueError:
+            number = least - 1
+        if isinstance(value, bool) or not least <= number <= most:
+            raise SettingsError(
+                f"{name} = {value!r}: allowed is a whole number of {unit} from {least} to {most}"
+            )
+        return number
+
+    return read
+
+
+def _names(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if isinstance(value, list | tuple | set | frozenset) and all(
+        isinstance(part, str) for part in value
+    ):
+        return tuple(value)
+    raise SettingsError(f"{name} = {value!r}: allowed is {_LIST}")
+
+
+def _path(name: str, value: object) -> Path | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, str | os.PathLike):
+        return Path(os.path.expanduser(os.fspath(value))).absolute()
+    raise SettingsError(f"{name} = {value!r}: allowed is the path of a folder")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """How to trace.
+
+    Attributes:
+        log: folder for event logs, one file per process; `None` writes no log.
+        level: `count` (no stacks), `acquire` (stacks of acquisition and release) or `full` (also
+            of the last use).
+        on_leak: `log`, `warn` or `raise`.
+        on_misuse: `log`, `warn` or `raise`; raising happens before the native call.
+        exit_code: exit status of the process if there were findings; 0 leaves it alone.
+        depth: how many frames of a stack are kept.
+        apis: names of the specs to trace; empty for all.
+        libraries: further libraries that export traced functions (`libcapi20.so`).
+        include: report only findings whose stacks touch one of these packages.
+        exclude: frames of these packages are never "your code"; findings with no other code of
+            yours are not reported.
+        tombstones: how many ended handles are remembered, to recognise a late use.
+        redact_names: replace the names of key containers in everything that is written.
+        quiet: write nothing to stderr.
+        strict: let internal errors of the tracer out, for its own tests.
+    """
+
+    log: Path | None = None
+    level: str = "acquire"
+    on_leak: str = "log"
+    on_misuse: str = "raise"
+    exit_code: int = 0
+    depth: int = 16
+    apis: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    tombstones: int = 65_536
+    redact_names: bool = False
+    quiet: bool = False
+    strict: bool = False
+
+    @classmethod
+    def load(
+        cls,
+        environ: Mapping[str, str] = os.environ,
+        folder: Path | None = None,
+        **given: Any,
+    ) -> Settings:
+        """Read the settings from all three places.
+
+        Args:
+            environ: the environment.
+            folder: where to look for `pyproject.toml`, and in its parents; the working directory
+                if not given.
+            given: keywords; `None` counts as not given.
+
+        Returns:
+            The checked settings.
+
+        Raises:
+            SettingsError: an unknown name, a value that is not allowed, an unreadable file.
+        """
+        values: dict[str, Any] = {}
+        found = _table(folder)
+        if found is not None:
+            file, table = found
+            for name, value in table.items():
+                values[name] = _read(name, value, f"{file}: [tool.csptrace] {name}")
+        for variable, value in environ.items():
+            if variable.startswith(PREFIX) and variable not in _EXTERNAL:
+                name = variable.removeprefix(PREFIX).lower()
+                values[name] = _read(name, value, variable)
+        for name, value in given.items():
+            if value is not None:
+                values[name] = _read(name, value, name)
+        return cls(**values)
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that make a child process trace with the same settings."""
+        environ = {SWITCH: "1"}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value == field.default:
+                continue
+            if isinstance(value, tuple):
+                text = ",".join(value)
+            elif isinstance(value, bool):
+                text = "1" if value else "0"
+            else:
+                text = str(value)
+            environ[PREFIX + field.name.upper()] = text
+        return environ
+
+
+_READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
+    "log": _path,
+    "level": _choice("count", "acquire", "full"),
+    "on_leak": _choice("log", "warn", "raise"),
+    "on_misuse": _choice("log", "warn", "raise"),
+    "exit_code": _number(0, 255, "the exit status"),
+    "depth": _number(1, 1000, "frames"),
+    "apis": _names,
+    "libraries": _names,
+    "include": _names,
+    "exclude": _names,
+    "tombstones": _number(0, 10_000_000, "handles"),
+    "redact_names": _flag,
+    "quiet": _flag,
+    "strict": _flag,
+}
+
+
+def _read(name: str, value: object, where: str) -> Any:
+    reader = _READERS.get(name)
+    if reader is None:
+        close = difflib.get_close_matches(name, _READERS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise SettingsError(
+            f"{where}: unknown setting {name!r}{hint} Known: {', '.join(sorted(_READERS))}"
+        )
+    return reader(where, value)
+
+
+def _table(folder: Path | None) -> tuple[Path, dict[str, Any]] | None:
+    """Return the nearest `pyproject.toml` with a `[tool.csptrace]` table, and the table."""
+    try:
+        start = (folder or Path.cwd()).absolute()
+    except OSError:  # the working directory is gone
+        return None
+    for place in (start, *start.parents):
+        file = place / "pyproject.toml"
+        try:
+            text = file.read_bytes()
+        except OSError:
+            continue
+        if b"csptrace" not in text:
+            return None
+        try:
+            table = tomllib.loads(text.decode()).get("tool", {}).get("csptrace")
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{file}: not a TOML file: {error}") from error
+        if table is None:
+            return None
+        if not isinstance(table, dict):
+            raise SettingsError(f"{file}: [tool.csptrace] must be a table")
+        return file, table
+    return None

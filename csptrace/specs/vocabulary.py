@@ -1,0 +1,665 @@
+"""The words in which a spec states what an API promises: three objects, five effects, conditions.
+
+A spec is data. It names C functions and parameters verbatim and never contains control flow, so
+that one engine serves every API and a new API is one new file. What a row can say:
+
+* objects: `Kind` (a type of handle), `call` (one C function), `Binding` (how Python reaches it);
+* effects: `acquires`, `uses`, `adds_ref`, `releases`, `releases_all`;
+* references: a parameter name, `parent_of(param)`, `needs_of(param)`, or `RETURN`;
+* conditions: `flag`, `nonzero`, `given`, `stored`, `stored_equals`, combined by `negation`,
+  `every` and `either`.
+
+Every constructor refuses what cannot be true and names file, function and parameter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import sys
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from csptrace.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = [
+    "RETURN",
+    "Acquires",
+    "AddsRef",
+    "Binding",
+    "Call",
+    "Cascade",
+    "Codec",
+    "Collects",
+    "Condition",
+    "Dll",
+    "Effect",
+    "Kind",
+    "Objects",
+    "Reference",
+    "Releases",
+    "ReleasesAll",
+    "Shape",
+    "Spec",
+    "Success",
+    "Target",
+    "Uses",
+    "acquires",
+    "adds_ref",
+    "call",
+    "either",
+    "every",
+    "flag",
+    "given",
+    "needs_of",
+    "negation",
+    "nonzero",
+    "parent_of",
+    "releases",
+    "releases_all",
+    "shapes",
+    "stored",
+    "stored_equals",
+    "uses",
+]
+
+RETURN: Final = "return"
+"""Stands for the function's return value where a parameter name is expected."""
+
+
+class Cascade(enum.Enum):
+    """What happens to a child when the last reference to its parent is released."""
+
+    INVALIDATE = "invalidate"
+    """The child's handle is dead from then on (CryptReleaseContext: its keys and hashes)."""
+    RETAIN = "retain"
+    """The child keeps the parent's object alive and stays valid (a certificate and its store)."""
+    DETACH = "detach"
+    """The child lives on without a parent (a PKCS#11 token object after its session)."""
+
+
+class Success(enum.Enum):
+    """How a binding tells a successful call from a failed one."""
+
+    NONZERO = "nonzero"
+    """A BOOL or a handle: 0, FALSE and NULL mean failure."""
+    ZERO = "zero"
+    """A status code: 0 means success (CKR_OK, ERROR_SUCCESS, STATUS_SUCCESS)."""
+    NO_EXCEPTION = "no exception"
+    """A Python API that raises when the call failed."""
+
+
+class Codec(enum.Enum):
+    """How a binding carries handles."""
+
+    CTYPES = "ctypes"
+    CFFI = "cffi"
+    OBJECTS = "objects"
+
+
+class Collects(enum.Enum):
+    """What a binding's handle object does when the last Python reference to it goes."""
+
+    NOTHING = "nothing"
+    RELEASES = "releases"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """One type of handle. Two kinds are the same only if they are the same object.
+
+    Attributes:
+        name: the C type, verbatim (`"HCRYPTKEY"`).
+        title: what people call it, for messages (`"key"`).
+        under: the kind this one lives under, `None` for a root.
+        cascade: what happens to it when its parent's last reference is released.
+        orderly: whether it must be released before its parent is.
+        must_release: whether whoever acquires it owes a release.
+        secret: whether it stands for key material, so that a leak leaves a secret in memory.
+        null: values that mean "no handle" and are never tracked.
+        space: kinds of one space never share a live value (heap addresses); `""` is a space of
+            the kind's own.
+        release: the function that releases it, for messages (`"CryptDestroyKey"`).
+        harm: what a leak of this kind costs, in words, for messages.
+    """
+
+    name: str
+    title: str
+    under: Kind | None = None
+    cascade: Cascade = Cascade.INVALIDATE
+    orderly: bool = False
+    must_release: bool = True
+    secret: bool = False
+    null: frozenset[int] = frozenset({0})
+    space: str = ""
+    release: str = ""
+    harm: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a kind that contradicts itself.
+
+        Raises:
+            SpecError: `orderly` without a parent.
+        """
+        if self.orderly and self.under is None:
+            raise SpecError(
+                f"kind {self.name}: orderly=True needs under=, the kind it must be released before"
+            )
+
+    def __repr__(self) -> str:
+        """Return the C name."""
+        return f"<Kind {self.name}>"
+
+
+# --- references -------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reference:
+    """A handle that a row points at without being one of its parameters.
+
+    Attributes:
+        how: `"param"` (the handle in the parameter), `"parent"` (its parent) or `"needs"` (the
+            handles it depends on).
+        param: the parameter that carries the handle.
+    """
+
+    how: str
+    param: str
+
+
+def parent_of(param: str) -> Reference:
+    """Point at the parent of the handle in `param` (a duplicate lives under the same parent)."""
+    return Reference("parent", param)
+
+
+def needs_of(param: str) -> Reference:
+    """Point at what the handle in `param` depends on (a duplicated HMAC needs its key)."""
+    return Reference("needs", param)
+
+
+# --- conditions -------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Condition:
+    """A named predicate over the arguments of one call.
+
+    Attributes:
+        test: the predicate's name; `csptrace.patch.codecs` holds one compiled form for each.
+        param: the parameter it reads, empty for a combination.
+        value: the mask or value it compares with, where it has one.
+        parts: the conditions it combines.
+    """
+
+    test: str
+    param: str = ""
+    value: int = 0
+    parts: tuple[Condition, ...] = ()
+
+    def params(self) -> Iterable[str]:
+        """Yield every parameter that is read."""
+        if self.param:
+            yield self.param
+        for part in self.parts:
+            yield from part.params()
+
+    def reads_result(self) -> bool:
+        """Return whether it can only be judged after the call (it reads an out parameter)."""
+        return self.test.startswith("stored") or any(part.reads_result() for part in self.parts)
+
+    def __str__(self) -> str:
+        """Return the condition in words."""
+        if self.parts:
+            joined = {"every": " and ", "either": " or ", "negation": ""}[self.test].join(
+                map(str, self.parts)
+            )
+            return f"not ({joined})" if self.test == "negation" else f"({joined})"
+        return {
+            "flag": f"{self.param} has {self.value:#x}",
+            "nonzero": f"{self.param} is not 0",
+            "given": f"{self.param} is not NULL",
+            "stored": f"*{self.param} is not 0",
+            "stored_equals": f"*{self.param} is {self.value:#x}",
+        }[self.test]
+
+
+def flag(param: str, mask: int) -> Condition:
+    """Return a condition: all bits of `mask` are set in the DWORD `param`."""
+    return Condition("flag", param, mask)
+
+
+def nonzero(param: str) -> Condition:
+    """Return a condition: the number in `param` is not 0."""
+    return Condition("nonzero", param)
+
+
+def given(param: str) -> Condition:
+    """Return a condition: the pointer in `param` is not NULL (NULL asks for a size)."""
+    return Condition("given", param)
+
+
+def stored(param: str) -> Condition:
+    """Return a condition: the call has written a number other than 0 through `param`."""
+    return Condition("stored", param)
+
+
+def stored_equals(param: str, value: int) -> Condition:
+    """Return a condition: the call has written `value` through `param`."""
+    return Condition("stored_equals", param, value)
+
+
+def negation(condition: Condition) -> Condition:
+    """Return the opposite of a condition."""
+    return Condition("negation", parts=(condition,))
+
+
+def every(*conditions: Condition) -> Condition:
+    """Return a condition that holds when all of `conditions` do."""
+    return Condition("every", parts=conditions)
+
+
+def either(*conditions: Condition) -> Condition:
+    """Return a condition that holds when at least one of `conditions` does."""
+    return Condition("either", parts=conditions)
+
+
+# --- effects ----------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Acquires:
+    """A successful call hands out a new handle, which the caller must release."""
+
+    kind: Kind
+    out: str
+    under: Reference | None = None
+    needs: Reference | None = None
+    when: Condition | None = None
+    named: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Uses:
+    """The call needs a valid handle; with `hands_over` the provider takes over the release."""
+
+    kind: Kind
+    param: str
+    hands_over: Condition | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AddsRef:
+    """A successful call adds one reference to the handle; the value stays the same."""
+
+    kind: Kind
+    param: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Releases:
+    """A successful call takes one reference away; the last one ends the handle."""
+
+    kind: Kind
+    param: str
+    when: Condition | None = None
+    even_on_failure: Condition | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReleasesAll:
+    """A successful call ends every live handle of a kind (under one parent)."""
+
+    kind: Kind
+    under: str = ""
+
+
+Effect: TypeAlias = Acquires | Uses | AddsRef | Releases | ReleasesAll
+
+
+def acquires(
+    kind: Kind,
+    out: str,
+    *,
+    under: str | Reference | None = None,
+    needs: str | Reference | None = None,
+    when: Condition | None = None,
+    unless: Condition | None = None,
+    named: str = "",
+) -> Acquires:
+    """State that a successful call hands out a new handle.
+
+    Args:
+        kind: the kind of the new handle.
+        out: the out parameter that receives it, or `RETURN`.
+        under: its parent: a parameter or `parent_of(param)`.
+        needs: a handle it depends on without being its child: a parameter or `needs_of(param)`.
+        when: only if this holds.
+        unless: only if this does not hold.
+        named: the parameter that names the object (a key container), for reports.
+
+    Returns:
+        The effect.
+    """
+    return Acquires(
+        kind, out, _reference(under), _reference(needs), _when(when, unless), named=named
+    )
+
+
+def uses(
+    kind: Kind,
+    param: str,
+    *,
+    hands_over: Condition | None = None,
+) -> Uses:
+    """State that the call needs the handle in `param` to be valid.
+
+    Args:
+        kind: the kind of the handle.
+        param: the parameter; a null value there is skipped.
+        hands_over: if this holds and the call succeeds, the callee releases the handle later and
+            the program owes nothing any more (CertOpenStore's hCryptProv).
+
+    Returns:
+        The effect.
+    """
+    return Uses(kind, param, hands_over)
+
+
+def adds_ref(kind: Kind, param: str) -> AddsRef:
+    """State that a successful call adds a reference to the handle in `param`."""
+    return AddsRef(kind, param)
+
+
+def releases(
+    kind: Kind,
+    param: str,
+    *,
+    when: Condition | None = None,
+    unless: Condition | None = None,
+    even_on_failure: Condition | None = None,
+) -> Releases:
+    """State that the call releases the handle in `param`.
+
+    Args:
+        kind: the kind of the handle.
+        param: the parameter; a null value there is skipped.
+        when: only if this holds (CRYPT_DESTROYKEY).
+        unless: only if this does not hold.
+        even_on_failure: if this holds the handle is gone although the call failed
+            (CryptReleaseContext with dwFlags other than 0).
+
+    Returns:
+        The effect.
+    """
+    return Releases(kind, param, _when(when, unless), even_on_failure)
+
+
+def releases_all(kind: Kind, *, under: str = "") -> ReleasesAll:
+    """State that a successful call releases every live handle of `kind`.
+
+    Args:
+        kind: the kind of the handles.
+        under: only those whose parent is the handle in this parameter; empty for all.
+
+    Returns:
+        The effect.
+    """
+    return ReleasesAll(kind, under)
+
+
+def _reference(what: str | Reference | None) -> Reference | None:
+    return Reference("param", what) if isinstance(what, str) else what
+
+
+def _when(when: Condition | None, unless: Condition | None) -> Condition | None:
+    if unless is None:
+        return when
+    return negation(unless) if when is None else every(when, negation(unless))
+
+
+# --- calls ------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Call:
+    """One C function, or several that differ in name only (the A and W forms).
+
+    Attributes:
+        names: the exported names.
+        params: the C parameters in order.
+        effects: what a call does to handles.
+        library: the library that exports it, without suffix (`"advapi32"`).
+        source: file and line of the row, for messages.
+    """
+
+    names: tuple[str, ...]
+    params: tuple[str, ...]
+    effects: tuple[Effect, ...]
+    library: str
+    source: str
+
+    @property
+    def name(self) -> str:
+        """The first exported name."""
+        return self.names[0]
+
+
+def call(names: str, params: str, *effects: Effect, library: str) -> Call:
+    """Describe one C function.
+
+    Args:
+        names: its exported name, or several, space-separated (`"CryptSignHashA CryptSignHashW"`).
+        params: its C parameters, verbatim, separated by spaces.
+        effects: what a call does to handles, in the order in which C performs it.
+        library: the library that exports it, without suffix.
+
+    Returns:
+        The checked call.
+
+    Raises:
+        SpecError: an effect names an unknown parameter, a condition cannot be judged in time, or
+            a word is missing; the message names file, function and parameter.
+    """
+    frame = sys._getframe(1)
+    source = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    described = Call(tuple(names.split()), tuple(params.split()), effects, library, source)
+    _check_call(described)
+    return described
+
+
+def _check_call(described: Call) -> None:
+    """Refuse a row that cannot be true.
+
+    Raises:
+        SpecError: see `call`.
+    """
+    if not described.names:
+        raise SpecError(f"{described.source}: a call needs at least one name")
+    where = f"{described.source}: {described.name}"
+    if len(set(described.params)) != len(described.params):
+        raise SpecError(f"{where}: a parameter is listed twice in {' '.join(described.params)!r}")
+    for effect in described.effects:
+        if not isinstance(effect, Acquires | Uses | AddsRef | Releases | ReleasesAll):
+            raise SpecError(f"{where}: {effect!r} is not an effect; use acquires(), uses(), …")
+        verb = type(effect).__name__
+        for field, param in _params_of(effect):
+            if param not in described.params and not (field == "out" and param == RETURN):
+                raise SpecError(
+                    f"{where}: {verb} names the unknown parameter {param!r} ({field}=); "
+                    f"the call has: {' '.join(described.params) or 'none'}"
+                )
+        for field, condition in _conditions_of(effect):
+            if condition.reads_result() and not (isinstance(effect, Acquires)):
+                raise SpecError(
+                    f"{where}: {verb} {field}={condition} reads a result, which is not known "
+                    "before the call; only acquires() may do that"
+                )
+        if isinstance(effect, Acquires) and effect.under is not None and effect.kind.under is None:
+            raise SpecError(
+                f"{where}: acquires {effect.kind.name} under {effect.under.param!r}, "
+                f"but kind {effect.kind.name} has no under="
+            )
+
+
+def _params_of(effect: Effect) -> Iterable[tuple[str, str]]:
+    if isinstance(effect, Acquires):
+        yield "out", effect.out
+        if effect.under is not None:
+            yield "under", effect.under.param
+        if effect.needs is not None:
+            yield "needs", effect.needs.param
+        if effect.named:
+            yield "named", effect.named
+    elif isinstance(effect, ReleasesAll):
+        if effect.under:
+            yield "under", effect.under
+    else:
+        yield "param", effect.param
+    for field, condition in _conditions_of(effect):
+        for param in condition.params():
+            yield field, param
+
+
+def _conditions_of(effect: Effect) -> Iterable[tuple[str, Condition]]:
+    for field in ("when", "hands_over", "even_on_failure"):
+        condition = getattr(effect, field, None)
+        if condition is not None:
+            yield field, condition
+
+
+# --- bindings ---------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Dll:
+    """Functions that Python looks up by name in a loaded library.
+
+    Attributes:
+        libraries: library names without prefix or suffix, lower case (`"advapi32"`). Each serves
+            every call of the spec, since forwarders and vendor libraries mix what Windows splits.
+    """
+
+    libraries: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Objects:
+    """A Python module whose functions hand out handle objects.
+
+    Attributes:
+        modules: import names under which such a module is found, the genuine one first.
+        classes: the handle objects' type names and the kind that each stands for.
+        parents: type names whose objects keep their parent object alive, with the attribute that
+            holds it.
+    """
+
+    modules: tuple[str, ...]
+    classes: Mapping[str, Kind]
+    parents: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+Target: TypeAlias = Dll | Objects
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shape:
+    """How one Python callable maps onto a C function.
+
+    Attributes:
+        python: the Python name: `"function"` or `"Class.method"`.
+        call: the C name of the function it stands for.
+        arguments: Python's parameter names in order with the C parameter of each, which is empty
+            where C has no counterpart.
+        receiver: the C parameter that the object itself fills, empty for a module function.
+        result: the C out parameter that the Python call returns, empty if it returns no handle.
+    """
+
+    python: str
+    call: str
+    arguments: tuple[tuple[str, str], ...]
+    receiver: str
+    result: str
+
+
+def shapes(rows: Mapping[str, str]) -> Mapping[str, Shape]:
+    """Read the rows that say how a Python signature differs from C's.
+
+    A row is `CName: argument… -> out`. An argument is `name=cname`, `name` (the same in C),
+    `name=` (unknown to C) or, first, `self=cname` (the object itself).
+
+    Args:
+        rows: Python name → row.
+
+    Returns:
+        Python name → shape.
+
+    Raises:
+        SpecError: a row that cannot be read.
+    """
+    parsed: dict[str, Shape] = {}
+    for python, row in rows.items():
+        name, colon, rest = row.partition(":")
+        if not colon or not name.strip():
+            raise SpecError(f"shape {python!r}: {row!r} has no 'CName:' in front")
+        words, _, result = rest.partition("->")
+        receiver, arguments = "", []
+        for word in words.split():
+            own, equals, c_name = word.partition("=")
+            if own == "self":
+                receiver = c_name
+            else:
+                arguments.append((own, c_name if equals else own))
+        parsed[python] = Shape(python, name.strip(), tuple(arguments), receiver, result.strip())
+    return parsed
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Binding:
+    """How Python reaches an API. One API has several bindings.
+
+    Attributes:
+        name: for reports (`"ctypes"`).
+        target: where the functions are found.
+        success: how success is told from failure.
+        codec: how handles are carried.
+        on_collect: what happens when the last reference to a handle object goes.
+        quarantine: keep explicitly released objects alive, because their destructor would release
+            the value a second time.
+        shapes: only where Python's signature differs from C's.
+    """
+
+    name: str
+    target: Target
+    success: Success
+    codec: Codec
+    on_collect: Collects = Collects.NOTHING
+    quarantine: bool = False
+    shapes: Mapping[str, Shape] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Spec:
+    """Everything csptrace knows about one API.
+
+    Attributes:
+        name: the API's name in settings, events and reports (`"cryptoapi"`).
+        title: the API's name for people.
+        kinds: its handle types, parents first.
+        calls: its functions.
+        bindings: the ways in.
+        source: the vendor page that states the rules.
+    """
+
+    name: str
+    title: str
+    kinds: tuple[Kind, ...]
+    calls: tuple[Call, ...]
+    bindings: tuple[Binding, ...]
+    source: str = ""
+
+    def by_name(self) -> dict[str, Call]:
+        """Return exported name → call."""
+        return {name: row for row in self.calls for name in row.names}

@@ -1,0 +1,900 @@
+"""The composition root: the only module that knows every stage.
+
+A `Tracer` is started and stopped once. It implements what the interceptor reports to, asks the
+graph what follows, has that judged, and passes events and findings on. Its own bugs never reach
+the program: the detector that broke is switched off, which is said once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextvars
+import dataclasses
+import itertools
+import os
+import platform
+import sys
+import threading
+import time
+import traceback
+import uuid
+import warnings
+from collections import Counter, deque
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from csptrace import __version__
+from csptrace.detect.judgement import (
+    findings_of,
+    leaked_at_exit,
+    verdict_on_release,
+    verdict_on_use,
+)
+from csptrace.detect.ownership import Ownership
+from csptrace.detect.wording import as_text, escape, explain, summary
+from csptrace.errors import (
+    ActivationError,
+    DoubleRelease,
+    HandleError,
+    HandleLeak,
+    LeakWarning,
+    MisuseWarning,
+    OutOfOrderRelease,
+    StaleDependency,
+    UseAfterInvalidation,
+    UseAfterRelease,
+    WrongRelease,
+)
+from csptrace.events import records
+from csptrace.events.log import EventLog
+from csptrace.events.terminal import Terminal
+from csptrace.graph import Graph
+from csptrace.model import (
+    VANISHED,
+    Acquired,
+    CallSite,
+    Change,
+    Code,
+    Collected,
+    Ended,
+    Finding,
+    HandedOver,
+    Handle,
+    HandleRef,
+    Misused,
+    Moment,
+    RefChanged,
+    Scope,
+    Stack,
+    Thread,
+    Vanished,
+)
+from csptrace.patch.interceptor import DELIBERATE
+from csptrace.patch.stacks import StackTable
+from csptrace.patch.targets import Installation
+from csptrace.settings import Settings
+from csptrace.specs import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from csptrace.specs.vocabulary import Kind
+
+__all__ = ["Snapshot", "Tracer", "current", "start", "stop", "trace_library", "tracing"]
+
+_ERRORS: dict[Code, type[HandleError]] = {
+    Code(cls.code): cls
+    for cls in (
+        UseAfterRelease,
+        UseAfterInvalidation,
+        DoubleRelease,
+        WrongRelease,
+        OutOfOrderRelease,
+        StaleDependency,
+    )
+}
+_MOST_RELEASE_PLACES = 8
+_MOST_KEPT_FINDINGS = 10_000
+_scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("csptrace", default=None)
+_new_moment = tuple.__new__
+
+
+class _ThreadNames(threading.local):
+    """The calling thread, looked up once for each thread."""
+
+    def __init__(self) -> None:
+        # threading.current_thread() would enter a dummy for a foreign thread.
+        known = threading._active.get(threading.get_ident())  # type: ignore[attr-defined]
+        self.thread = Thread(threading.get_ident(), known.name if known is not None else "foreign")
+
+
+class Snapshot(NamedTuple):
+    """What was alive at one time.
+
+    Attributes:
+        tracer: who took it.
+        handles: the live handles, oldest first.
+    """
+
+    tracer: Tracer
+    handles: tuple[HandleRef, ...]
+
+    def diff(self) -> tuple[HandleRef, ...]:
+        """Return the handles that are alive now and were not when the snapshot was taken."""
+        known = {handle.hid for handle in self.handles}
+        return tuple(handle for handle in self.tracer.snapshot().handles if handle.hid not in known)
+
+
+class Tracer:
+    """One stretch of tracing.
+
+    Args:
+        settings: how to trace.
+        complain: what to do with a complaint instead of writing it to stderr.
+
+    Attributes:
+        settings: how it traces.
+        active: whether it traces.
+        touches: whether every use is recorded with its stack (level `full`).
+        findings: what was found so far, oldest first; the first 10,000 are kept.
+        counts: how many findings there were of each fingerprint.
+        log_path: the event log of this process, `None` if there is none.
+        graph: what is alive.
+        installation: what is patched.
+    """
+
+    def __init__(self, settings: Settings, complain: Callable[[str], None] | None = None) -> None:
+        self.settings = settings
+        self.active = False
+        self.touches = settings.level == "full"
+        self.findings: list[Finding] = []
+        self.counts: Counter[str] = Counter()
+        self.codes: Counter[str] = Counter()
+        self.graph = Graph(settings.tombstones)
+        self._stacks = StackTable(0 if settings.level == "count" else settings.depth)
+        self._ownership = Ownership(settings.include, settings.exclude)
+        self._terminal = Terminal(quiet=settings.quiet)
+        self._complaint = complain
+        self._complaints: set[str] = set()
+        self._log: EventLog | None = None
+        self._threads = _ThreadNames()
+        self._collected: deque[tuple[Handle, CallSite, bool]] = deque()
+        self._scopes = itertools.count(1)
+        self._run = uuid.uuid4().hex[:16]
+        self._broken: set[str] = set()
+        self._capture = self._stacks.capture
+        self.installation = Installation(
+            registry.load(settings.apis, self._complain_of_spec), settings.libraries, self
+        )
+
+    # --- starting and stopping ----------------------------------------------------------------
+
+    @property
+    def log_path(self) -> os.PathLike[str] | None:
+        """The event log of this process."""
+        return None if self._log is None else self._log.path
+
+    def start(self) -> None:
+        """Open the log and patch everything.
+
+        Raises:
+            Exception: whatever patching raised; then nothing stays patched.
+        """
+        if self.settings.log is not None:
+            self._open_log(None)
+        self.active = True
+        try:
+            self.installation.install()
+        except BaseException:
+            self.active = False
+            if self._log is not None:
+                self._log.close()
+            raise
+        for missed in self.installation.missed:
+            self.complain(
+                "missed",
+                f"{escape(missed)} was bound before tracing began and is not traced; start earlier "
+                "(CSPTRACE=1) or look the function up when it is called",
+            )
+
+    def stop(self, *, exiting: bool = False) -> list[Finding]:
+        """Judge what is left, take every patch back, write the summary and close the log.
+
+        Args:
+            exiting: whether the interpreter is about to exit.
+
+        Returns:
+            The handles leaked at exit.
+        """
+        if not self.active:
+            return []
+        with self.graph.lock:
+            leaked = leaked_at_exit(self._owed(None), self._ownership, self.graph.epoch, "")
+            leaked = self._report(leaked)
+            self.active = False
+        if not exiting:
+            for error in self.installation.uninstall():
+                self.broken(_SELF, error)
+        with self.graph.lock:
+            self._write_end()
+            self.graph.clear()
+        self._react_to_leaks(leaked, exiting=exiting)
+        return leaked
+
+    def _open_log(self, parent_run: str | None) -> None:
+        assert self.settings.log is not None  # noqa: S101 - for the type checker
+        self._log = EventLog(self.settings.log, self._run, self.complain)
+        optional = {} if parent_run is None else {"parent_run": parent_run}
+        self._log.emit(
+            "csptrace.run_started",
+            csptrace=__version__,
+            python=platform.python_version(),
+            platform=sys.platform,
+            host=platform.node(),
+            program=os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else "",
+            level=self.settings.level,
+            apis=[spec.name for spec in self.installation._specs],
+            **optional,
+        )
+
+    def _write_end(self) -> None:
+        if self.codes or self.graph.acquired:
+            self._terminal.line(self._summary(), "bad" if self.codes else "good")
+        if self._log is not None:
+            self._log.rescue()
+            self._log.emit(
+                "csptrace.run_ended",
+                acquired=self.graph.acquired,
+                peak=self.graph.peak,
+                live=self.graph.live,
+                findings=dict(self.codes),
+            )
+            self._log.close()
+
+    def _summary(self) -> str:
+        acquired = self.graph.acquired
+        text = f"{acquired} handle{'s' if acquired != 1 else ''} acquired, "
+        total = sum(self.codes.values())
+        if total:
+            each = ", ".join(f"{count} {code}" for code, count in sorted(self.codes.items()))
+            text += f"{total} finding{'s' if total != 1 else ''} ({each})"
+            distinct = len(self.counts)
+            if distinct < total:
+                text += f" at {distinct} place{'s' if distinct != 1 else ''}"
+        else:
+            text += "no findings"
+        if self._log is not None and self._log.path is not None:
+            text += f"; log: {escape(str(self._log.path))}"
+        return text
+
+    # --- fork ---------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Wait until no other thread is in the middle of a change."""
+        self.graph.lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self.graph.lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Start anew in the child: a log of its own, and no duty for the parent's handles."""
+        self.graph.forked()
+        self._collected.clear()
+        self._threads = _ThreadNames()
+        self.findings = []
+        self.counts = Counter()
+        self.codes = Counter()
+        for stack in self._stacks:
+            stack.logged = False
+        parent, self._run = self._run, uuid.uuid4().hex[:16]
+        if self._log is not None:
+            self._log.abandon()
+            self._open_log(parent)
+
+    # --- what users ask -----------------------------------------------------------------------
+
+    def check(self) -> tuple[Finding, ...]:
+        """Return what was found so far; tracing goes on."""
+        with self.graph.lock:
+            self._drain()
+            return tuple(self.findings)
+
+    def live(self) -> tuple[HandleRef, ...]:
+        """Return the handles that somebody still has to release, oldest first."""
+        return self.snapshot().handles
+
+    def snapshot(self) -> Snapshot:
+        """Return what is alive now; `snapshot.diff()` tells later what has been added."""
+        with self.graph.lock:
+            self._drain()
+            return Snapshot(
+                self,
+                tuple(
+                    HandleRef(
+                        handle.kind.name,
+                        handle.kind.title,
+                        handle.value,
+                        handle.generation,
+                        handle.hid,
+                        handle.name,
+                        handle.acquired,
+                    )
+                    for handle in self.graph.owed()
+                ),
+            )
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[Scope]:
+        """Judge a stretch of the program by itself.
+
+        What was acquired inside, in this thread or task, and is not released when the stretch
+        ends is reported as `leaked-at-exit` of the scope.
+
+        Args:
+            name: what the scope is called in reports.
+
+        Yields:
+            The scope.
+
+        Raises:
+            HandleLeak: something leaked, `on_leak` is `raise`, and the block raised nothing.
+        """
+        scope = Scope(name, next(self._scopes), _scope.get())
+        token = _scope.set(scope)
+        failed = True
+        try:
+            yield scope
+            failed = False
+        finally:
+            _scope.reset(token)
+            with self.graph.lock:
+                found: list[Finding] = []
+                if self.active:
+                    found = leaked_at_exit(
+                        self._owed(scope), self._ownership, self.graph.epoch, name
+                    )
+                    for handle in self.graph.owed(scope):
+                        handle.duty = False  # judged; the process must not report it again
+                    found = self._report(found)
+                    if self._log is not None:
+                        self._log.emit("csptrace.scope_ended", scope=name, leaked=len(found))
+                scope.ended = True
+            self._react_to_leaks(found, exiting=failed)
+
+    def explain(self, finding: Finding) -> str:
+        """Return a finding in words."""
+        return as_text(explain(finding, self._ownership, redact=self.settings.redact_names))
+
+    def trace_library(self, library: Any, api: str) -> Any:
+        """Trace a library object; see `csptrace.trace_library`."""
+        return self.installation.trace_library(library, api)
+
+    # --- Monitor: what the interceptor reports to ---------------------------------------------
+
+    def table(self, kind: Kind) -> dict[int, Handle]:
+        """Return the live dictionary value → handle of a kind."""
+        return self.graph.table(kind)
+
+    def misused(self, handle: Handle, site: CallSite, frame: FrameType) -> None:
+        """Judge the use of a handle whose `alert` is set.
+
+        Raises:
+            HandleError: the use is wrong and `on_misuse` is `raise`.
+        """
+        try:
+            verdict = verdict_on_use(handle)
+            if verdict is None:
+                return
+            found = self._misuse(handle, verdict.code, verdict.culprit, site, frame)
+        except DELIBERATE:
+            raise
+        except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
+            self.broken(site, error)
+            return
+        self._react_to_misuse(found)
+
+    def touched(self, handle: Handle, site: CallSite, frame: FrameType) -> None:
+        """Record a use."""
+        handle.last_use = self._moment(site, frame)
+
+    def begin_release(
+        self, kind: Kind, value: int, handle: Handle | None, site: CallSite, frame: FrameType
+    ) -> Handle | None:
+        """Judge and mark a release.
+
+        Returns:
+            The handle to be settled, `None` if the release is wrong and is made all the same.
+
+        Raises:
+            HandleError: the release is wrong and `on_misuse` is `raise`.
+        """
+        with self.graph.lock:
+            if self._collected:
+                self._drain()
+            found: Finding | None = None
+            if handle is None or handle.state == VANISHED:
+                other = self.graph.other_kind(kind, value)
+                if other is not None:
+                    found = self._misuse(other, Code.WRONG_RELEASE, None, site, frame)
+                else:
+                    handle = self.graph.borrow(kind, value)
+            if handle is not None:
+                verdict = verdict_on_release(handle)
+                if verdict is None:
+                    self.graph.begin_release(handle)
+                    return handle
+                found = self._misuse(handle, verdict.code, verdict.culprit, site, frame)
+        self._react_to_misuse(found)
+        return None
+
+    def settle_release(
+        self, handle: Handle, site: CallSite, frame: FrameType, *, released: bool
+    ) -> HandleLeak | None:
+        """Confirm or roll back a release; return the error to raise, if leaks raise."""
+        with self.graph.lock:
+            changes = self.graph.settle_release(
+                handle, self._moment(site, frame), released=released
+            )
+            leaked = self._publish(changes)
+        return self._react_to_leaks(leaked, deferred=True) if leaked else None
+
+    def acquired(
+        self,
+        kind: Kind,
+        value: int,
+        parent: Handle | None,
+        needs: tuple[Handle, ...],
+        name: str,
+        site: CallSite,
+        frame: FrameType,
+    ) -> Handle:
+        """Enter a new handle."""
+        moment = self._moment(site, frame)
+        if moment.stack is not None:
+            moment.stack.acquired += 1
+        with self.graph.lock:
+            if self._collected:
+                self._drain()
+            handle, changes = self.graph.acquire(kind, value, parent, needs, moment, name)
+            if self._log is not None or len(changes) > 1:
+                self._publish(changes)
+        return handle
+
+    def borrowed(self, kind: Kind, value: int) -> Handle:
+        """Return the handle with a value, entering it without a duty if it is unknown."""
+        with self.graph.lock:
+            return self.graph.borrow(kind, value)
+
+    def ref_added(self, handle: Handle, site: CallSite, frame: FrameType) -> None:
+        """Count one more reference."""
+        with self.graph.lock:
+            self._publish(self.graph.add_ref(handle, self._moment(site, frame)))
+
+    def handed_over(self, handle: Handle, site: CallSite, frame: FrameType) -> None:
+        """Note that the provider releases the handle from now on."""
+        with self.graph.lock:
+            self._publish(self.graph.hand_over(handle, self._moment(site, frame)))
+
+    def released_all(
+        self, kind: Kind, parent: Handle | None, site: CallSite, frame: FrameType
+    ) -> HandleLeak | None:
+        """End every live handle of a kind."""
+        with self.graph.lock:
+            leaked = self._publish(self.graph.release_all(kind, parent, self._moment(site, frame)))
+        return self._react_to_leaks(leaked, deferred=True) if leaked else None
+
+    def collected(self, handle: Handle, site: CallSite, *, released: bool) -> None:
+        """Note that a handle object is gone; called by a finalizer, at any point of any thread.
+
+        Nothing is locked here: the collector may run in the middle of a change. The note is read
+        before the next change, so before the value can be seen again.
+        """
+        self._collected.append((handle, site, released))
+
+    def quarantined(self, handle: Handle, site: CallSite) -> None:
+        """Say once that a binding's destructor would release a second time."""
+        self.complain(
+            f"quarantine {site.binding}",
+            f"{site.binding} objects release their handle again when they are collected, even "
+            f"after {site.call}; csptrace keeps released ones alive so that the second release "
+            f"does not hit another {handle.kind.title}",
+        )
+
+    def patching_failed(self, what: str, error: BaseException) -> None:
+        """Note that a target could not be patched."""
+        self.broken(CallSite(f"patching {what}", "", ""), error)
+
+    def broken(self, site: CallSite, error: BaseException) -> None:
+        """Note a bug of the tracer itself; the program goes on.
+
+        Raises:
+            BaseException: the error itself, with the setting `strict`.
+        """
+        if self.settings.strict:
+            raise error
+        where = f"{site.binding}.{site.call}" if site.binding else site.call
+        if where in self._broken:
+            return
+        self._broken.add(where)
+        text = "".join(traceback.format_exception(error))
+        self.complain(
+            "internal",
+            f"internal error in {where}; what it traces may be incomplete from here on, the "
+            f"program is not affected:\n{text}",
+        )
+
+    # --- complaints ---------------------------------------------------------------------------
+
+    def complain(self, code: str, message: str) -> None:
+        """Say once what csptrace cannot do, on stderr and in the log.
+
+        Args:
+            code: a short name of the sort of complaint.
+            message: what happened, where, and what to do next.
+        """
+        if message in self._complaints:
+            return
+        self._complaints.add(message)
+        if self._complaint is not None:
+            self._complaint(message)
+        else:
+            self._terminal.line(message, "bad")
+        if self._log is not None and code != "log":
+            self._log.emit("csptrace.notice", code=code, message=message)
+
+    def _complain_of_spec(self, message: str) -> None:
+        self.complain("spec", message)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _moment(self, site: CallSite, frame: FrameType | None) -> Moment:
+        task = ""
+        if "asyncio" in sys.modules:
+            task = _task_name()
+        return _new_moment(
+            Moment,
+            (
+                site,
+                self._capture(frame),
+                self._threads.thread,
+                task,
+                time.monotonic_ns(),
+                _scope.get(),
+            ),
+        )
+
+    def _misuse(
+        self,
+        handle: Handle,
+        code: Code,
+        culprit: Handle | None,
+        site: CallSite,
+        frame: FrameType,
+    ) -> Finding | None:
+        with self.graph.lock:
+            newer = self.graph.table(handle.kind).get(handle.value)
+            if newer is handle or newer is None:
+                newer = self.graph.other_kind(handle.kind, handle.value)
+            reused = newer if newer is not None and newer is not handle else None
+            change = Misused(handle, self._moment(site, frame), code, culprit, reused)
+            found = self._report(findings_of(change, self._ownership, self.graph.epoch))
+            return found[0] if found else None
+
+    def _drain(self) -> None:
+        """Enter the objects that the collector has taken since the last change."""
+        while self._collected:
+            handle, site, released = self._collected.popleft()
+            # A destructor has no caller of its own; where it runs is chance.
+            changes = self.graph.collect(handle, self._moment(site, None), released=released)
+            self._publish(changes)
+
+    def _owed(self, scope: Scope | None) -> list[Handle]:
+        self._drain()
+        return self.graph.owed(scope)
+
+    def _publish(self, changes: list[Change]) -> list[Finding]:
+        """Pass changes on to the log and have them judged; return the leaks among the findings."""
+        leaks: list[Finding] = []
+        for change in changes:
+            if self._log is not None and self.settings.level != "count":
+                self._record(change)
+            if isinstance(change, Ended):
+                self._count_release(change.handle, change.moment)
+                if not change.invalidated:
+                    continue
+            elif isinstance(change, Acquired | RefChanged | HandedOver | Vanished):
+                continue
+            found = self._report(findings_of(change, self._ownership, self.graph.epoch))
+            leaks.extend(finding for finding in found if finding.code.is_leak)
+        return leaks
+
+    def _count_release(self, handle: Handle, moment: Moment) -> None:
+        begin = handle.acquired
+        if begin is None or begin.stack is None or moment.stack is None:
+            return
+        begin.stack.released += 1
+        releases = begin.stack.releases
+        if releases is None:
+            releases = begin.stack.releases = {}
+        if moment.stack in releases:
+            releases[moment.stack] += 1
+        elif len(releases) < _MOST_RELEASE_PLACES:
+            releases[moment.stack] = 1
+
+    def _record(self, change: Change) -> None:
+        """Write the handle events of one change."""
+        log = self._log
+        assert log is not None  # noqa: S101 - for the type checker
+        live = self.graph.live
+        match change:
+            case Acquired(handle, moment):
+                self._define(moment.stack)
+                log.emit(
+                    "csptrace.handle_acquired",
+                    **records.acquired(handle, moment, live, redact=self.settings.redact_names),
+                )
+            case Ended(handle, moment, invalidated):
+                self._define(moment.stack)
+                log.emit(
+                    "csptrace.handle_released", **records.released(handle, moment, live, "released")
+                )
+                for child in invalidated:
+                    log.emit(
+                        "csptrace.handle_invalidated",
+                        **records.invalidated(child, handle, moment, live),
+                    )
+            case RefChanged(handle, moment) | HandedOver(handle, moment) | Vanished(handle, moment):
+                how = {RefChanged: "reference", HandedOver: "handed-over", Vanished: "unseen"}
+                self._define(moment.stack)
+                log.emit(
+                    "csptrace.handle_released",
+                    **records.released(handle, moment, live, how[type(change)]),
+                )
+            case Collected(handle, moment, released=False):
+                log.emit(
+                    "csptrace.handle_released",
+                    **records.released(handle, moment, live, "collected"),
+                )
+
+    def _define(self, stack: Stack | None) -> None:
+        """Write a stack before the first event that refers to it."""
+        if stack is not None and not stack.logged and self._log is not None:
+            stack.logged = True
+            self._log.emit("csptrace.stack", **records.stack_event(stack, self._ownership))
+
+    def _report(self, findings: list[Finding]) -> list[Finding]:
+        """Keep, log and show findings; return those that are wanted."""
+        wanted = []
+        for finding in findings:
+            moments = (finding.acquired, finding.ended, finding.misused, finding.last_use)
+            stacks = [moment.stack for moment in moments if moment is not None]
+            if not self._ownership.wanted(stacks):
+                continue
+            wanted.append(finding)
+            if len(self.findings) < _MOST_KEPT_FINDINGS:
+                self.findings.append(finding)
+            first = not self.counts[finding.fingerprint]
+            self.counts[finding.fingerprint] += 1
+            self.codes[finding.code.value] += 1
+            redact = self.settings.redact_names
+            if self._log is not None:
+                for stack in stacks:
+                    self._define(stack)
+                self._log.rescue()
+                self._log.emit(
+                    "csptrace.finding",
+                    **records.finding_event(finding, self._ownership, redact=redact),
+                )
+            if first:
+                # Equal ones are counted in the summary; each is in the log.
+                self._terminal.finding(
+                    explain(finding, self._ownership, redact=redact), finding.severity.value
+                )
+        return wanted
+
+    def _react_to_misuse(self, finding: Finding | None) -> None:
+        if finding is None or self.settings.on_misuse == "log":
+            return
+        text = self.explain(finding)
+        if self.settings.on_misuse == "raise":
+            raise _ERRORS[finding.code](text, finding)
+        warnings.warn(text, MisuseWarning, stacklevel=4)
+
+    def _react_to_leaks(
+        self, findings: list[Finding], *, exiting: bool = False, deferred: bool = False
+    ) -> HandleLeak | None:
+        if not findings or self.settings.on_leak == "log":
+            return None
+        text = summary(findings, self._ownership)
+        if self.settings.on_leak == "warn":
+            warnings.warn(text, LeakWarning, stacklevel=5)
+            return None
+        if exiting:
+            return None
+        error = HandleLeak(text, tuple(findings))
+        if deferred:
+            return error
+        raise error
+
+
+_SELF = CallSite("csptrace", "", "")
+
+
+def _task_name() -> str:
+    import asyncio  # noqa: PLC0415 - only called when the program uses it
+
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return ""
+    return "" if task is None else task.get_name()
+
+
+# --- the tracer of the process ------------------------------------------------------------------
+
+_current: Tracer | None = None
+_switch = threading.RLock()
+_hooks_registered = False
+
+
+def current() -> Tracer | None:
+    """Return the tracer that is active in this process, `None` if there is none."""
+    return _current
+
+
+def start(settings: Settings | None = None, **given: Any) -> Tracer:
+    """Start tracing this process.
+
+    Args:
+        settings: how to trace; read from the environment and `pyproject.toml` if not given.
+        given: single settings, which win over both.
+
+    Returns:
+        The tracer. If one is active and no settings are given, that one.
+
+    Raises:
+        SettingsError: an unknown setting or value.
+        ActivationError: a tracer is active already and other settings are given.
+    """
+    global _current, _hooks_registered  # noqa: PLW0603 - the one tracer of the process
+    with _switch:
+        if _current is not None:
+            if settings is None and not given:
+                return _current
+            raise ActivationError(
+                "csptrace is tracing already; call csptrace.stop() first, or start without "
+                "settings to get the active tracer"
+            )
+        if settings is None:
+            settings = Settings.load(**given)
+        elif given:
+            settings = dataclasses.replace(settings, **given)
+        tracer = Tracer(settings)
+        tracer.start()
+        _current = tracer
+        if not _hooks_registered:
+            _hooks_registered = True
+            atexit.register(_at_exit)
+            if hasattr(os, "register_at_fork"):
+                os.register_at_fork(
+                    before=_before_fork,
+                    after_in_parent=_after_fork_in_parent,
+                    after_in_child=_after_fork_in_child,
+                )
+        return tracer
+
+
+def stop() -> list[Finding]:
+    """Stop tracing, take every patch back, and write the summary.
+
+    Returns:
+        The handles that were leaked at exit; empty if nothing was traced.
+
+    Raises:
+        HandleLeak: something leaked and `on_leak` is `raise`.
+    """
+    global _current
+    with _switch:
+        tracer, _current = _current, None
+    return [] if tracer is None else tracer.stop()
+
+
+@contextmanager
+def tracing(**given: Any) -> Iterator[Tracer]:
+    """Trace a block.
+
+    Inside a traced process and without settings this opens a scope of the active tracer, so that
+    the block is judged by itself.
+
+    Args:
+        given: settings.
+
+    Yields:
+        The tracer.
+
+    Raises:
+        SettingsError: an unknown setting or value.
+        ActivationError: a tracer is active already and settings are given.
+        HandleLeak: the block leaked, `on_leak` is `raise`, and it raised nothing itself.
+    """
+    global _current  # noqa: PLW0603 - as above
+    if _current is not None and not given:
+        with _current.scope("tracing"):
+            yield _current
+        return
+    tracer = start(**given)
+    try:
+        yield tracer
+    except BaseException:
+        with _switch:
+            _current = None
+        _stop_quietly(tracer)
+        raise
+    else:
+        with _switch:
+            _current = None
+        tracer.stop()
+
+
+def _stop_quietly(tracer: Tracer) -> None:
+    # The leak is recorded; the block's own exception is the one to see.
+    with suppress(HandleLeak):
+        tracer.stop()
+
+
+def trace_library(library: Any, api: str) -> Any:
+    """Trace a library object that csptrace cannot find by itself.
+
+    Args:
+        library: a ctypes library, a cffi ABI-mode library, or the `lib` of a compiled cffi module.
+        api: the name of the spec that describes its functions (`"cryptoapi"`).
+
+    Returns:
+        What to use in place of `library`: the same object, or a proxy for a compiled cffi library.
+        While nothing is traced, `library` itself.
+
+    Raises:
+        ActivationError: an unknown API or an object that is no library.
+    """
+    tracer = _current
+    return library if tracer is None else tracer.trace_library(library, api)
+
+
+def _at_exit() -> None:
+    global _current
+    with _switch:
+        tracer, _current = _current, None
+    if tracer is None:
+        return
+    tracer.stop(exiting=True)
+    code = tracer.settings.exit_code
+    if code and tracer.codes:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (AttributeError, OSError, ValueError):
+                continue
+        # Nothing else can change the status at this point. This handler was registered first, so
+        # it runs last.
+        os._exit(code)
+
+
+def _before_fork() -> None:
+    _switch.acquire()
+    if _current is not None:
+        _current.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    if _current is not None:
+        _current.after_fork_in_parent()
+    _switch.release()
+
+
+def _after_fork_in_child() -> None:
+    global _switch  # noqa: PLW0603 - a lock held at fork time cannot be released in the child
+    _switch = threading.RLock()
+    if _current is not None:
+        _current.after_fork_in_child()
