@@ -6,8 +6,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sybil import Sybil
-from sybil.parsers.markdown import PythonCodeBlockParser
 
 import csptrace
 
@@ -19,11 +17,17 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 
-pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser()],
-    patterns=["README.md"],
-    fixtures=["clean_environment"],
-).pytest()
+try:
+    from sybil import Sybil
+    from sybil.parsers.markdown import PythonCodeBlockParser
+except ImportError:  # Windows Python under Wine has no sybil; it runs the conformance suite
+    pass
+else:
+    pytest_collect_file = Sybil(
+        parsers=[PythonCodeBlockParser()],
+        patterns=["README.md"],
+        fixtures=["clean_environment"],
+    ).pytest()
 
 
 @pytest.fixture(autouse=True)

@@ -161,7 +161,11 @@ class Graph:
             The new handle, and the changes.
         """
         changes: list[Change] = []
-        table = self.table(kind)
+        if parent is not None and parent.state == VANISHED:
+            parent = self.borrow(parent.kind, parent.value)
+        table = self._tables.get(kind)
+        if table is None:
+            table = self.table(kind)
         old = table.get(value)
         generation = 1
         if old is not None:
@@ -174,7 +178,7 @@ class Graph:
                 self._vanish(other, moment, changes)
         handle = self._enter(kind, value, generation, parent, needs, moment, name)
         table[value] = handle
-        changes.append(Acquired(handle, moment))
+        changes.append(_change(Acquired, (handle, moment)))
         return handle, changes
 
     def borrow(self, kind: Kind, value: int, parent: Handle | None = None) -> Handle:
@@ -201,7 +205,8 @@ class Graph:
         if handle.state not in (LIVE, RELEASING):
             return []
         handle.refs += 1
-        handle.state = LIVE
+        if handle.pending < handle.refs:
+            handle.state = LIVE
         return [RefChanged(handle, moment)]
 
     def hand_over(self, handle: Handle, moment: Moment) -> list[Change]:
@@ -239,7 +244,8 @@ class Graph:
             The changes: `RefChanged`, `Ended` or `Refused`; none if another thread has ended the
             handle in the meantime.
         """
-        handle.pending -= 1
+        pending = handle.pending
+        handle.pending = pending - 1 if pending else 0
         if handle.state not in (LIVE, RELEASING):
             return []
         if not released:
@@ -247,9 +253,16 @@ class Graph:
                 handle.state = LIVE
                 changes: list[Change] = []
                 self._vanish_displaced(handle, moment, changes)
+                if handle.state == VANISHED:
+                    return changes
                 if handle.duty:
                     changes.append(Refused(handle, moment))
-                elif handle.acquired is None and not handle.children and not handle.uses:
+                elif (
+                    handle.acquired is None
+                    and handle.refs == 1
+                    and not handle.children
+                    and not handle.uses
+                ):
                     self._forget(handle)
                 return changes
             return [Refused(handle, moment)] if handle.duty else []
@@ -257,6 +270,42 @@ class Graph:
         if handle.refs > 0:
             return [RefChanged(handle, moment)]
         return [self._end(handle, moment)]
+
+    def settle_leaf(self, handle: Handle, moment: Moment) -> bool:
+        """Confirm the last release of a handle that nothing else hangs on.
+
+        This is what `settle_release` does for the commonest case, without the changes that it
+        would have to describe.
+
+        Args:
+            handle: the handle given to `begin_release`.
+            moment: the call.
+
+        Returns:
+            Whether it was such a case; if not, nothing has been done.
+        """
+        if (
+            handle.state != RELEASING
+            or handle.refs != 1
+            or handle.children
+            or handle.dependents
+            or handle.needs
+        ):
+            return False
+        handle.pending -= 1
+        handle.refs = 0
+        handle.state = RELEASED
+        handle.alert = True
+        handle.ended = moment
+        parent = handle.parent
+        if parent is not None and parent.children is not None:
+            parent.children.pop(handle, None)
+        self.live -= 1
+        tombstones = self._tombstones
+        tombstones.append(handle)
+        if len(tombstones) > self._limit:
+            self._drop(tombstones.popleft())
+        return True
 
     def release_all(self, kind: Kind, parent: Handle | None, moment: Moment) -> list[Change]:
         """End every live handle of a kind.
@@ -269,11 +318,7 @@ class Graph:
         Returns:
             One `Ended` for each.
         """
-        pool: Iterable[Handle]
-        if parent is None:
-            pool = self.table(kind).values()
-        else:
-            pool = parent.children or ()
+        pool: Iterable[Handle] = parent.children or () if parent else self.table(kind).values()
         return [
             self._end(handle, moment)
             for handle in list(pool)
@@ -293,12 +338,15 @@ class Graph:
         """
         if handle.state not in (LIVE, RELEASING):
             return []
-        changes: list[Change] = [Collected(handle, moment, released)]
+        changes: list[Change] = [Collected(handle, moment, released, handle.duty)]
         if released:
             handle.refs -= 1
-            changes.append(
-                self._end(handle, moment) if handle.refs <= 0 else RefChanged(handle, moment)
-            )
+            if handle.refs <= 0:
+                changes.append(self._end(handle, moment))
+            else:
+                if handle.pending >= handle.refs:
+                    handle.state = RELEASING
+                changes.append(RefChanged(handle, moment))
         else:
             handle.duty = False
         return changes
@@ -307,9 +355,14 @@ class Graph:
         """Start a new epoch in the child of a fork: what is alive is the parent's duty."""
         self.epoch += 1
         self.lock = threading.RLock()
+        for handle in self.handles():  # the threads that were releasing are not in the child
+            handle.pending = 0
+            handle.state = LIVE
 
     def clear(self) -> None:
         """Forget everything; the tables stay the same objects."""
+        for handle in self.handles():
+            handle.state = VANISHED  # a release that is still under way changes nothing any more
         for table in self._tables.values():
             table.clear()
         self._tombstones.clear()
@@ -330,54 +383,68 @@ class Graph:
         self.acquired = hid = self.acquired + 1
         handle = Handle(kind, value, generation, hid, self.epoch, parent, needs, moment, name)
         if parent is not None:
-            if parent.children is None:
-                parent.children = {}
-            parent.children[handle] = None
-        for need in needs:
-            if need.state in (RELEASED, INVALIDATED):
-                handle.alert = True
-            elif need.dependents is None:
-                need.dependents = {handle: None}
+            children = parent.children
+            if children is None:
+                parent.children = {handle: None}
             else:
-                need.dependents[handle] = None
+                children[handle] = None
+        if needs:
+            for need in needs:
+                if need.state in (RELEASED, INVALIDATED):
+                    handle.alert = True
+                elif need.dependents is None:
+                    need.dependents = {handle: None}
+                else:
+                    need.dependents[handle] = None
         self.live = live = self.live + 1
-        self.peak = max(self.peak, live)
+        if live > self.peak:  # noqa: PLR1730 - max() costs a call on the hot path
+            self.peak = live
         return handle
 
     def _end(self, handle: Handle, moment: Moment) -> Ended:
         """End a handle and everything that goes with it; cost is that of its own children."""
         self._bury(handle, RELEASED, moment, None)
-        if handle.parent is not None and handle.parent.children is not None:
-            handle.parent.children.pop(handle, None)
+        parent = handle.parent
+        if parent is not None and parent.children is not None:
+            parent.children.pop(handle, None)
+        if not handle.children:
+            return _change(Ended, (handle, moment, ()))
         invalidated: list[Handle] = []
-        if handle.children:
-            pending = [handle]
-            while pending:
-                gone = pending.pop()
-                children, gone.children = gone.children, None
-                for child in children or ():
-                    if child.state not in (LIVE, RELEASING):
-                        continue
-                    if child.kind.cascade is Cascade.INVALIDATE:
-                        self._bury(child, INVALIDATED, moment, handle)
-                        invalidated.append(child)
-                        if child.children:
-                            pending.append(child)
-                    elif child.kind.cascade is Cascade.DETACH:
-                        child.parent = None
-        return Ended(handle, moment, tuple(invalidated))
+        going = [handle]
+        while going:
+            gone = going.pop()
+            children, gone.children = gone.children, None
+            for child in children or ():
+                if child.state not in (LIVE, RELEASING):
+                    continue
+                if child.kind.cascade is Cascade.INVALIDATE:
+                    self._bury(child, INVALIDATED, moment, handle)
+                    invalidated.append(child)
+                    if child.children:
+                        going.append(child)
+                elif child.kind.cascade is Cascade.DETACH:
+                    child.parent = None
+        return _change(Ended, (handle, moment, tuple(invalidated)))
 
     def _bury(self, handle: Handle, state: int, moment: Moment, ended_by: Handle | None) -> None:
         handle.state = state
         handle.alert = True
         handle.ended = moment
         handle.ended_by = ended_by
-        self._unlink(handle)
+        if handle.needs or handle.dependents:
+            self._unlink(handle)
+        else:
+            self.live -= 1
+        tombstones = self._tombstones
+        tombstones.append(handle)
+        if len(tombstones) > self._limit:
+            self._drop(tombstones.popleft())
+
+    def _remember(self, handle: Handle) -> None:
+        """Keep a dead handle for a while, and forget the one that has been dead for longest."""
         self._tombstones.append(handle)
         if len(self._tombstones) > self._limit:
-            oldest = self._tombstones.popleft()
-            if oldest.state != VANISHED:
-                self._drop(oldest)
+            self._drop(self._tombstones.popleft())
 
     def _unlink(self, handle: Handle) -> None:
         self.live -= 1
@@ -401,25 +468,43 @@ class Graph:
             gone.alert = False
             gone.ended = moment
             self._unlink(gone)
+            self._remember(gone)
             changes.append(Vanished(gone, moment))
             children, gone.children = gone.children, None
-            pending.extend(
-                child
-                for child in children or ()
-                if child.state in (LIVE, RELEASING) and child.kind.cascade is Cascade.INVALIDATE
-            )
+            for child in children or ():
+                if child.kind.cascade is Cascade.INVALIDATE:
+                    pending.append(child)
+                elif child.kind.cascade is Cascade.DETACH:
+                    child.parent = None
 
     def _vanish_displaced(self, handle: Handle, moment: Moment, changes: list[Change]) -> None:
-        """After a refused release, write off children whose value went to somebody else."""
-        for child in list(handle.children or ()):
-            if self._tables[child.kind].get(child.value) is not child:
-                self._vanish(child, moment, changes)
+        """After a refused release, write off what lost its value to a newer handle meanwhile."""
+        pending = [handle]
+        while pending:
+            kept = pending.pop()
+            if self._displaced(kept):
+                self._vanish(kept, moment, changes)
+            else:
+                pending.extend(kept.children or ())
+
+    def _displaced(self, handle: Handle) -> bool:
+        """Return whether a newer live handle has this one's value."""
+        if self._tables[handle.kind].get(handle.value) is not handle:
+            return True
+        others = (table.get(handle.value) for table in self._neighbours[handle.kind])
+        return any(
+            other is not None and other.state in (LIVE, RELEASING) and other.hid > handle.hid
+            for other in others
+        )
 
     def _forget(self, handle: Handle) -> None:
         """Drop a borrowed handle of which nothing is known after all."""
         handle.state = VANISHED
         self._unlink(handle)
-        self._drop(handle)
+        if handle.generation == 1:
+            self._drop(handle)
+        else:
+            self._remember(handle)  # so that the generations go on counting
         if handle.parent is not None and handle.parent.children is not None:
             handle.parent.children.pop(handle, None)
 
@@ -429,11 +514,13 @@ class Graph:
             del table[handle.value]
 
 
+_change = tuple.__new__  # what a NamedTuple's own constructor does, at a third of the cost
+
+
 def _ending(handle: Handle) -> bool:
     """Return whether a parent's release is under way, which will take this handle with it."""
-    parent = handle.parent
-    while parent is not None:
-        if parent.state == RELEASING:
-            return True
-        parent = parent.parent
+    while handle.parent is not None and handle.kind.cascade is Cascade.INVALIDATE:
+        handle = handle.parent
+        if handle.state != LIVE:
+            return handle.state == RELEASING
     return False

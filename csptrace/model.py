@@ -79,6 +79,7 @@ class Stack:
         released: how many of those were released by the program.
         releases: where they were released: release stack → count. Bounded.
         logged: whether the log holds this stack already.
+        peers: every stack with the same innermost frame, this one included.
     """
 
     __slots__ = (
@@ -88,6 +89,7 @@ class Stack:
         "logged",
         "number",
         "offsets",
+        "peers",
         "released",
         "releases",
     )
@@ -100,6 +102,7 @@ class Stack:
         self.released = 0
         self.releases: dict[Stack, int] | None = None
         self.logged = False
+        self.peers: list[Stack] = []
         self._frames: tuple[Frame, ...] | None = None
 
     @property
@@ -382,11 +385,13 @@ class Collected(NamedTuple):
         handle: the handle.
         moment: when it was noticed.
         released: whether the object's destructor releases the handle.
+        owed: whether somebody still had to release it.
     """
 
     handle: Handle
     moment: Moment
     released: bool
+    owed: bool
 
 
 class Misused(NamedTuple):

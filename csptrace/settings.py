@@ -78,11 +78,13 @@ def _number(least: int, most: int, unit: str) -> Callable[[str, object], int]:
 
 def _names(name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    if isinstance(value, list | tuple | set | frozenset) and all(
-        isinstance(part, str) for part in value
-    ):
-        return tuple(value)
+        value = (value,)
+    elif isinstance(value, set | frozenset):
+        value = sorted(value, key=str)  # the same order in every run
+    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+        # A comma separates inside a list too, since the environment knows no other form.
+        parts = (part.strip() for text in value for part in text.split(","))
+        return tuple(part for part in parts if part)
     raise SettingsError(f"{name} = {value!r}: allowed is {_LIST}")
 
 
@@ -90,7 +92,15 @@ def _path(name: str, value: object) -> Path | None:
     if value is None or value == "":
         return None
     if isinstance(value, str | os.PathLike):
-        return Path(os.path.expanduser(os.fspath(value))).absolute()
+        text = os.fsdecode(value)
+        if "\0" not in text:
+            try:
+                return Path(os.path.expanduser(text)).absolute()
+            except OSError as error:
+                raise SettingsError(
+                    f"{name} = {value!r}: allowed is the full path of a folder, because the "
+                    "working directory is gone"
+                ) from error
     raise SettingsError(f"{name} = {value!r}: allowed is the path of a folder")
 
 
@@ -132,6 +142,15 @@ class Settings:
     quiet: bool = False
     strict: bool = False
 
+    def __post_init__(self) -> None:
+        """Check every value, also of settings that were not loaded but made or replaced.
+
+        Raises:
+            SettingsError: a value that is not allowed.
+        """
+        for name, reader in _READERS.items():
+            object.__setattr__(self, name, reader(name, getattr(self, name)))
+
     @classmethod
     def load(
         cls,
@@ -169,18 +188,19 @@ class Settings:
         return cls(**values)
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that make a child process trace with the same settings."""
+        """Return the variables that make a child process trace with the same settings.
+
+        Defaults are among them: a file that the child finds must not change them.
+        """
         environ = {SWITCH: "1"}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if value == field.default:
-                continue
             if isinstance(value, tuple):
                 text = ",".join(value)
             elif isinstance(value, bool):
                 text = "1" if value else "0"
             else:
-                text = str(value)
+                text = "" if value is None else str(value)
             environ[PREFIX + field.name.upper()] = text
         return environ
 
@@ -207,9 +227,9 @@ def _read(name: str, value: object, where: str) -> Any:
     reader = _READERS.get(name)
     if reader is None:
         close = difflib.get_close_matches(name, _READERS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = f"did you mean {close[0]!r}? Known" if close else "known"
         raise SettingsError(
-            f"{where}: unknown setting {name!r}{hint} Known: {', '.join(sorted(_READERS))}"
+            f"{where}: unknown setting {name!r}; {hint}: {', '.join(sorted(_READERS))}"
         )
     return reader(where, value)
 
@@ -227,13 +247,14 @@ def _table(folder: Path | None) -> tuple[Path, dict[str, Any]] | None:
         except OSError:
             continue
         if b"csptrace" not in text:
-            return None
+            continue
         try:
-            table = tomllib.loads(text.decode()).get("tool", {}).get("csptrace")
+            tool = tomllib.loads(text.decode()).get("tool")
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{file}: not a TOML file: {error}") from error
+        table = tool.get("csptrace") if isinstance(tool, dict) else None
         if table is None:
-            return None
+            continue
         if not isinstance(table, dict):
             raise SettingsError(f"{file}: [tool.csptrace] must be a table")
         return file, table

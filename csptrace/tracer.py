@@ -7,6 +7,7 @@ the program: the detector that broke is switched off, which is said once.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextvars
 import dataclasses
@@ -50,6 +51,7 @@ from csptrace.events.log import EventLog
 from csptrace.events.terminal import Terminal
 from csptrace.graph import Graph
 from csptrace.model import (
+    LIVE,
     VANISHED,
     Acquired,
     CallSite,
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
+    from csptrace.patch.interceptor import Begin, Enter, Settle
     from csptrace.specs.vocabulary import Kind
 
 __all__ = ["Snapshot", "Tracer", "current", "start", "stop", "trace_library", "tracing"]
@@ -98,6 +101,8 @@ _MOST_RELEASE_PLACES = 8
 _MOST_KEPT_FINDINGS = 10_000
 _scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("csptrace", default=None)
 _new_moment = tuple.__new__
+_monotonic = time.monotonic_ns
+_running_loop = asyncio._get_running_loop
 
 
 class _ThreadNames(threading.local):
@@ -142,6 +147,7 @@ class Tracer:
         log_path: the event log of this process, `None` if there is none.
         graph: what is alive.
         installation: what is patched.
+        program_status: the exit status that the program asked for, where it is known.
     """
 
     def __init__(self, settings: Settings, complain: Callable[[str], None] | None = None) -> None:
@@ -163,6 +169,7 @@ class Tracer:
         self._scopes = itertools.count(1)
         self._run = uuid.uuid4().hex[:16]
         self._broken: set[str] = set()
+        self.program_status = 0
         self._capture = self._stacks.capture
         self.installation = Installation(
             registry.load(settings.apis, self._complain_of_spec), settings.libraries, self
@@ -377,7 +384,7 @@ class Tracer:
         """Return the live dictionary value → handle of a kind."""
         return self.graph.table(kind)
 
-    def misused(self, handle: Handle, site: CallSite, frame: FrameType) -> None:
+    def misused(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Judge the use of a handle whose `alert` is set.
 
         Raises:
@@ -395,90 +402,100 @@ class Tracer:
             return
         self._react_to_misuse(found)
 
-    def touched(self, handle: Handle, site: CallSite, frame: FrameType) -> None:
+    def touched(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Record a use."""
         handle.last_use = self._moment(site, frame)
 
-    def begin_release(
-        self, kind: Kind, value: int, handle: Handle | None, site: CallSite, frame: FrameType
-    ) -> Handle | None:
-        """Judge and mark a release.
+    def acquirer(self, kind: Kind, site: CallSite) -> Enter:
+        """Return a function `(value, parent, needs, name, frame)` that enters a new handle."""
+        graph, collected, moment_of = self.graph, self._collected, self._moment_maker(site)
+        self.graph.table(kind)
+
+        def acquired(
+            value: int,
+            parent: Handle | None,
+            needs: tuple[Handle, ...],
+            name: str,
+            frame: FrameType | None,
+        ) -> Handle:
+            moment = moment_of(frame)
+            stack = moment.stack
+            with graph.lock:
+                if collected:
+                    self._drain()
+                if stack is not None:
+                    stack.acquired += 1
+                handle, changes = graph.acquire(kind, value, parent, needs, moment, name)
+                if self._log is not None or len(changes) > 1:
+                    self._publish(changes)
+            return handle
+
+        return acquired
+
+    def releaser(self, kind: Kind, site: CallSite) -> tuple[Begin, Settle]:
+        """Return two functions, one for before the release of a handle and one for after it.
 
         Returns:
-            The handle to be settled, `None` if the release is wrong and is made all the same.
-
-        Raises:
-            HandleError: the release is wrong and `on_misuse` is `raise`.
+            `begin(value, handle, frame)`, which judges and marks the release and returns the
+            handle to be settled, `None` if the release is wrong and is made all the same; it
+            raises `HandleError` if the release is wrong and `on_misuse` is `raise`. And
+            `settle(handle, frame, released)`, which confirms or rolls back, and returns the error
+            to raise if leaks raise.
         """
-        with self.graph.lock:
-            if self._collected:
-                self._drain()
-            found: Finding | None = None
-            if handle is None or handle.state == VANISHED:
-                other = self.graph.other_kind(kind, value)
-                if other is not None:
-                    found = self._misuse(other, Code.WRONG_RELEASE, None, site, frame)
-                else:
-                    handle = self.graph.borrow(kind, value)
-            if handle is not None:
-                verdict = verdict_on_release(handle)
-                if verdict is None:
-                    self.graph.begin_release(handle)
+        graph, collected = self.graph, self._collected
+        moment_of = self._moment_maker(site, self._stacks.capture_short)
+
+        def begin(value: int, handle: Handle | None, frame: FrameType | None) -> Handle | None:
+            with graph.lock:
+                if collected:
+                    self._drain()
+                if handle is not None and handle.state == LIVE:
+                    graph.begin_release(handle)
                     return handle
-                found = self._misuse(handle, verdict.code, verdict.culprit, site, frame)
-        self._react_to_misuse(found)
-        return None
+                found: Finding | None = None
+                if handle is None or handle.state == VANISHED:
+                    other = graph.other_kind(kind, value)
+                    if other is not None:
+                        found = self._misuse(other, Code.WRONG_RELEASE, None, site, frame)
+                    else:
+                        handle = graph.borrow(kind, value)
+                if handle is not None:
+                    verdict = verdict_on_release(handle)
+                    if verdict is None:
+                        graph.begin_release(handle)
+                        return handle
+                    found = self._misuse(handle, verdict.code, verdict.culprit, site, frame)
+            self._react_to_misuse(found)
+            return None
 
-    def settle_release(
-        self, handle: Handle, site: CallSite, frame: FrameType, *, released: bool
-    ) -> HandleLeak | None:
-        """Confirm or roll back a release; return the error to raise, if leaks raise."""
-        with self.graph.lock:
-            changes = self.graph.settle_release(
-                handle, self._moment(site, frame), released=released
-            )
-            leaked = self._publish(changes)
-        return self._react_to_leaks(leaked, deferred=True) if leaked else None
+        def settle(handle: Handle, frame: FrameType | None, released: bool) -> HandleLeak | None:
+            moment = moment_of(frame)
+            with graph.lock:
+                if released and self._log is None and graph.settle_leaf(handle, moment):
+                    self._count_release(handle, moment)
+                    return None
+                leaked = self._publish(graph.settle_release(handle, moment, released=released))
+            return self._react_to_leaks(leaked, deferred=True) if leaked else None
 
-    def acquired(
-        self,
-        kind: Kind,
-        value: int,
-        parent: Handle | None,
-        needs: tuple[Handle, ...],
-        name: str,
-        site: CallSite,
-        frame: FrameType,
-    ) -> Handle:
-        """Enter a new handle."""
-        moment = self._moment(site, frame)
-        if moment.stack is not None:
-            moment.stack.acquired += 1
-        with self.graph.lock:
-            if self._collected:
-                self._drain()
-            handle, changes = self.graph.acquire(kind, value, parent, needs, moment, name)
-            if self._log is not None or len(changes) > 1:
-                self._publish(changes)
-        return handle
+        return begin, settle
 
     def borrowed(self, kind: Kind, value: int) -> Handle:
         """Return the handle with a value, entering it without a duty if it is unknown."""
         with self.graph.lock:
             return self.graph.borrow(kind, value)
 
-    def ref_added(self, handle: Handle, site: CallSite, frame: FrameType) -> None:
+    def ref_added(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Count one more reference."""
         with self.graph.lock:
             self._publish(self.graph.add_ref(handle, self._moment(site, frame)))
 
-    def handed_over(self, handle: Handle, site: CallSite, frame: FrameType) -> None:
+    def handed_over(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Note that the provider releases the handle from now on."""
         with self.graph.lock:
             self._publish(self.graph.hand_over(handle, self._moment(site, frame)))
 
     def released_all(
-        self, kind: Kind, parent: Handle | None, site: CallSite, frame: FrameType
+        self, kind: Kind, parent: Handle | None, site: CallSite, frame: FrameType | None
     ) -> HandleLeak | None:
         """End every live handle of a kind."""
         with self.graph.lock:
@@ -550,20 +567,29 @@ class Tracer:
     # --- inside -------------------------------------------------------------------------------
 
     def _moment(self, site: CallSite, frame: FrameType | None) -> Moment:
-        task = ""
-        if "asyncio" in sys.modules:
-            task = _task_name()
-        return _new_moment(
-            Moment,
-            (
-                site,
-                self._capture(frame),
-                self._threads.thread,
-                task,
-                time.monotonic_ns(),
-                _scope.get(),
-            ),
-        )
+        return self._moment_maker(site)(frame)
+
+    def _moment_maker(
+        self, site: CallSite, capture: Callable[[FrameType | None], Stack | None] | None = None
+    ) -> Callable[[FrameType | None], Moment]:
+        """Return a function that tells what happens now, at one call site."""
+        threads, scope = self._threads, _scope.get
+        capture = capture or self._capture
+
+        def moment_of(frame: FrameType | None) -> Moment:
+            return _new_moment(
+                Moment,
+                (
+                    site,
+                    capture(frame),
+                    threads.thread,
+                    "" if _running_loop() is None else _task_name(),
+                    _monotonic(),
+                    scope(),
+                ),
+            )
+
+        return moment_of
 
     def _misuse(
         self,
@@ -571,7 +597,7 @@ class Tracer:
         code: Code,
         culprit: Handle | None,
         site: CallSite,
-        frame: FrameType,
+        frame: FrameType | None,
     ) -> Finding | None:
         with self.graph.lock:
             newer = self.graph.table(handle.kind).get(handle.value)
@@ -611,17 +637,19 @@ class Tracer:
         return leaks
 
     def _count_release(self, handle: Handle, moment: Moment) -> None:
-        begin = handle.acquired
-        if begin is None or begin.stack is None or moment.stack is None:
+        begin, where = handle.acquired, moment.stack
+        stack = begin.stack if begin is not None else None
+        if stack is None or where is None:
             return
-        begin.stack.released += 1
-        releases = begin.stack.releases
+        stack.released += 1
+        releases = stack.releases
         if releases is None:
-            releases = begin.stack.releases = {}
-        if moment.stack in releases:
-            releases[moment.stack] += 1
+            releases = stack.releases = {}
+        count = releases.get(where)
+        if count is not None:
+            releases[where] = count + 1
         elif len(releases) < _MOST_RELEASE_PLACES:
-            releases[moment.stack] = 1
+            releases[where] = 1
 
     def _record(self, change: Change) -> None:
         """Write the handle events of one change."""
@@ -723,12 +751,7 @@ _SELF = CallSite("csptrace", "", "")
 
 
 def _task_name() -> str:
-    import asyncio  # noqa: PLC0415 - only called when the program uses it
-
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        return ""
+    task = asyncio.current_task()
     return "" if task is None else task.get_name()
 
 
@@ -870,7 +893,7 @@ def _at_exit() -> None:
         return
     tracer.stop(exiting=True)
     code = tracer.settings.exit_code
-    if code and tracer.codes:
+    if code and tracer.codes and not tracer.program_status:
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()

@@ -37,8 +37,8 @@ def fingerprint(code: Code, kind: str, api: str, frames: Sequence[Frame]) -> str
     for frame in frames:
         name = f"{frame.module}:{_stable(frame.qualname)}"
         # A made-up function (a comprehension, a lambda) folds into the one around it, and so does
-        # recursion: CPython 3.12 and later have no frame for a comprehension at all.
-        if not names or names[-1] != name:
+        # recursion, mutual too: CPython 3.12 and later have no frame for a comprehension at all.
+        if name not in names:
             names.append(name)
         if len(names) == _MOST_FRAMES:
             break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from csptrace.detect.fingerprint import fingerprint
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from csptrace.detect.ownership import Ownership
-    from csptrace.model import Change
+    from csptrace.model import Change, Frame
 
 __all__ = ["Verdict", "findings_of", "leaked_at_exit", "verdict_on_release", "verdict_on_use"]
 
@@ -108,7 +109,7 @@ def findings_of(change: Change, ownership: Ownership, epoch: int) -> list[Findin
             ]
         case Refused(handle, moment):
             return [_finding(Code.FAILED_RELEASE, handle, ownership, epoch, misused=moment)]
-        case Collected(handle, moment, _) if handle.duty and handle.epoch == epoch:
+        case Collected(handle, moment, _, owed) if owed and handle.epoch == epoch:
             return [_finding(Code.LOST, handle, ownership, epoch, ended=moment)]
         case Misused(handle, moment, code, culprit, reused_by):
             return [
@@ -227,11 +228,19 @@ def _count(handle: Handle) -> tuple[tuple[str, int], ...]:
 
 
 def _siblings(handle: Handle, ownership: Ownership) -> Siblings | None:
+    """Count the handles from the same stack; from the same line, if there is no other."""
     stack = handle.acquired.stack if handle.acquired is not None else None
-    if stack is None or stack.acquired < 2:
+    if stack is None:
         return None
-    where, most = None, 0
-    for release, count in list((stack.releases or {}).items()):
-        if count > most:
-            where, most = ownership.first(release), count
-    return Siblings(stack.acquired, stack.released, where, most)
+    stacks = [stack] if stack.acquired > 1 else list(stack.peers)
+    acquired = sum(peer.acquired for peer in stacks)
+    if acquired < 2:
+        return None
+    places: Counter[Frame] = Counter()
+    for peer in stacks:
+        for release, count in list((peer.releases or {}).items()):
+            frame = ownership.first(release)
+            if frame is not None:
+                places[frame] += count
+    where, most = places.most_common(1)[0] if places else (None, 0)
+    return Siblings(acquired, sum(peer.released for peer in stacks), where, most)

@@ -76,10 +76,16 @@ class Ownership:
         return not known
 
     def shown(self, stack: Stack | None) -> tuple[Frame, ...]:
-        """Return the frames of a stack without the tracer's own, innermost first."""
+        """Return the frames of a stack, innermost first.
+
+        The tracer's own are left out, and so is what started the program (`python -m`).
+        """
         if stack is None:
             return ()
-        return tuple(frame for frame in stack.frames if not self.is_internal(frame))
+        frames = list(stack.frames)
+        while frames and (self.is_internal(frames[-1]) or frames[-1].filename == "<frozen runpy>"):
+            frames.pop()  # what started the program
+        return tuple(frame for frame in frames if not self.is_internal(frame))
 
     def users(self, stack: Stack | None) -> tuple[Frame, ...]:
         """Return the user's frames, innermost first; all shown ones if none is the user's."""

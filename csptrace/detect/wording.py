@@ -7,6 +7,7 @@ structure; `as_text` writes it down. Everything that comes from the program is e
 from __future__ import annotations
 
 import linecache
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from csptrace.model import Code, Moment, value_text
@@ -139,17 +140,18 @@ def as_text(
     return "\n".join(lines)
 
 
-def summary(findings: Iterable[Finding], ownership: Ownership) -> str:
+def summary(findings: Iterable[Finding], ownership: Ownership, *, redact: bool = False) -> str:
     """Name several leaks in one message, for `HandleLeak` and warnings.
 
     Args:
         findings: the findings.
         ownership: tells user code from library code.
+        redact: leave out the names of key containers.
 
     Returns:
         A head line, and the text of each finding.
     """
-    texts = [as_text(explain(finding, ownership)) for finding in findings]
+    texts = [as_text(explain(finding, ownership, redact=redact)) for finding in findings]
     if len(texts) == 1:
         return texts[0]
     return "\n".join((f"{len(texts)} handles were leaked", *texts))
@@ -229,7 +231,7 @@ def _name(handle: HandleRef, *, redact: bool) -> str:
     if handle.generation > 1:
         text += f" (#{handle.generation} with this value)"
     if handle.name:
-        text += f" {_REDACTED if redact else repr(escape(handle.name))}"
+        text += f" {_REDACTED if redact else repr(handle.name)}"
     return f"{text}, a {handle.title}"
 
 
@@ -244,7 +246,7 @@ def _story(finding: Finding) -> str:
                 "free it any more."
             )
         case Code.LEAKED_AT_EXIT:
-            what = f"scope {escape(finding.scope)!r}" if finding.scope else "the program"
+            what = f"scope {finding.scope!r}" if finding.scope else "the program"
             return f"It was still alive when {what} ended."
         case Code.LOST:
             return "The last Python reference to it went away before it was released."
@@ -311,4 +313,12 @@ def _place(verb: str, moment: Moment, ownership: Ownership) -> Place:
 
 
 def _position(frame: Frame) -> str:
-    return f"{escape(frame.filename)}:{frame.line}"
+    """Return file and line; the file relative to the working directory if it lies below it."""
+    name = frame.filename
+    try:
+        here = os.path.join(os.getcwd(), "")
+    except OSError:  # the working directory is gone
+        here = ""
+    if here and name.startswith(here):
+        name = name.removeprefix(here)
+    return f"{escape(name)}:{frame.line}"

@@ -10,12 +10,15 @@ import os
 import re
 import socket
 import sys
+import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import structlog
 
+from csptrace.detect.wording import escape
 from csptrace.events.schema import SCHEMA
 
 if TYPE_CHECKING:
@@ -24,15 +27,16 @@ if TYPE_CHECKING:
 
 __all__ = ["EventLog"]
 
-_FLAGS: Final = (
+_AGAIN: Final = (
     os.O_RDWR
-    | os.O_CREAT
     | os.O_APPEND
-    | os.O_EXCL
+    | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
     | getattr(os, "O_NOINHERIT", 0)
 )
+_NEW: Final = _AGAIN | os.O_CREAT | os.O_EXCL
+_CHUNK: Final = 1 << 20
 
 
 class EventLog:
@@ -55,6 +59,7 @@ class EventLog:
         self._run = run
         self._complain = complain
         self._file = -1
+        self._identity = (0, 0)
         self._size = 0
         self._seq = 0
         self._pid = os.getpid()
@@ -65,7 +70,10 @@ class EventLog:
             wrapper_class=structlog.make_filtering_bound_logger(0),
             context_class=dict,
         )
-        self.emit: Callable[..., Any] = self._logger.info
+        self._write: Callable[..., Any] = self._logger.info
+        self._lock = threading.RLock()
+        self._waiting: deque[tuple[str, dict[str, Any]]] = deque()
+        self._writing = False
         self._open()
 
     @property
@@ -74,28 +82,92 @@ class EventLog:
         return self._file >= 0
 
     def _open(self) -> None:
-        host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()) or "localhost"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for attempt in range(100):
-                start = time.time_ns() // 1000 + attempt
-                path = self._folder / f"csptrace-{host}-{self._pid}-{start}.jsonl"
-                try:
-                    # Only the owner may read it: container names and paths are in it.
-                    self._file = os.open(path, _FLAGS, 0o600)
-                except FileExistsError:
-                    continue
-                self.path = path
-                return
-            raise FileExistsError(f"no free name in {self._folder}")
+            self._create()
         except OSError as error:
-            self._fail(f"no event log: {self._folder}: {error.strerror or error}")
+            self._fail(f"no event log: {escape(str(self._folder))}: {error.strerror or error}")
+
+    def _create(self) -> None:
+        """Create the file and write to it from now on; with a new name if the old one is taken."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()) or "localhost"
+        path = self.path
+        for _ in range(100):
+            if path is None:
+                start = time.time_ns() // 1000
+                path = self._folder / f"csptrace-{host}-{self._pid}-{start}.jsonl"
+            try:
+                # Only the owner may read it: container names and paths are in it.
+                file = os.open(path, _NEW, 0o600)
+            except FileExistsError:
+                path = None
+            else:
+                self._adopt(file, path)
+                return
+        raise FileExistsError(f"no free name in {self._folder}")
+
+    def _adopt(self, file: int, path: Path) -> None:
+        """Write to a file from now on."""
+        if file < 3 and sys.platform != "win32":
+            # The program runs without standard streams. Whatever writes to number 2 all the same
+            # must not write into the log.
+            low, file = file, _dup_above(file)
+            os.close(low)
+        found = os.fstat(file)
+        self._file, self.path = file, path
+        self._identity = (found.st_dev, found.st_ino)
+        self._size = os.lseek(file, 0, os.SEEK_END)
+
+    def _is_ours(self) -> bool:
+        """Return whether the descriptor is still the log.
+
+        A program that detaches itself closes every descriptor it finds, and the next file that it
+        opens gets the same number.
+        """
+        try:
+            found = os.fstat(self._file)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._identity
+
+    def _recover(self) -> None:
+        """Open the log again if the program has closed its descriptor."""
+        if self._is_ours():  # somebody has shortened the file
+            self._size = os.lseek(self._file, 0, os.SEEK_CUR)
+            return
+        self._file = -1  # a descriptor of the program now, if it is one
+        assert self.path is not None  # noqa: S101 - for the type checker
+        identity = self._identity
+        self._adopt(os.open(self.path, _AGAIN), self.path)
+        if self._identity != identity:
+            raise FileNotFoundError("it was replaced by another file")
 
     def _fail(self, message: str) -> None:
         self.close()
         self._complain("log", message)
 
     # --- writing ------------------------------------------------------------------------------
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """Write one event. Lines stand in the order of `seq`, whoever writes them.
+
+        Args:
+            event: its name.
+            fields: its fields, see the schema.
+        """
+        with self._lock:
+            if self._writing:
+                # A signal handler or a destructor of the program has interrupted a write.
+                self._waiting.append((event, fields))
+                return
+            self._writing = True
+            try:
+                self._write(event, **fields)
+                while self._waiting:
+                    event, fields = self._waiting.popleft()
+                    self._write(event, **fields)
+            finally:
+                self._writing = False
 
     def _fuse(self, _logger: Any, _method: str, event: Any) -> bytes:
         """Stamp an event and render it; the only processor of the chain."""
@@ -121,17 +193,23 @@ class EventLog:
         if self._file < 0:
             return
         try:
+            if _position(self._file) != self._size:
+                self._recover()
             written = os.write(self._file, line)
             if written != len(line):
                 # A nearly full disk takes part of a line: take it back, so that none is torn.
-                os.ftruncate(self._file, self._size)
+                _shorten(self._file, written)
                 written = os.write(self._file, line)
                 if written != len(line):
-                    os.ftruncate(self._file, self._size)
-                    self._fail(f"the event log ends here, the disk is full: {self.path}")
+                    _shorten(self._file, written)
+                    self._fail(
+                        f"the event log ends here, the disk is full: {escape(str(self.path))}"
+                    )
                     return
         except OSError as error:
-            self._fail(f"the event log ends here: {self.path}: {error.strerror or error}")
+            self._fail(
+                f"the event log ends here: {escape(str(self.path))}: {error.strerror or error}"
+            )
             return
         self._size += written
 
@@ -139,31 +217,75 @@ class EventLog:
         """Put the file back if the program has deleted it; nothing already logged is lost."""
         if self._file < 0 or self.path is None:
             return
+        name = escape(str(self.path))
         try:
+            if _position(self._file) != self._size:
+                self._recover()
             if os.fstat(self._file).st_nlink or sys.platform == "win32":
                 return
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            lost, self._file = self._file, os.open(self.path, _FLAGS, 0o600)
+            lost = self._file
+            self._create()
             try:
-                os.lseek(lost, 0, os.SEEK_SET)
-                while chunk := os.read(lost, 1 << 20):
-                    os.write(self._file, chunk)
+                _copy(lost, self._file)
+                self._size = os.lseek(self._file, 0, os.SEEK_END)
             finally:
                 os.close(lost)
         except OSError as error:
-            self._fail(f"the event log was deleted and cannot be restored: {self.path}: {error}")
+            self._fail(
+                f"the event log was deleted and cannot be restored: {name}: "
+                f"{error.strerror or error}"
+            )
         else:
-            self._complain("log", f"the event log was deleted and has been restored: {self.path}")
+            self._complain(
+                "log",
+                f"the event log was deleted: {name}; it is restored: {escape(str(self.path))}",
+            )
 
     def close(self) -> None:
         """Close the file; later events are dropped."""
-        file, self._file = self._file, -1
-        if file >= 0:
-            os.close(file)
+        if self._file >= 0 and self._is_ours():
+            os.close(self._file)
+        self._file = -1
 
     def abandon(self) -> None:
         """Close the child's copy of the descriptor after a fork, without touching the file."""
         self.close()
+
+
+def _position(file: int) -> int:
+    """Return the position in a file; -1 if it has none, or if there is no such file."""
+    try:
+        return os.lseek(file, 0, os.SEEK_CUR)
+    except OSError:
+        return -1
+
+
+def _shorten(file: int, count: int) -> None:
+    """Take the last bytes off a file."""
+    os.ftruncate(file, os.fstat(file).st_size - count)
+
+
+def _dup_above(file: int) -> int:
+    """Return a copy of a descriptor whose number is none of the standard streams'."""
+    import fcntl  # noqa: PLC0415 - not on Windows
+
+    return fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
+
+
+def _copy(source: int, target: int) -> None:
+    """Copy a whole log; what does not fit is cut off after a line."""
+    os.lseek(source, 0, os.SEEK_SET)
+    try:
+        while chunk := os.read(source, _CHUNK):
+            rest = memoryview(chunk)
+            while rest:
+                rest = rest[os.write(target, rest) :]
+    except OSError:
+        end = os.lseek(target, 0, os.SEEK_END)
+        os.lseek(target, max(0, end - _CHUNK), os.SEEK_SET)
+        tail = os.read(target, _CHUNK)
+        _shorten(target, len(tail) - tail.rfind(b"\n") - 1)
+        raise
 
 
 def _clean(value: Any) -> Any:

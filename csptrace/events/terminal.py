@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -12,7 +11,7 @@ import structlog
 from csptrace.detect.wording import as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from csptrace.detect.wording import Explanation
 
@@ -52,7 +51,7 @@ def wants_colour(stream: Any, environ: Mapping[str, str] = os.environ) -> bool:
         return False
     try:
         terminal = bool(stream.isatty())
-    except (AttributeError, ValueError):
+    except Exception:  # noqa: BLE001 - the program may have put anything in place of stderr
         return False
     return terminal and (sys.platform != "win32" or _enable_ansi())
 
@@ -106,17 +105,17 @@ class Terminal:
         self._logger.info("line", text=text, role=role)
 
     def _render(self, _logger: Any, _method: str, event: Any) -> str:
-        stream = self._stream if self._stream is not None else sys.stderr
+        stream = self._target()
         tones = _TONES if wants_colour(stream) else None
         if event["event"] == "line":
             return _painter(tones)(f"csptrace: {event['text']}", event["role"])
         if tones is not None and event["severity"] == "error":
             tones = {**tones, "headline": _BOLD + _RED}
-        return "csptrace: " + as_text(event["explanation"], _painter(tones))
+        return "csptrace: " + as_text(event["explanation"], _painter(tones)) + "\n"
 
     def info(self, text: str) -> None:
         """Write rendered text; what structlog calls. A stream that cannot be written is ignored."""
-        stream = self._stream if self._stream is not None else sys.stderr
+        stream = self._target()
         if self._quiet or stream is None:
             return
         try:
@@ -125,9 +124,12 @@ class Terminal:
             except UnicodeEncodeError:
                 stream.write(text.encode("ascii", "backslashreplace").decode() + "\n")
             stream.flush()
-        except (OSError, ValueError):
-            # Closed or broken: the event log has the finding, and the program must go on.
-            self._quiet = True
+        except Exception:  # noqa: BLE001 - the program may have put anything in place of stderr
+            # Closed, broken or of another sort: the event log has it, and the program must go on.
+            return
+
+    def _target(self) -> Any:
+        return self._stream if self._stream is not None else getattr(sys, "stderr", None)
 
 
 def _painter(tones: Mapping[str, str] | None) -> Callable[[str, str], str]:

@@ -16,6 +16,9 @@ __all__ = ["CffiCodec", "Codec", "CtypesCodec", "ObjectCodec"]
 class Codec(Protocol):
     """What the interceptor asks of a codec."""
 
+    simple: set[type]
+    """Types whose attribute `value` is the number itself, or `None` for NULL."""
+
     def value(self, argument: Any) -> int | None:
         """Return the number that an argument stands for, `None` if it is none."""
 
@@ -28,13 +31,18 @@ class Codec(Protocol):
 
 _MASK = (1 << (8 * ctypes.sizeof(ctypes.c_void_p))) - 1
 _PARAM_ADDRESS = re.compile(r"\((?:0x)?([0-9a-fA-F]+)\)>$")
+_UNSIGNED = frozenset("BHILQP")
 _CArgObject: type = type(ctypes.byref(ctypes.c_int()))
 _SimpleCData: type = ctypes.c_int.__mro__[1]
+_plain_value: Any = _SimpleCData.value  # type: ignore[attr-defined]
 _Pointer: type = ctypes.POINTER(ctypes.c_int).__mro__[1]
 
 
 class CtypesCodec:
     """Reads ctypes arguments: ints, simple data, typed pointers, byref(), arrays, addresses."""
+
+    def __init__(self) -> None:
+        self.simple: set[type] = set()
 
     def value(self, argument: Any) -> int | None:
         """Return the number that an argument stands for.
@@ -56,6 +64,9 @@ class CtypesCodec:
         if argument is None:
             return 0
         if isinstance(argument, _SimpleCData):
+            cls = type(argument)
+            if getattr(cls, "_type_", "") in _UNSIGNED and cls.value is _plain_value:  # type: ignore[attr-defined]
+                self.simple.add(cls)
             number = argument.value  # type: ignore[attr-defined]
             if number is None:
                 return 0
@@ -79,6 +90,8 @@ class CtypesCodec:
             The value written, `None` for NULL or something else.
         """
         try:
+            if type(argument) is _CArgObject and type(target := cast("Any", argument)._obj) in self.simple:
+                return target.value  # type: ignore[no-any-return]  # byref(c_void_p()), mostly
             return self._stored(argument)
         except Exception:  # noqa: BLE001 - as above
             return None
@@ -88,20 +101,28 @@ class CtypesCodec:
             return None
         if isinstance(argument, _CArgObject):
             target = argument._obj  # type: ignore[attr-defined]
-            if isinstance(target, _SimpleCData | _Pointer):
-                return self._value(target)
             address = self._address(argument)
+            if address == ctypes.addressof(target):
+                return self._content(target)
             return None if address is None else ctypes.c_size_t.from_address(address).value
         if isinstance(argument, _Pointer):
-            return self._value(argument.contents) if argument else None  # type: ignore[attr-defined]
-        if isinstance(argument, ctypes.Array):
-            return self._value(argument[0])
-        if isinstance(argument, ctypes.Structure | ctypes.Union):
-            return ctypes.c_size_t.from_buffer(argument).value
+            return self._content(argument.contents) if argument else None  # type: ignore[attr-defined]
+        if isinstance(argument, ctypes.Array | ctypes.Structure | ctypes.Union):
+            return self._content(argument)
         if hasattr(argument, "_as_parameter_"):
             return self._stored(argument._as_parameter_)
         address = self._value(argument)  # c_void_p(addressof(x)), an int
         return ctypes.c_size_t.from_address(address).value if address else None
+
+    def _content(self, target: Any) -> int | None:
+        """Return the handle or DWORD in a ctypes object, whatever the object is declared as."""
+        size = ctypes.sizeof(target)
+        if isinstance(target, _SimpleCData | _Pointer) and size >= ctypes.sizeof(ctypes.c_uint32):
+            return self._value(target)
+        if isinstance(target, ctypes.Array) and size < ctypes.sizeof(ctypes.c_size_t):
+            return self._value(target[0])
+        # A byte, of which only the address counts, a buffer, or a struct that begins with it.
+        return ctypes.c_size_t.from_address(ctypes.addressof(target)).value
 
     @staticmethod
     def _address(argument: Any) -> int | None:
@@ -126,6 +147,7 @@ class CffiCodec:
     def __init__(self) -> None:
         import _cffi_backend  # noqa: PLC0415 - only a program that uses cffi has it
 
+        self.simple: set[type] = set()
         self._ffi = _cffi_backend.FFI()
         self._cdata: Any = self._ffi.CData
 
@@ -165,6 +187,9 @@ class CffiCodec:
 
 class ObjectCodec:
     """Reads the arguments of a Python API with handle objects; numbers are ints already."""
+
+    def __init__(self) -> None:
+        self.simple: set[type] = set()
 
     def value(self, argument: Any) -> int | None:
         """Return an int argument, 0 for `None`."""

@@ -39,6 +39,11 @@ Keywords: TypeAlias = dict[str, Any]
 Reader: TypeAlias = "Callable[[Arguments, Keywords], Any]"
 Predicate: TypeAlias = "Callable[[Arguments, Keywords], bool]"
 Finder: TypeAlias = "Callable[[Any], Handle | None]"
+Enter: TypeAlias = (
+    "Callable[[int, Handle | None, tuple[Handle, ...], str, FrameType | None], Handle]"
+)
+Begin: TypeAlias = "Callable[[int, Handle | None, FrameType | None], Handle | None]"
+Settle: TypeAlias = "Callable[[Handle, FrameType | None, bool], HandleLeak | None]"
 
 DELIBERATE = (HandleError, HandleLeak, CspTraceWarning)
 """What a tracer raises on purpose; anything else that comes out of it is its own bug."""
@@ -47,7 +52,8 @@ DELIBERATE = (HandleError, HandleLeak, CspTraceWarning)
 class Monitor(Protocol):
     """What the interceptor reports to; implemented by the tracer.
 
-    The methods that take a `frame` may raise one of `DELIBERATE`, and nothing else.
+    The methods that take a `frame` may raise one of `DELIBERATE`, and nothing else. The frame is
+    the program's call, `None` if no Python code made it (`atexit`, a thread's own function).
     """
 
     active: bool
@@ -57,45 +63,34 @@ class Monitor(Protocol):
     def table(self, kind: Kind) -> dict[int, Handle]:
         """Return the live dictionary value → handle of a kind."""
 
-    def misused(self, handle: Handle, site: CallSite, frame: FrameType) -> None:
+    def misused(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Judge the use of a handle whose `alert` is set."""
 
-    def touched(self, handle: Handle, site: CallSite, frame: FrameType) -> None:
+    def touched(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Record a use."""
 
-    def begin_release(
-        self, kind: Kind, value: int, handle: Handle | None, site: CallSite, frame: FrameType
-    ) -> Handle | None:
-        """Judge and mark a release; return the handle to be settled."""
+    def acquirer(self, kind: Kind, site: CallSite) -> Enter:
+        """Return a function `(value, parent, needs, name, frame)` that enters a new handle."""
 
-    def settle_release(
-        self, handle: Handle, site: CallSite, frame: FrameType, *, released: bool
-    ) -> HandleLeak | None:
-        """Confirm or roll back a release; return the error to raise, if leaks raise."""
+    def releaser(self, kind: Kind, site: CallSite) -> tuple[Begin, Settle]:
+        """Return `begin(value, handle, frame)` and `settle(handle, frame, released)`.
 
-    def acquired(
-        self,
-        kind: Kind,
-        value: int,
-        parent: Handle | None,
-        needs: tuple[Handle, ...],
-        name: str,
-        site: CallSite,
-        frame: FrameType,
-    ) -> Handle:
-        """Enter a new handle."""
+        The first judges and marks a release and returns the handle to be settled, `None` for a
+        wrong one that is made all the same; the second confirms or rolls back, and returns the
+        error to raise, if leaks raise.
+        """
 
     def borrowed(self, kind: Kind, value: int) -> Handle:
         """Return the handle with a value, entering it without a duty if it is unknown."""
 
-    def ref_added(self, handle: Handle, site: CallSite, frame: FrameType) -> None:
+    def ref_added(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Count one more reference."""
 
-    def handed_over(self, handle: Handle, site: CallSite, frame: FrameType) -> None:
+    def handed_over(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Note that the provider releases the handle from now on."""
 
     def released_all(
-        self, kind: Kind, parent: Handle | None, site: CallSite, frame: FrameType
+        self, kind: Kind, parent: Handle | None, site: CallSite, frame: FrameType | None
     ) -> HandleLeak | None:
         """End every live handle of a kind."""
 
@@ -196,7 +191,7 @@ def compile_call(
     *,
     handles: Handles | None = None,
     last_error: LastError | None = None,
-    outcome: Callable[[], Outcome | None] | None = None,
+    outcome: Callable[[bool], Outcome | None] | None = None,
 ) -> Callable[..., Any]:
     """Compile one row of a spec into the function that replaces a native one.
 
@@ -210,16 +205,13 @@ def compile_call(
         monitor: what is reported to.
         handles: how handles are found in arguments; by number if not given.
         last_error: saves the thread's last error around bookkeeping, where there is one.
-        outcome: returns the raw result of the last native call in this thread, where the program
-            can put its own check in between.
+        outcome: returns and forgets the raw result of the last native call in this thread, where
+            the program can put its own check in between; is told whether the call returned.
 
     Returns:
         A function with the signature of `native`.
     """
-    only_uses = all(isinstance(effect, Uses) and not effect.hands_over for effect in call.effects)
-    if only_uses and handles is None:
-        return _compile_uses(call, site, native, signature, codec, monitor)
-    return _General(
+    general = _General(
         call,
         site,
         signature,
@@ -229,7 +221,15 @@ def compile_call(
         handles or Numbers(codec, monitor),
         last_error,
         outcome,
-    ).compile(native)
+    )
+    if handles is None:
+        if all(isinstance(effect, Uses) and not effect.hands_over for effect in call.effects):
+            return _compile_uses(call, site, native, signature, codec, monitor)
+        if general.only_acquires():
+            return general.compile_acquisition(native)
+        if general.only_releases():
+            return general.compile_release(native)
+    return general.compile(native)
 
 
 def _compile_uses(
@@ -246,23 +246,26 @@ def _compile_uses(
     to the provider. While tracing is stopped the tables are empty, so that nothing is found.
     """
     value_of, misused, touched = codec.value, monitor.misused, monitor.touched
+    simple = codec.simple
     used = [effect for effect in call.effects if isinstance(effect, Uses)]
     tables = [
         (signature.positions[effect.param], monitor.table(effect.kind).get) for effect in used
     ]
-    getframe = sys._getframe
     if len(tables) == 1 and not monitor.touches:
         ((index, get),) = tables
 
         def traced_one(*args: Any, **kwargs: Any) -> Any:
             if len(args) > index:
                 value = args[index]
-                if type(value) is not int:
+                cls = type(value)
+                if cls is not int:
+                    value = value.value if cls in simple else value_of(value)
+                elif value < 0:  # passed on as unsigned
                     value = value_of(value)
                 handle = get(value)
                 if handle is not None:
                     if handle.alert:
-                        misused(handle, site, getframe(1))
+                        misused(handle, site, _caller())
                     handle.uses += 1
             return native(*args, **kwargs)
 
@@ -273,22 +276,34 @@ def _compile_uses(
         for index, get in tables:
             if count > index:
                 value = args[index]
-                if type(value) is not int:
+                cls = type(value)
+                if cls is not int:
+                    value = value.value if cls in simple else value_of(value)
+                elif value < 0:  # passed on as unsigned
                     value = value_of(value)
                 handle = get(value)
                 if handle is not None:
                     if handle.alert:
-                        misused(handle, site, getframe(1))
+                        misused(handle, site, _caller())
                     handle.uses += 1
                     if monitor.touches:
-                        touched(handle, site, getframe(1))
+                        touched(handle, site, _caller())
         return native(*args, **kwargs)
 
     return traced
 
 
+def _caller() -> Any:
+    """Return the frame that called our caller, `None` if no Python code did."""
+    try:
+        return sys._getframe(2)
+    except ValueError:
+        return None
+
+
 class _Acquisition(NamedTuple):
     kind: Kind
+    enter: Enter
     out: Callable[[Arguments, Keywords, Any], int | None]
     parent: Callable[[Arguments, Keywords], Handle | None] | None
     needs: Callable[[Arguments, Keywords], tuple[Handle, ...]] | None
@@ -298,6 +313,8 @@ class _Acquisition(NamedTuple):
 
 class _Release(NamedTuple):
     kind: Kind
+    begin: Begin
+    settle: Settle
     read: Reader
     find: Finder
     when: Predicate | None
@@ -317,7 +334,7 @@ class _General:
         monitor: Monitor,
         handles: Handles,
         last_error: LastError | None,
-        outcome: Callable[[], Outcome | None] | None,
+        outcome: Callable[[bool], Outcome | None] | None,
     ) -> None:
         self.call = call
         self.site = site
@@ -342,6 +359,7 @@ class _General:
             self.acquisitions.append(
                 _Acquisition(
                     effect.kind,
+                    self.monitor.acquirer(effect.kind, self.site),
                     self._out(effect),
                     self._one(effect.under, effect.kind.under) if effect.under else None,
                     self._many(effect.needs) if effect.needs else None,
@@ -374,6 +392,7 @@ class _General:
             self.releases.append(
                 _Release(
                     effect.kind,
+                    *self.monitor.releaser(effect.kind, self.site),
                     read,
                     find,
                     self._predicate(effect.when),
@@ -411,8 +430,8 @@ class _General:
                 return lambda args, kwargs: bool(value(read(args, kwargs)))
             case "given":
                 return lambda args, kwargs: value(read(args, kwargs)) != 0
-            case "stored":
-                return lambda args, kwargs: bool(stored(read(args, kwargs)))
+            case "stored":  # a BOOL or DWORD; what lies behind it is read, too
+                return lambda args, kwargs: bool((stored(read(args, kwargs)) or 0) & 0xFFFFFFFF)
             case _:  # a DWORD that a program may have declared signed
                 return lambda args, kwargs: (stored(read(args, kwargs)) or 0) & 0xFFFFFFFF == wanted
 
@@ -489,18 +508,197 @@ class _General:
         text = self.codec.text
         return lambda args, kwargs: text(read(args, kwargs))
 
+    # --- the two commonest shapes -------------------------------------------------------------
+    # They do what compile() does, with what never changes for the row decided beforehand: an
+    # acquisition and its release are what a traced program pays for most.
+
+    def only_acquires(self) -> bool:
+        """Return whether the row uses handles and hands out one, under one of those it uses."""
+        acquisitions = [e for e in self.call.effects if isinstance(e, Acquires)]
+        used = {e.param for e in self.call.effects if isinstance(e, Uses) and not e.hands_over}
+        if len(acquisitions) != 1 or len(used) + 1 != len(self.call.effects):
+            return False
+        (effect,) = acquisitions
+        return effect.out in self.signature.positions and all(
+            reference is None or (reference.how == "param" and reference.param in used)
+            for reference in (effect.under, effect.needs)
+        )
+
+    def compile_acquisition(self, native: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function that replaces `native`, for a row that `only_acquires`."""
+        monitor, site, last_error = self.monitor, self.site, self.last_error
+        outcome, succeeded, codec = self.outcome, self.succeeded, self.codec
+        (row,) = self.acquisitions
+        enter, when, name = row.enter, row.when, row.name
+        (effect,) = (e for e in self.call.effects if isinstance(e, Acquires))
+        used = [e for e in self.call.effects if isinstance(e, Uses)]
+        positions = self.signature.positions
+        tables = [(positions[e.param], monitor.table(e.kind).get) for e in used]
+        params = [e.param for e in used]
+        parent_at = params.index(effect.under.param) if effect.under else -1
+        needs_at = params.index(effect.needs.param) if effect.needs else -1
+        parent_kind = used[parent_at].kind if effect.under else None
+        out_at, null = positions[effect.out], row.kind.null
+        simple, value_of, stored = codec.simple, codec.value, codec.stored
+        misused, touches, touched = monitor.misused, monitor.touches, monitor.touched
+        getframe = sys._getframe
+
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            if not monitor.active:
+                return native(*args, **kwargs)
+            count = len(args)
+            values: list[Any] = []
+            found: list[Handle | None] = []
+            for index, get in tables:
+                value: Any = args[index] if count > index else None
+                cls = type(value)
+                if cls is not int:
+                    value = value.value if cls in simple else value_of(value)
+                elif value < 0:  # passed on as unsigned
+                    value = value_of(value)
+                handle = get(value)
+                if handle is not None:
+                    if handle.alert:
+                        misused(handle, site, _caller())
+                    handle.uses += 1
+                    if touches:
+                        touched(handle, site, _caller())
+                values.append(value)
+                found.append(handle)
+            raised: BaseException | None = None
+            result = plain = _FAILED
+            try:
+                result = plain = native(*args, **kwargs)
+            except BaseException as error:
+                if outcome is None:
+                    raise
+                raised = error
+            code = 0 if last_error is None else last_error.save()
+            try:
+                if outcome is not None and (raw := outcome(raised is None)) is not None:
+                    plain = raw.result
+                if (
+                    plain is not _FAILED
+                    and succeeded(plain)
+                    and count > out_at
+                    and (when is None or when(args, kwargs))
+                ):
+                    value = stored(args[out_at])
+                    if value is not None and value not in null:
+                        parent = None
+                        if parent_at >= 0:
+                            parent = found[parent_at]
+                            above = values[parent_at]
+                            if parent is None and above and parent_kind is not None:
+                                parent = monitor.borrowed(parent_kind, above)
+                        need = found[needs_at] if needs_at >= 0 else None
+                        try:
+                            frame = getframe(1)
+                        except ValueError:  # no Python code made the call
+                            frame = None
+                        enter(
+                            value,
+                            parent,
+                            () if need is None else (need,),
+                            "" if name is None else name(args, kwargs),
+                            frame,
+                        )
+            except DELIBERATE:
+                raise
+            except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
+                monitor.broken(site, error)
+            if last_error is not None:
+                last_error.restore(code)
+            if raised is not None:
+                try:
+                    raise raised
+                finally:
+                    raised = None  # it holds this frame
+            return result
+
+        return traced
+
+    def only_releases(self) -> bool:
+        """Return whether the row releases one handle and does nothing else."""
+        return len(self.call.effects) == 1 and len(self.releases) == 1
+
+    def compile_release(self, native: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function that replaces `native`, for a row that `only_releases`."""
+        monitor, site, last_error = self.monitor, self.site, self.last_error
+        outcome, succeeded, codec = self.outcome, self.succeeded, self.codec
+        (row,) = self.releases
+        kind, when, anyway = row.kind, row.when, row.even_on_failure
+        null, get = kind.null, monitor.table(kind).get
+        (effect,) = (e for e in self.call.effects if isinstance(e, Releases))
+        index = self.signature.positions[effect.param]
+        simple, value_of = codec.simple, codec.value
+        begin, settle = row.begin, row.settle
+        getframe = sys._getframe
+
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            if not monitor.active or len(args) <= index:
+                return native(*args, **kwargs)
+            code = 0 if last_error is None else last_error.save()
+            handle: Handle | None = None
+            try:
+                frame = getframe(1)
+            except ValueError:  # no Python code made the call
+                frame = None
+            try:
+                value: Any = args[index]
+                cls = type(value)
+                if cls is not int:
+                    value = value.value if cls in simple else value_of(value)
+                elif value < 0:  # passed on as unsigned
+                    value = value_of(value)
+                if value is not None and value not in null:
+                    if when is None or when(args, kwargs):
+                        handle = begin(value, get(value), frame)
+            except DELIBERATE:
+                raise
+            except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
+                monitor.broken(site, error)
+            if last_error is not None:
+                last_error.restore(code)
+            plain: Any = _FAILED
+            try:
+                result = plain = native(*args, **kwargs)
+            finally:
+                if last_error is not None:
+                    code = last_error.save()
+                leak: HandleLeak | None = None
+                raw = None if outcome is None else outcome(plain is not _FAILED)
+                if handle is not None:
+                    try:
+                        if raw is not None:
+                            plain = raw.result
+                        gone = plain is not _FAILED and succeeded(plain)
+                        if not gone and anyway is not None:
+                            gone = anyway(args, kwargs)
+                        leak = settle(handle, frame, gone)
+                    except DELIBERATE:
+                        raise
+                    except Exception as error:  # noqa: BLE001 - as above
+                        monitor.broken(site, error)
+                if last_error is not None:
+                    last_error.restore(code)
+            if leak is not None:
+                raise leak
+            return result
+
+        return traced
+
     # --- the call -----------------------------------------------------------------------------
 
     def compile(self, native: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function that replaces `native`."""
         monitor, site, last_error = self.monitor, self.site, self.last_error
         before, after, outcome = self.before, self.after, self.outcome
-        getframe = sys._getframe
 
         def traced(*args: Any, **kwargs: Any) -> Any:
             if not monitor.active:
                 return native(*args, **kwargs)
-            frame = getframe(1)
+            frame = _caller()
             code = 0 if last_error is None else last_error.save()
             try:
                 begun = before(args, kwargs, frame)
@@ -508,19 +706,27 @@ class _General:
                 raise
             except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
                 monitor.broken(site, error)
-                return native(*args, **kwargs)
+                try:
+                    return native(*args, **kwargs)
+                finally:
+                    if outcome is not None:
+                        outcome(False)
             if last_error is not None:
                 last_error.restore(code)
             try:
                 result = native(*args, **kwargs)
             except BaseException:
+                if last_error is not None:
+                    code = last_error.save()
                 # The program's own errcheck may have raised after a call that succeeded.
-                raw = None if outcome is None else outcome()
+                raw = None if outcome is None else outcome(False)
                 after(args, kwargs, _FAILED if raw is None else raw.result, frame, begun)
+                if last_error is not None:
+                    last_error.restore(code)
                 raise
             if last_error is not None:
                 code = last_error.save()
-            raw = None if outcome is None else outcome()
+            raw = None if outcome is None else outcome(True)
             result = after(
                 args, kwargs, result if raw is None else raw.result, frame, begun, result
             )
@@ -531,8 +737,8 @@ class _General:
         return traced
 
     def before(
-        self, args: Arguments, kwargs: Keywords, frame: FrameType
-    ) -> list[tuple[Handle, bool]]:
+        self, args: Arguments, kwargs: Keywords, frame: FrameType | None
+    ) -> list[tuple[Handle, Settle, bool]]:
         """Check every handle and mark the releases; return those to settle, and how."""
         monitor, site = self.monitor, self.site
         for read, find in self.uses:
@@ -545,7 +751,7 @@ class _General:
                     monitor.touched(handle, site, frame)
         if not self.releases:
             return _NOTHING_BEGUN
-        begun: list[tuple[Handle, bool]] = []
+        begun: list[tuple[Handle, Settle, bool]] = []
         try:
             for release in self.releases:
                 if release.when is not None and not release.when(args, kwargs):
@@ -556,13 +762,14 @@ class _General:
                 value = handle.value if handle else self.handles.value(release.kind, argument)
                 if value is None:
                     continue
-                marked = monitor.begin_release(release.kind, value, handle, site, frame)
+                marked = release.begin(value, handle, frame)
                 if marked is not None:
                     anyway = release.even_on_failure
-                    begun.append((marked, anyway is not None and anyway(args, kwargs)))
+                    gone = anyway is not None and anyway(args, kwargs)
+                    begun.append((marked, release.settle, gone))
         except BaseException:
-            for marked, _ in begun:
-                monitor.settle_release(marked, site, frame, released=False)
+            for marked, settle, _ in begun:
+                settle(marked, frame, False)
             raise
         return begun
 
@@ -571,8 +778,8 @@ class _General:
         args: Arguments,
         kwargs: Keywords,
         plain: Any,
-        frame: FrameType,
-        begun: list[tuple[Handle, bool]],
+        frame: FrameType | None,
+        begun: list[tuple[Handle, Settle, bool]],
         result: Any = None,
     ) -> Any:
         """Settle what was begun and apply what a successful call does; return the result."""
@@ -584,11 +791,8 @@ class _General:
         except Exception as error:  # noqa: BLE001 - the program's own result type broke
             monitor.broken(site, error)
         try:
-            for handle, anyway in begun:
-                leak = (
-                    monitor.settle_release(handle, site, frame, released=succeeded or anyway)
-                    or leak
-                )
+            for handle, settle, anyway in begun:
+                leak = settle(handle, frame, succeeded or anyway) or leak
             if succeeded:
                 for kind, under in self.sweeps:
                     parent = None if under is None else under(args, kwargs)
@@ -607,13 +811,11 @@ class _General:
                     value = row.out(args, kwargs, plain)
                     if value is None:
                         continue
-                    handle = monitor.acquired(
-                        row.kind,
+                    handle = row.enter(
                         value,
                         None if row.parent is None else row.parent(args, kwargs),
                         () if row.needs is None else row.needs(args, kwargs),
                         "" if row.name is None else row.name(args, kwargs),
-                        site,
                         frame,
                     )
                     result = self.handles.adopt(result, handle, args)
@@ -627,7 +829,7 @@ class _General:
 
 
 _FAILED: Any = object()
-_NOTHING_BEGUN: list[tuple[Any, bool]] = []
+_NOTHING_BEGUN: list[tuple[Handle, Settle, bool]] = []
 
 _SUCCESS: dict[Success, Callable[[Any], bool]] = {
     Success.NONZERO: bool,

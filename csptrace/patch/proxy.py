@@ -7,6 +7,7 @@ does.
 
 from __future__ import annotations
 
+import copy
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,9 @@ class ForeignFunction(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
         super().__init__(wrapped)
         self._self_outcomes = None
         self._self_errcheck: Any = None
+        self._self_check_shim: Any = None
         self._self_restype: Any = None
+        self._self_restype_shim: Any = None
 
     def __repr__(self) -> str:
         """Return what the function itself says."""
@@ -48,7 +51,8 @@ class ForeignFunction(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
     @property
     def errcheck(self) -> Any:
         """The program's own `errcheck`."""
-        return self._self_errcheck or self.__wrapped__.errcheck
+        found = self.__wrapped__.errcheck
+        return self._self_errcheck if found is self._self_check_shim else found
 
     @errcheck.setter
     def errcheck(self, check: Any) -> None:
@@ -58,30 +62,32 @@ class ForeignFunction(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
         outcomes = self._self_noting()
 
         def noting(result: Any, _function: Any, arguments: Any) -> Any:
+            # A Python restype has converted the result; its shim has just noted the raw one.
+            raw = result if self._self_restype is None else outcomes.result
             try:
                 return check(result, self, arguments)
-            finally:
-                if not getattr(outcomes, "noted", False):
-                    outcomes.result, outcomes.noted = result, True
+            finally:  # the check may have called this very function
+                outcomes.result, outcomes.noted = raw, True
 
         self.__wrapped__.errcheck = noting
-        self._self_errcheck = check
+        self._self_errcheck, self._self_check_shim = check, noting
 
     @errcheck.deleter
     def errcheck(self) -> None:
         del self.__wrapped__.errcheck
-        self._self_errcheck = None
+        self._self_errcheck = self._self_check_shim = None
 
     @property
     def restype(self) -> Any:
         """The program's own `restype`."""
-        return self._self_restype or self.__wrapped__.restype
+        found = self.__wrapped__.restype
+        return self._self_restype if found is self._self_restype_shim else found
 
     @restype.setter
     def restype(self, restype: Any) -> None:
-        self._self_restype = None
         if isinstance(restype, type) or not callable(restype):
             self.__wrapped__.restype = restype
+            self._self_restype = self._self_restype_shim = None
             return
         outcomes = self._self_noting()
 
@@ -90,41 +96,46 @@ class ForeignFunction(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
             return restype(result)
 
         self.__wrapped__.restype = noting
-        self._self_restype = restype
+        self._self_restype, self._self_restype_shim = restype, noting
 
     @restype.deleter
     def restype(self) -> None:
-        self._self_restype = None
         del self.__wrapped__.restype
+        self._self_restype = self._self_restype_shim = None
 
     def _self_noting(self) -> threading.local:
         if self._self_outcomes is None:
             self._self_outcomes = threading.local()
         return self._self_outcomes
 
-    def _self_outcome(self) -> Outcome | None:
-        """Return and forget the raw result of this thread's last call, if a shim noted it."""
+    def _self_outcome(self, returned: bool) -> Outcome | None:
+        """Return and forget the raw result of this thread's last call, if a shim noted it.
+
+        Args:
+            returned: whether the call returned instead of raising.
+        """
         outcomes = self._self_outcomes
         if outcomes is not None and getattr(outcomes, "noted", False):
             outcomes.noted = False
             return Outcome(outcomes.result)
-        if self.__wrapped__.restype is None:
+        if returned and self.__wrapped__.restype is None:
             # The program threw the result away: believe the out parameter.
             return Outcome(1)
         return None
 
     def _self_restore(self) -> Any:
         """Take the shims off the wrapped function and return it."""
-        if self._self_errcheck is not None:
-            self.__wrapped__.errcheck = self._self_errcheck
-        if self._self_restype is not None:
-            self.__wrapped__.restype = self._self_restype
-        return self.__wrapped__
+        function = self.__wrapped__
+        if self._self_check_shim is not None and function.errcheck is self._self_check_shim:
+            function.errcheck = self._self_errcheck
+        if self._self_restype_shim is not None and function.restype is self._self_restype_shim:
+            function.restype = self._self_restype
+        return function
 
 
 def function_proxy(
     wrapped: Any,
-    compiled: Callable[[Callable[[], Outcome | None] | None], Callable[..., Any]],
+    compiled: Callable[[Callable[[bool], Outcome | None] | None], Callable[..., Any]],
 ) -> ForeignFunction:
     """Wrap a foreign function in a proxy whose call goes straight to a compiled function.
 
@@ -143,8 +154,8 @@ def function_proxy(
     probe: list[ForeignFunction] = []
     has_errcheck = hasattr(wrapped, "errcheck")
 
-    def outcome() -> Outcome | None:
-        return probe[0]._self_outcome()
+    def outcome(returned: bool) -> Outcome | None:
+        return probe[0]._self_outcome(returned)
 
     call = compiled(outcome if has_errcheck else None)
     proxy: ForeignFunction = type(
@@ -196,6 +207,18 @@ class HandleObject(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
         """Hash as the wrapped object does."""
         return hash(self.__wrapped__)
 
+    def __copy__(self) -> Any:
+        """Say what the object itself says to being copied."""
+        return copy.copy(self.__wrapped__)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Say what the object itself says to being copied."""
+        return copy.deepcopy(self.__wrapped__, memo)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Say what the object itself says to being pickled."""
+        return self.__wrapped__.__reduce_ex__(protocol)
+
     def __del__(self) -> None:
         """Report that the program's last reference is gone."""
         collected = getattr(self, "_self_collected", None)
@@ -226,9 +249,9 @@ def unwrap(argument: Any) -> Any:
         return argument
     if issubclass(cls, HandleObject):
         return argument.__wrapped__
-    if cls is dict:
+    if issubclass(cls, dict):
         if any(unwrap(value) is not value for value in argument.values()):
             return {key: unwrap(value) for key, value in argument.items()}
-    elif cls in (list, tuple) and any(unwrap(value) is not value for value in argument):
-        return cls(map(unwrap, argument))
+    elif issubclass(cls, list | tuple) and any(unwrap(value) is not value for value in argument):
+        return (list if issubclass(cls, list) else tuple)(map(unwrap, argument))
     return argument

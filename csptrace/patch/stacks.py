@@ -7,6 +7,7 @@ Measured on CPython 3.11 to 3.13 for 16 frames: 2 µs for this, against 22 to 30
 from __future__ import annotations
 
 import itertools
+import operator
 from typing import TYPE_CHECKING, Final
 
 from csptrace.model import Stack
@@ -28,13 +29,17 @@ class StackTable:
 
     Attributes:
         capture: `capture(frame)` returns the stack that starts at `frame`.
+        capture_short: the same with half as many frames, but eight at least; for releases, which
+            are only shown beside the stack of something that went wrong.
     """
 
     def __init__(self, depth: int) -> None:
         self._stacks: dict[tuple[int, ...], Stack] = {}
         self._colliding: dict[tuple[int, ...], Stack] = {}
+        self._sites: dict[tuple[int, int], list[Stack]] = {}
         self._numbers = itertools.count(1)
         self.capture: Callable[[FrameType | None], Stack | None] = self._compile(depth)
+        self.capture_short = self._compile(max(min(depth, 8), depth // 2))
 
     def __iter__(self) -> Iterator[Stack]:
         """Yield every stack that is kept."""
@@ -45,10 +50,13 @@ class StackTable:
         if depth <= 0:
             return lambda _frame: None
         stacks, levels, intern = self._stacks, range(depth), self._intern
+        same = operator.is_
 
-        # A code object's hash runs over its bytecode, so the offsets are the key and the code
-        # objects are compared, by identity in all but the rarest case.
+        # A code object's hash runs over its bytecode, so the offsets are the key. The code objects
+        # are compared by identity: those of two copies of a file are equal, but not the same place.
         def capture(frame: FrameType | None) -> Stack | None:
+            if frame is None:
+                return None
             codes = []
             offsets = []
             for _ in levels:
@@ -59,7 +67,7 @@ class StackTable:
                 frame = frame.f_back
             key = tuple(offsets)
             found = stacks.get(key)
-            if found is not None and found.codes == tuple(codes) and found.codes[0] is codes[0]:
+            if found is not None and all(map(same, found.codes, codes)):
                 return found
             return intern(key, tuple(codes))
 
@@ -67,11 +75,18 @@ class StackTable:
 
     def _intern(self, offsets: tuple[int, ...], codes: tuple[CodeType, ...]) -> Stack:
         """Enter a stack that is not the one kept under its offsets."""
+        # The stack keeps its code objects, hence their ids are not used again.
+        key = (*offsets, *map(id, codes))
+        known = self._colliding.get(key)
+        if known is not None:
+            return known
+        fresh = Stack(codes, offsets, next(self._numbers))
         if len(self._stacks) + len(self._colliding) >= _MOST_STACKS:
-            return Stack(codes, offsets, next(self._numbers))
-        if offsets not in self._stacks:
-            kept = self._stacks.setdefault(offsets, Stack(codes, offsets, next(self._numbers)))
-            if kept.codes is codes:
-                return kept
-        key = (*offsets, *map(id, codes))  # the stack keeps its code objects, hence their ids
-        return self._colliding.setdefault(key, Stack(codes, offsets, next(self._numbers)))
+            return fresh
+        kept = self._stacks.setdefault(offsets, fresh)
+        if kept is not fresh and not all(map(operator.is_, kept.codes, codes)):
+            kept = self._colliding.setdefault(key, fresh)
+        if kept is fresh:
+            kept.peers = self._sites.setdefault((id(codes[0]), offsets[0]), [])
+            kept.peers.append(kept)
+        return kept

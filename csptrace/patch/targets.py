@@ -104,16 +104,20 @@ def _when_imported(name: str, callback: Callable[[ModuleType], None]) -> Callabl
         register = module is None and name not in _registered
         if register:
             _registered.add(name)
-    if register:
-        wrapt.register_post_import_hook(functools.partial(_imported, name), name)
-    elif module is not None:
-        callback(module)
 
     def cancel() -> None:
         with _hook_lock:
             if callback in callbacks:
                 callbacks.remove(callback)
 
+    if register:
+        wrapt.register_post_import_hook(functools.partial(_imported, name), name)
+    elif module is not None:
+        try:
+            callback(module)
+        except BaseException:
+            cancel()
+            raise
     return cancel
 
 
@@ -263,7 +267,7 @@ class Installation:
             return function  # type: ignore[no-any-return]
         site = CallSite(name, row.spec.name, row.binding.name)
 
-        def compiled(outcome: Callable[[], Outcome | None] | None) -> Callable[..., Any]:
+        def compiled(outcome: Callable[[bool], Outcome | None] | None) -> Callable[..., Any]:
             return compile_call(
                 row.call,
                 site,
@@ -328,8 +332,9 @@ class Installation:
             return
         for where, module in list(sys.modules.items()):
             for name, value in list(getattr(module, "__dict__", {}).items()):
+                # A proxy here is one of an earlier tracer, which nothing reports to any more.
                 if (
-                    issubclass(type(value), function_type)
+                    issubclass(type(value), function_type | ForeignFunction)
                     and getattr(value, "__name__", None) in rows
                 ):
                     self.missed.append(f"{where}.{name}")
@@ -422,12 +427,13 @@ class Installation:
 
     def _find_imported(self, module: ModuleType, originals: dict[str, Any]) -> None:
         """List `from module import function` that ran before tracing began."""
-        functions = {id(value) for value in originals.values()}
+        functions = {id(value): getattr(value, "__module__", "") for value in originals.values()}
         for where, other in list(sys.modules.items()):
             if other is module:
                 continue
             for name, value in list(getattr(other, "__dict__", {}).items()):
-                if id(value) in functions:
+                # The module that a function is defined in is no program that bound it.
+                if functions.get(id(value), where) != where:
                     self.missed.append(f"{where}.{name}")
 
     # --- libraries named by the program -------------------------------------------------------
@@ -451,6 +457,8 @@ class Installation:
                 f"trace_library: unknown api {api!r}; known: "
                 + ", ".join(sorted(spec.name for spec in self._specs))
             )
+        if isinstance(library, _CompiledLibrary):  # named before, perhaps to an earlier tracer
+            library = library.__wrapped__
         cls = type(library)
         ctypes = sys.modules.get("ctypes")
         if ctypes is not None and issubclass(cls, ctypes.CDLL):
@@ -487,7 +495,10 @@ class Installation:
             if vars(owner).get(name) is replacement:
                 setattr(owner, name, original)
 
-        self.journal.add(f"{getattr(owner, '__module__', '') or owner.__name__}.{name}", undo)
+        where = owner.__name__
+        if isinstance(owner, type):
+            where = f"{owner.__module__}.{owner.__qualname__}"
+        self.journal.add(f"{where}.{name}", undo)
 
 
 class _CompiledLibrary(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
@@ -571,7 +582,8 @@ class _ObjectHandles:
         for shape in self._binding.shapes.values():
             owner, dot, method = shape.python.partition(".")
             if dot and owner == name:
-                members[method] = self.compile(shape, _calling(method))
+                members[method] = traced = self.compile(shape, _calling(method))
+                traced.__name__, traced.__qualname__ = method, shape.python
         attribute = self._target.parents.get(name)
         if attribute is not None:
             members[attribute] = property(_parent_getter(attribute))

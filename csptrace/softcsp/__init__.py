@@ -60,7 +60,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
+def __getattr__(name: str) -> Any:
     """Load a public name at first use.
 
     Raises:
@@ -97,7 +97,7 @@ def _prepare() -> None:
     engine()
 
 
-def never_reuse_handles(enabled: bool = True) -> None:  # noqa: FBT001, FBT002
+def never_reuse_handles(enabled: bool = True) -> None:
     """Give out no handle value twice from now on, so that no stale handle is taken for a live one.
 
     Args:

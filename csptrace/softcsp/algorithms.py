@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from csptrace.softcsp.constants import (
+    AT_KEYEXCHANGE,
+    AT_SIGNATURE,
     CALG_3DES,
     CALG_3DES_112,
     CALG_AES_128,
@@ -73,35 +75,42 @@ _RC4_WEAK: Final = Algorithm(CALG_RC4, 40, 40, 56, "RC4", "RSA Data Security's R
 _RC2: Final = Algorithm(CALG_RC2, 128, 40, 128, "RC2", "RSA Data Security's RC2")
 _RC4: Final = Algorithm(CALG_RC4, 128, 40, 128, "RC4", "RSA Data Security's RC4")
 _DES: Final = Algorithm(CALG_DES, 56, 56, 56, "DES", "Data Encryption Standard (DES)")
-_3DES_112: Final = Algorithm(
-    CALG_3DES_112, 112, 112, 112, "3DES TWO KEY", "Two Key Triple DES"
-)
+_3DES_112: Final = Algorithm(CALG_3DES_112, 112, 112, 112, "3DES TWO KEY", "Two Key Triple DES")
 _3DES: Final = Algorithm(CALG_3DES, 168, 168, 168, "3DES", "Three Key Triple DES")
 _AES: Final = (
-    Algorithm(
-        CALG_AES_128, 128, 128, 128, "AES-128", "Advanced Encryption Standard (AES-128)"
-    ),
-    Algorithm(
-        CALG_AES_192, 192, 192, 192, "AES-192", "Advanced Encryption Standard (AES-192)"
-    ),
-    Algorithm(
-        CALG_AES_256, 256, 256, 256, "AES-256", "Advanced Encryption Standard (AES-256)"
-    ),
+    Algorithm(CALG_AES_128, 128, 128, 128, "AES-128", "Advanced Encryption Standard (AES-128)"),
+    Algorithm(CALG_AES_192, 192, 192, 192, "AES-192", "Advanced Encryption Standard (AES-192)"),
+    Algorithm(CALG_AES_256, 256, 256, 256, "AES-256", "Advanced Encryption Standard (AES-256)"),
 )
 _SHA: Final = Algorithm(
     CALG_SHA, 160, 160, 160, "SHA-1", "Secure Hash Algorithm (SHA-1)", CRYPT_FLAG_SIGNING
 )
 _SHA2: Final = (
     Algorithm(
-        CALG_SHA_256, 256, 256, 256, "SHA-256", "Secure Hash Algorithm (SHA-256)",
+        CALG_SHA_256,
+        256,
+        256,
+        256,
+        "SHA-256",
+        "Secure Hash Algorithm (SHA-256)",
         CRYPT_FLAG_SIGNING,
     ),
     Algorithm(
-        CALG_SHA_384, 384, 384, 384, "SHA-384", "Secure Hash Algorithm (SHA-384)",
+        CALG_SHA_384,
+        384,
+        384,
+        384,
+        "SHA-384",
+        "Secure Hash Algorithm (SHA-384)",
         CRYPT_FLAG_SIGNING,
     ),
     Algorithm(
-        CALG_SHA_512, 512, 512, 512, "SHA-512", "Secure Hash Algorithm (SHA-512)",
+        CALG_SHA_512,
+        512,
+        512,
+        512,
+        "SHA-512",
+        "Secure Hash Algorithm (SHA-512)",
         CRYPT_FLAG_SIGNING,
     ),
 )
@@ -134,8 +143,17 @@ _CLASSIC_CIPHERS: Final = (_RC2, _RC4, _DES, _3DES_112, _3DES)
 BASE: Final = (_RC2_WEAK, _RC4_WEAK, _DES, *_CLASSIC_HASHES, *_RSA, _HMAC)
 STRONG: Final = (*_CLASSIC_CIPHERS, *_CLASSIC_HASHES, *_RSA, _HMAC)
 AES: Final = (*_CLASSIC_CIPHERS, *_AES, _SHA, *_SHA2, *_CLASSIC_HASHES[1:], *_RSA, _HMAC)
-SCHANNEL: Final = (*_CLASSIC_CIPHERS, *_AES, _SHA, *_SHA2, _MD5, _SHAMD5, _MAC, *_RSA_CHANNEL,
-                   _HMAC)
+SCHANNEL: Final = (
+    *_CLASSIC_CIPHERS,
+    *_AES,
+    _SHA,
+    *_SHA2,
+    _MD5,
+    _SHAMD5,
+    _MAC,
+    *_RSA_CHANNEL,
+    _HMAC,
+)
 
 
 @dataclass(frozen=True)
@@ -219,3 +237,14 @@ DIGEST_INFO: Final = {
     CALG_SHA_512: bytes.fromhex("3051300d060960864801650304020305000440"),
 }
 """Hash → the DER that stands before its value in a signature (RFC 8017, 9.2, note 1)."""
+
+RSA_OF_SPEC: Final = {AT_KEYEXCHANGE: CALG_RSA_KEYX, AT_SIGNATURE: CALG_RSA_SIGN}
+"""Key spec of a container's pair → algorithm of its keys."""
+
+SPEC_OF_ALGID: Final = {
+    AT_KEYEXCHANGE: AT_KEYEXCHANGE,
+    CALG_RSA_KEYX: AT_KEYEXCHANGE,
+    AT_SIGNATURE: AT_SIGNATURE,
+    CALG_RSA_SIGN: AT_SIGNATURE,
+}
+"""What CryptGenKey and blobs call a pair → its key spec."""

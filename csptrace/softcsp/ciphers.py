@@ -26,7 +26,9 @@ from csptrace.softcsp.constants import (
     CRYPT_MODE_CBC,
     CRYPT_MODE_CFB,
     CRYPT_MODE_ECB,
+    NTE_BAD_ALGID,
 )
+from csptrace.softcsp.errors import CspError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +68,7 @@ class _LibraryCipher:
 
         self.block = BLOCK_SIZES[algid]
         self._algorithm: Any
-        if self.block == 16:  # noqa: PLR2004 - AES has 16-byte blocks, the DES family 8-byte ones
+        if self.block == 16:
             self._algorithm = algorithms.AES(key)
         else:
             self._algorithm = _triple_des(key)
@@ -84,7 +86,7 @@ class _LibraryCipher:
         return (cipher.encryptor() if encrypt else cipher.decryptor()).update
 
 
-def _triple_des(key: bytes) -> Any:  # noqa: ANN401 - the class moves between versions
+def _triple_des(key: bytes) -> Any:
     """Make triple DES from 8 (DES), 16 (two keys: K1 K2 K1) or 24 bytes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -372,7 +374,8 @@ def block_stream(cipher: BlockCipher, mode: int, iv: bytes, *, encrypt: bool) ->
         encrypt: the direction.
 
     Raises:
-        ValueError: another mode; CryptSetKeyParam accepts only these three.
+        CspError: NTE_BAD_ALGID, another mode. CryptSetKeyParam takes any number, and real
+            providers fail only here.
 
     """
     if mode == CRYPT_MODE_CBC:
@@ -381,8 +384,7 @@ def block_stream(cipher: BlockCipher, mode: int, iv: bytes, *, encrypt: bool) ->
         return EcbStream(cipher, encrypt=encrypt)
     if mode == CRYPT_MODE_CFB:
         return CfbStream(cipher, iv, encrypt=encrypt)
-    message = f"no such mode: {mode}"
-    raise ValueError(message)
+    raise CspError(NTE_BAD_ALGID)
 
 
 def rc4_stream(key: bytes) -> Stream:
@@ -392,3 +394,6 @@ def rc4_stream(key: bytes) -> Stream:
 
 STREAM_CIPHERS: Final = (CALG_RC4,)
 """ALG_IDs of stream ciphers."""
+
+SESSION_ALGIDS: Final = (*BLOCK_SIZES, *STREAM_CIPHERS)
+"""ALG_IDs of session keys."""

@@ -92,9 +92,7 @@ MS_ENHANCED_PROV: Final = "Microsoft Enhanced Cryptographic Provider v1.0"
 MS_STRONG_PROV: Final = "Microsoft Strong Cryptographic Provider"
 MS_DEF_RSA_SCHANNEL_PROV: Final = "Microsoft RSA SChannel Cryptographic Provider"
 MS_ENH_RSA_AES_PROV: Final = "Microsoft Enhanced RSA and AES Cryptographic Provider"
-MS_ENH_RSA_AES_PROV_XP: Final = (
-    "Microsoft Enhanced RSA and AES Cryptographic Provider (Prototype)"
-)
+MS_ENH_RSA_AES_PROV_XP: Final = "Microsoft Enhanced RSA and AES Cryptographic Provider (Prototype)"
 
 # --- algorithm identifiers ---------------------------------------------------------------------
 
@@ -286,6 +284,8 @@ PP_CRYPT_COUNT_KEY_USE: Final = 41
 PP_USER_CERTSTORE: Final = 42
 PP_ROOT_CERTSTORE: Final = 46
 
+CRYPT_SEC_DESCR: Final = 1
+
 CRYPT_IMPL_HARDWARE: Final = 1
 CRYPT_IMPL_SOFTWARE: Final = 2
 CRYPT_IMPL_MIXED: Final = 3
@@ -302,3 +302,4 @@ CRYPT_FLAG_SIGNING: Final = 0x20
 
 X509_ASN_ENCODING: Final = 0x1
 PKCS_7_ASN_ENCODING: Final = 0x10000
+szOID_RSA_RSA: Final = "1.2.840.113549.1.1.1"  # noqa: N816 - the vendor's name

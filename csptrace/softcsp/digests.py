@@ -1,7 +1,7 @@
 """Unkeyed hashes, HMAC and the block-cipher MAC behind CryptCreateHash.
 
 MD2 and MD4 are written out here because neither `hashlib` nor `cryptography` has them; the rest is
-`hashlib`. CALG_SSL3_SHAMD5 is the MD5 value followed by the SHA-1 value (RFC 6101, 5.6.8).
+`hashlib`. CALG_SSL3_SHAMD5 is missing on purpose: it takes no data, only a value (HP_HASHVAL).
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from csptrace.softcsp.constants import (
     CALG_SHA_256,
     CALG_SHA_384,
     CALG_SHA_512,
-    CALG_SSL3_SHAMD5,
 )
 
 if TYPE_CHECKING:
@@ -166,33 +165,6 @@ class Md4:
         )
 
 
-class ShaMd5:
-    """CALG_SSL3_SHAMD5: MD5 and SHA-1 side by side."""
-
-    __slots__ = ("_md5", "_sha")
-
-    def __init__(self) -> None:
-        """Start a hash of nothing."""
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._sha = hashlib.sha1(usedforsecurity=False)
-
-    def update(self, data: bytes, /) -> None:
-        """Hash more data."""
-        self._md5.update(data)
-        self._sha.update(data)
-
-    def digest(self) -> bytes:
-        """Give the value of what was hashed so far, without finishing."""
-        return self._md5.digest() + self._sha.digest()
-
-    def copy(self) -> ShaMd5:
-        """Make an independent copy."""
-        twin = ShaMd5()
-        twin._md5 = self._md5.copy()
-        twin._sha = self._sha.copy()
-        return twin
-
-
 def _md5() -> Digest:
     return hashlib.md5(usedforsecurity=False)
 
@@ -209,7 +181,6 @@ DIGESTS: Final[dict[int, Callable[[], Digest]]] = {
     CALG_SHA_256: hashlib.sha256,
     CALG_SHA_384: hashlib.sha384,
     CALG_SHA_512: hashlib.sha512,
-    CALG_SSL3_SHAMD5: ShaMd5,
 }
 """ALG_ID of an unkeyed hash → what makes one."""
 
@@ -308,8 +279,8 @@ class Mac:
         return twin
 
 
-def derive(algid: int, value: bytes, length: int, *, expand: bool) -> bytes:
-    """Make key bytes from a finished hash value, as CryptDeriveKey does.
+def expand(algid: int, value: bytes) -> bytes:
+    """Make a longer value from a hash value that is too short for a key, as CryptDeriveKey does.
 
     Source: the Remarks of
     https://learn.microsoft.com/windows/win32/api/wincrypt/nf-wincrypt-cryptderivekey
@@ -317,18 +288,14 @@ def derive(algid: int, value: bytes, length: int, *, expand: bool) -> bytes:
     Args:
         algid: the hash that gave *value*; the expansion hashes with it again.
         value: the hash value.
-        length: number of key bytes wanted.
-        expand: go through the expansion even though *value* is long enough.
 
     Returns:
-        *length* bytes; fewer when even the expansion gives fewer.
+        Twice as many bytes as the hash has.
 
     """
-    if len(value) >= length and not expand:
-        return value[:length]
     expanded = b""
     for filler in (b"\x36", b"\x5c"):
         digest = DIGESTS[algid]()
         digest.update(_xor_pad(filler * 64, value))
         expanded += digest.digest()
-    return expanded[:length]
+    return expanded

@@ -155,7 +155,7 @@ def _function(name: str) -> str:
     for candidate in (name, name[:-1] if name[-1:] in ("A", "W") else name):
         if candidate.startswith("Crypt") and hasattr(Provider, candidate):
             return candidate
-    allowed = ", ".join(sorted(n for n in vars(Provider) if n.startswith("Crypt")))
+    allowed = ", ".join(n for n in dir(Provider) if n.startswith("Crypt"))
     message = f"{name!r} is not one of: {allowed}"
     raise ValueError(message)
 
@@ -176,33 +176,23 @@ def from_text(text: str) -> list[Fault]:
 
 def _rule(text: str) -> Fault:
     name, *parts = text.split(":")
-    nth: int | None = None
-    rate: float | None = None
-    seed = 0
-    error: int | None = None
-    for part in parts:
-        key, _, value = part.strip().partition("=")
-        try:
-            if key == "nth":
-                nth = int(value)
-            elif key == "rate":
-                rate = float(value)
-            elif key == "seed":
-                seed = int(value)
-            elif key == "error":
-                error = _CODES[value] if value in _CODES else int(value, 0) & 0xFFFFFFFF
-            else:
-                message = f"{ENVIRONMENT_VARIABLE}: {key!r} is not one of: error, nth, rate, seed"
-                raise ValueError(message)
-        except ValueError as problem:
-            if key not in ("nth", "rate", "seed", "error"):
-                raise
-            message = f"{ENVIRONMENT_VARIABLE}: cannot read {part.strip()!r}"
-            raise ValueError(message) from problem
-    if error is None:
+    values = dict(part.strip().partition("=")[::2] for part in parts)
+    unknown = values.keys() - {"error", "nth", "rate", "seed"}
+    if unknown:
+        message = f"{ENVIRONMENT_VARIABLE}: {min(unknown)!r} is not one of: error, nth, rate, seed"
+        raise ValueError(message)
+    if "error" not in values:
         message = f"{ENVIRONMENT_VARIABLE}: {text!r} has no error="
         raise ValueError(message)
-    return Fault(_function(name.strip()), error, nth, rate, seed)
+    try:
+        error = _CODES.get(values["error"]) or int(values["error"], 0)
+        nth = int(values["nth"]) if "nth" in values else None
+        rate = float(values["rate"]) if "rate" in values else None
+        seed = int(values.get("seed", "0"))
+    except ValueError as problem:
+        message = f"{ENVIRONMENT_VARIABLE}: cannot read {text!r}: {problem}"
+        raise ValueError(message) from problem
+    return Fault(_function(name.strip()), error & 0xFFFFFFFF, nth, rate, seed)
 
 
 def arm_from_environment() -> None:

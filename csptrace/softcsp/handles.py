@@ -40,7 +40,7 @@ class HandleTable(Generic[T]):
             for a live one. For debugging; starts as SOFTCSP_NEVER_REUSE says.
     """
 
-    __slots__ = ("_fresh", "_free", "live", "never_reuse")
+    __slots__ = ("_free", "_fresh", "live", "never_reuse")
 
     def __init__(self, *, never_reuse: bool = False) -> None:
         """Make an empty table."""

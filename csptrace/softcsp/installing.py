@@ -28,7 +28,8 @@ MODULES: Final = {
 class _Loader(importlib.abc.Loader):
     """Loads one of our modules under its pywin32 name: the same module object."""
 
-    def __init__(self, real_name: str) -> None:
+    def __init__(self, name: str, real_name: str) -> None:
+        self._name = name
         self._real_name = real_name
         self._real_spec: importlib.machinery.ModuleSpec | None = None
 
@@ -38,7 +39,9 @@ class _Loader(importlib.abc.Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        # The import system has just relabelled the module; it is ours still, and executed already.
+        # Executed already, under our own name; only its labels change. Import hooks know a module
+        # by its __name__, which therefore has to be the one that was imported.
+        module.__name__ = self._name
         module.__spec__ = self._real_spec
 
 
@@ -52,7 +55,9 @@ class _Finder(importlib.abc.MetaPathFinder):
         real_name = MODULES.get(fullname)
         if real_name is None:
             return None
-        return importlib.machinery.ModuleSpec(fullname, _Loader(real_name), origin="softcsp")
+        return importlib.machinery.ModuleSpec(
+            fullname, _Loader(fullname, real_name), origin="softcsp"
+        )
 
 
 _finder: Final = _Finder()
@@ -87,6 +92,7 @@ def uninstall() -> None:
         module = sys.modules.get(name)
         if module is not None and module is sys.modules.get(real_name):
             del sys.modules[name]
+            module.__name__ = real_name
 
 
 def _exists(name: str) -> bool:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import _thread
 import ctypes
 from ctypes import c_char_p, c_int, c_size_t, c_uint32, c_void_p, c_wchar_p
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from csptrace.softcsp import faults
 from csptrace.softcsp.constants import (
@@ -30,11 +30,14 @@ from csptrace.softcsp.constants import (
     NTE_FAIL,
 )
 from csptrace.softcsp.errors import CspError
+from csptrace.softcsp.hashing import pack_hmac_info
 from csptrace.softcsp.lasterror import keep_traceback, last_error
-from csptrace.softcsp.provider import Answer, engine, pack_hmac_info
+from csptrace.softcsp.provider import engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from csptrace.softcsp.answers import Answer
 
 HANDLE: Final = c_size_t
 DWORD: Final = c_uint32
@@ -46,11 +49,12 @@ LPCWSTR: Final = c_wchar_p
 _HANDLE_SIZE: Final = ctypes.sizeof(c_size_t)
 _LOWEST_ADDRESS: Final = 0x10000
 _LONGEST_PIN: Final = 1024
+_LONGEST_SIGNATURE: Final = 2048
 
 _bodies: dict[str, tuple[tuple[Any, ...], Callable[..., None]]] = {}
 
 
-def _export(*argtypes: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:  # noqa: ANN401
+def _export(*argtypes: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a body under its own name; it fails by raising CspError."""
 
     def register(body: Callable[..., None]) -> Callable[..., None]:
@@ -184,12 +188,12 @@ def _acquire(
 
 
 @_export(POINTER, LPCSTR, LPCSTR, DWORD, DWORD)
-def CryptAcquireContextA(*arguments: Any) -> None:  # noqa: ANN401, D103
+def CryptAcquireContextA(*arguments: Any) -> None:  # noqa: D103
     _acquire(*arguments)
 
 
 @_export(POINTER, LPCWSTR, LPCWSTR, DWORD, DWORD)
-def CryptAcquireContextW(*arguments: Any) -> None:  # noqa: ANN401, D103
+def CryptAcquireContextW(*arguments: Any) -> None:  # noqa: D103
     _acquire(*arguments)
 
 
@@ -323,7 +327,7 @@ def CryptDecrypt(  # noqa: D103
     pbData: int | None,
     pdwDataLen: int | None,
 ) -> None:
-    data = _read(pbData, _read_dword(pdwDataLen))
+    data = _read(_check(pbData), _read_dword(pdwDataLen))
     plain = engine().CryptDecrypt(hKey, hHash, bool(Final), dwFlags, data)
     if plain:
         _write(pbData, plain)
@@ -407,21 +411,19 @@ def _sign(
     pdwSigLen: int | None,
 ) -> None:
     _deliver(
-        lambda room: engine().CryptSignHash(
-            hHash, dwKeySpec, _text(szDescription), dwFlags, room
-        ),
+        lambda room: engine().CryptSignHash(hHash, dwKeySpec, _text(szDescription), dwFlags, room),
         pbSignature,
         pdwSigLen,
     )
 
 
 @_export(HANDLE, DWORD, LPCSTR, DWORD, POINTER, POINTER)
-def CryptSignHashA(*arguments: Any) -> None:  # noqa: ANN401, D103
+def CryptSignHashA(*arguments: Any) -> None:  # noqa: D103
     _sign(*arguments)
 
 
 @_export(HANDLE, DWORD, LPCWSTR, DWORD, POINTER, POINTER)
-def CryptSignHashW(*arguments: Any) -> None:  # noqa: ANN401, D103
+def CryptSignHashW(*arguments: Any) -> None:  # noqa: D103
     _sign(*arguments)
 
 
@@ -433,17 +435,22 @@ def _verify(
     szDescription: bytes | str | None,
     dwFlags: int,
 ) -> None:
-    signature = _read(pbSignature, dwSigLen)
-    engine().CryptVerifySignature(hHash, signature, hPubKey, _text(szDescription), dwFlags)
+    # A length no key has is refused before the pointer is looked at.
+    signature = None
+    if pbSignature is not None and dwSigLen <= _LONGEST_SIGNATURE:
+        signature = _read(pbSignature, dwSigLen)
+    engine().CryptVerifySignature(
+        hHash, signature, dwSigLen, hPubKey, _text(szDescription), dwFlags
+    )
 
 
 @_export(HANDLE, POINTER, DWORD, HANDLE, LPCSTR, DWORD)
-def CryptVerifySignatureA(*arguments: Any) -> None:  # noqa: ANN401, D103
+def CryptVerifySignatureA(*arguments: Any) -> None:  # noqa: D103
     _verify(*arguments)
 
 
 @_export(HANDLE, POINTER, DWORD, HANDLE, LPCWSTR, DWORD)
-def CryptVerifySignatureW(*arguments: Any) -> None:  # noqa: ANN401, D103
+def CryptVerifySignatureW(*arguments: Any) -> None:  # noqa: D103
     _verify(*arguments)
 
 
@@ -625,11 +632,12 @@ def CryptSetProviderExW(  # noqa: D103
 
 # --- from bodies to C functions ----------------------------------------------------------------
 
-def _callback(name: str, argtypes: tuple[Any, ...], body: Callable[..., None]) -> Any:  # noqa: ANN401
+
+def _callback(name: str, argtypes: tuple[Any, ...], body: Callable[..., None]) -> Any:
     """Make the C function: 1 on success, else 0 and the last error. Nothing escapes it."""
     armed = faults.armed
 
-    def function(*arguments: Any) -> int:  # noqa: ANN401
+    def function(*arguments: Any) -> int:
         try:
             if armed:
                 faults.check(name)
@@ -670,16 +678,16 @@ _addresses: Final = {
 }
 
 
-class _FuncPtr(ctypes._CFuncPtr):  # type: ignore[name-defined,misc]  # noqa: SLF001
+class _FuncPtr(ctypes._CFuncPtr):  # type: ignore[name-defined,misc]
     """What `ctypes.CDLL.__getitem__` makes functions with, here from our own addresses.
 
     A C int is returned and no argtypes are set, as for any function of a library just loaded.
     """
 
-    _flags_ = ctypes._FUNCFLAG_CDECL  # type: ignore[attr-defined]  # noqa: SLF001
+    _flags_ = ctypes._FUNCFLAG_CDECL  # type: ignore[attr-defined]
     _restype_ = c_int
 
-    def __new__(cls, *arguments: Any) -> _FuncPtr:  # noqa: ANN401
+    def __new__(cls, *arguments: Any) -> Self:
         """Look the function up; raises AttributeError for an unknown one, as ctypes does."""
         match arguments:
             case ((name, SoftLibrary()), *_):

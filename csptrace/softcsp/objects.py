@@ -118,8 +118,8 @@ class Key:
         if exportable:
             self.permissions |= CRYPT_EXPORT
         self.alive = True
-        self.mode = CRYPT_MODE_CBC
-        self.mode_bits = 8
+        self.mode = CRYPT_MODE_CBC if algid in ciphers.BLOCK_SIZES else 0
+        self.mode_bits = 0
         self.padding = PKCS5_PADDING
         self.effective_bits = 0
         self.iv = bytes(ciphers.BLOCK_SIZES.get(algid, 0))
@@ -201,7 +201,9 @@ class Hash:
 
     __slots__ = ("algid", "context", "digest", "handle", "inner_algid", "key", "value")
 
-    def __init__(self, context: Context, algid: int, digest: Digest | None, key: Key | None) -> None:
+    def __init__(
+        self, context: Context, algid: int, digest: Digest | None, key: Key | None
+    ) -> None:
         """Make a hash of nothing yet."""
         self.handle = 0
         self.context = context

@@ -19,6 +19,7 @@ PyCRYPTHASH.cpp, win32cryptmodule.cpp).
 
 from __future__ import annotations
 
+import functools
 import operator
 import struct
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
@@ -30,7 +31,9 @@ from csptrace.softcsp.lasterror import keep_traceback, last_error
 from csptrace.softcsp.provider import engine
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer  # type: ignore[attr-defined]
+    from collections.abc import Callable
+
+Readable = bytes | bytearray | memoryview
 
 _DWORD_PROV_PARAMS: Final = (
     c.PP_KEYSPEC,
@@ -63,7 +66,11 @@ _DWORD_KEY_PARAMS: Final = (
 _BYTES_KEY_PARAMS: Final = (c.KP_P, c.KP_Q, c.KP_G, c.KP_IV, c.KP_SALT)
 
 
-def _native(funcname: str, function: str, *arguments: Any) -> Any:  # noqa: ANN401
+_ENCODING: Final = c.X509_ASN_ENCODING | c.PKCS_7_ASN_ENCODING
+_DER_NULL: Final = b"\x05\x00"
+
+
+def _native(funcname: str, function: str, *arguments: Any) -> Any:
     """Call the provider; a refusal becomes `pywintypes.error` with *funcname*."""
     try:
         if faults.armed:
@@ -88,12 +95,12 @@ def _native_or_nothing(function: str, handle: int) -> None:
         pass
 
 
-def _dword(number: Any) -> int:  # noqa: ANN401 - what is no int raises TypeError
+def _dword(number: Any) -> int:
     """Convert as the format unit ``k`` does: any int, cut to 32 bits."""
     return operator.index(number) & 0xFFFFFFFF
 
 
-def _bytes(data: Any) -> bytes:  # noqa: ANN401 - what is no buffer raises TypeError
+def _bytes(data: Any) -> bytes:
     return bytes(memoryview(data))
 
 
@@ -101,8 +108,46 @@ def _number(data: bytes) -> int:
     return int.from_bytes(data[:4], "little")
 
 
+def _attempt(
+    method: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]
+) -> tuple[Any, Exception | None]:
+    try:
+        return method(*arguments, **keywords), None
+    except Exception as problem:  # noqa: BLE001 - raised again by the caller
+        return None, problem.with_traceback(None)
+
+
+def _like_c(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a method fail as one written in C does: without a frame that holds on to objects.
+
+    A traceback keeps the local variables of its frames alive. A Python method's frame would keep
+    ``self``, and a program that keeps an error would keep the handle from being released, which
+    with pywin32 it does not.
+    """
+
+    @functools.wraps(method)
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        result, problem = _attempt(method, arguments, keywords)
+        if problem is None:
+            return result
+        del arguments, keywords
+        try:
+            raise problem
+        finally:
+            # The traceback now holds this frame; the frame must not hold the error in turn.
+            del problem
+
+    return call
+
+
 class _StaticType(type):
     """Makes a class behave like a static C type: nothing on it can be replaced."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> _StaticType:
+        for attribute, value in namespace.items():
+            if attribute.startswith("Crypt"):
+                namespace[attribute] = _like_c(value)
+        return super().__new__(cls, name, bases, namespace)
 
     def __setattr__(cls, name: str, value: object) -> None:
         message = f"cannot set {name!r} attribute of immutable type {cls.__name__!r}"
@@ -159,7 +204,7 @@ class PyCRYPTPROV(_Handle):
         handle = _native("CryptGenKey", "CryptGenKey", self._handle, _dword(Algid), flags)
         return _key(handle, self)
 
-    def CryptGetProvParam(self, Param: int, Flags: int = 0) -> Any:  # noqa: ANN401
+    def CryptGetProvParam(self, Param: int, Flags: int = 0) -> Any:
         """Retrieve an attribute of the provider; the result's type depends on *Param*.
 
         Raises:
@@ -180,10 +225,8 @@ class PyCRYPTPROV(_Handle):
         message = "The provider parameter specified is not yet implemented"
         raise NotImplementedError(message)
 
-    def _prov_param(self, param: int, flags: int, room: int | None) -> Any:  # noqa: ANN401
-        return _native(
-            "CryptGetProvParam", "CryptGetProvParam", self._handle, param, flags, room
-        )
+    def _prov_param(self, param: int, flags: int, room: int | None) -> Any:
+        return _native("CryptGetProvParam", "CryptGetProvParam", self._handle, param, flags, room)
 
     def _enumerate(self, param: int, flags: int) -> list[Any]:
         flags |= c.CRYPT_FIRST
@@ -192,14 +235,8 @@ class PyCRYPTPROV(_Handle):
         elif param == c.PP_ENUMALGS_EX:
             size = struct.calcsize("<6I20sI40s")
         else:
-            try:
-                size = self._prov_param(param, flags, None)
-            except pywintypes.error as problem:
-                # Real providers answer the size query even when there is nothing to enumerate.
-                if problem.winerror != c.ERROR_NO_MORE_ITEMS:
-                    raise
-                return []
-        items = []
+            size = self._prov_param(param, flags, None)
+        items: list[Any] = []
         while True:
             try:
                 data = self._prov_param(param, flags, size)
@@ -233,13 +270,37 @@ class PyCRYPTPROV(_Handle):
         return _hash(_native(name, "CryptCreateHash", *arguments))
 
     def CryptImportKey(
-        self, Data: Buffer, PubKey: PyCRYPTKEY | None = None, Flags: int = 0
+        self, Data: Readable, PubKey: PyCRYPTKEY | None = None, Flags: int = 0
     ) -> PyCRYPTKEY:
         """Import a key exported by PyCRYPTKEY.CryptExportKey."""
         wrapper = _exact(PyCRYPTKEY, PubKey, none=True)
         name = "PyCRYPTPROV::CryptImportKey"
         arguments = (self._handle, _bytes(Data), wrapper, _dword(Flags))
         return _key(_native(name, "CryptImportKey", *arguments), self)
+
+    def CryptExportPublicKeyInfo(
+        self, KeySpec: int, CertEncodingType: int = _ENCODING
+    ) -> dict[str, dict[str, Any]]:
+        """Export a public key to send to other users, as a PyCERT_PUBLIC_KEY_INFO dict."""
+        _dword(CertEncodingType)
+        name = "CryptExportPublicKeyInfo"
+        data = _native(name, name, self._handle, _dword(KeySpec))
+        return {
+            "Algorithm": {"ObjId": c.szOID_RSA_RSA, "Parameters": _DER_NULL},
+            "PublicKey": {"Data": data, "UnusedBits": 0},
+        }
+
+    def CryptImportPublicKeyInfo(
+        self, Info: dict[str, dict[str, Any]], CertEncodingType: int = _ENCODING
+    ) -> PyCRYPTKEY:
+        """Import another user's public key."""
+        _dword(CertEncodingType)
+        if not isinstance(Info, dict):
+            message = "Object used to construct a CERT_PUBLIC_KEY_INFO must be a dict"
+            raise TypeError(message)
+        oid, data = Info["Algorithm"]["ObjId"], _bytes(Info["PublicKey"]["Data"])
+        name = "CryptImportPublicKeyInfo"
+        return _key(_native(name, name, self._handle, oid, data), self)
 
 
 class PyCRYPTKEY(_Handle):
@@ -272,16 +333,14 @@ class PyCRYPTKEY(_Handle):
         """Release the handle to the key (does not delete permanent keys)."""
         _native("CryptDestroyKey", "CryptDestroyKey", self._handle)
 
-    def CryptExportKey(
-        self, ExpKey: PyCRYPTKEY | None, BlobType: int, Flags: int = 0
-    ) -> bytes:
+    def CryptExportKey(self, ExpKey: PyCRYPTKEY | None, BlobType: int, Flags: int = 0) -> bytes:
         """Export the key or key pair as a blob, encrypted with *ExpKey* unless that is None."""
         wrapper = _exact(PyCRYPTKEY, ExpKey, none=True)
         arguments = (self._handle, wrapper, _dword(BlobType), _dword(Flags))
         size = _native("CryptExportKey", "CryptExportKey", *arguments, None)
         return cast("bytes", _native("CryptExportKey", "CryptExportKey", *arguments, size))
 
-    def CryptGetKeyParam(self, Param: int, Flags: int = 0) -> Any:  # noqa: ANN401
+    def CryptGetKeyParam(self, Param: int, Flags: int = 0) -> Any:
         """Retrieve a key parameter: an int, or bytes.
 
         Raises:
@@ -305,7 +364,7 @@ class PyCRYPTKEY(_Handle):
         return _key(handle, self._parent)
 
     def CryptEncrypt(
-        self, Final: int, Data: Buffer, Hash: PyCRYPTHASH | None = None, Flags: int = 0
+        self, Final: int, Data: Readable, Hash: PyCRYPTHASH | None = None, Flags: int = 0
     ) -> bytes:
         """Encrypt and optionally hash data; two native calls, the first asks for the size."""
         final = bool(operator.index(Final))
@@ -319,7 +378,7 @@ class PyCRYPTKEY(_Handle):
         return cast("bytes", result)
 
     def CryptDecrypt(
-        self, Final: int, Data: Buffer, Hash: PyCRYPTHASH | None = None, Flags: int = 0
+        self, Final: int, Data: Readable, Hash: PyCRYPTHASH | None = None, Flags: int = 0
     ) -> bytes:
         """Decrypt and optionally hash data."""
         final = bool(operator.index(Final))
@@ -347,7 +406,7 @@ class PyCRYPTHASH(_Handle):
         name = "CryptDuplicateHash"
         return _hash(_native(name, name, self._handle, _dword(Flags)))
 
-    def CryptHashData(self, Data: Buffer, Flags: int = 0) -> None:
+    def CryptHashData(self, Data: Readable, Flags: int = 0) -> None:
         """Add data to the hash; with CRYPT_USERDATA nothing is added."""
         data, flags = _bytes(Data), _dword(Flags)
         if flags & c.CRYPT_USERDATA:
@@ -367,14 +426,15 @@ class PyCRYPTHASH(_Handle):
         name = "PyCRYPTHASH::CryptSignHash"
         return cast("bytes", _native(name, "CryptSignHash", *arguments, size))
 
-    def CryptVerifySignature(self, Signature: Buffer, PubKey: PyCRYPTKEY, Flags: int = 0) -> None:
+    def CryptVerifySignature(self, Signature: Readable, PubKey: PyCRYPTKEY, Flags: int = 0) -> None:
         """Verify that a signature matches the hash; raises `pywintypes.error` if not."""
         key = _exact(PyCRYPTKEY, PubKey)
         name = "PyCRYPTHASH::CryptVerifySignature"
-        arguments = (self._handle, _bytes(Signature), key, None, _dword(Flags))
+        signature = _bytes(Signature)
+        arguments = (self._handle, signature, len(signature), key, None, _dword(Flags))
         _native(name, "CryptVerifySignature", *arguments)
 
-    def CryptGetHashParam(self, Param: int, Flags: int = 0) -> Any:  # noqa: ANN401
+    def CryptGetHashParam(self, Param: int, Flags: int = 0) -> Any:
         """Retrieve HP_ALGID, HP_HASHSIZE (int) or HP_HASHVAL (bytes; finishes the hash).
 
         Raises:

@@ -53,13 +53,11 @@ _TEXTS: Final = {
         "Provider could not perform the action because the context was acquired as silent."
     ),
     c.NTE_FIXEDPARAMETER: "The parameter is not valid for this operation.",
-    c.SCARD_W_WRONG_CHV: (
-        "The card cannot be accessed because the wrong PIN was presented."
-    ),
+    c.SCARD_W_WRONG_CHV: ("The card cannot be accessed because the wrong PIN was presented."),
 }
 
 
-class error(Exception):  # noqa: N801, N818 - pywin32's name
+class error(Exception):  # noqa: N801 - pywin32's name
     """``pywintypes.error(winerror, funcname, strerror)``; not an OSError.
 
     Attributes:

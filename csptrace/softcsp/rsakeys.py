@@ -21,6 +21,7 @@ from csptrace.softcsp.constants import NTE_BAD_DATA, NTE_BAD_LEN, NTE_FAIL, SCAR
 from csptrace.softcsp.errors import CspError
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.padding import AsymmetricPadding
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 EXPONENT: Final = 65537
@@ -79,9 +80,7 @@ class RsaKey:
             raise CspError(NTE_BAD_DATA)
         public = rsa.RSAPublicNumbers(self.e, self.n)
         try:
-            return rsa.RSAPrivateNumbers(
-                s.p, s.q, s.d, s.dp, s.dq, s.qinv, public
-            ).private_key()
+            return rsa.RSAPrivateNumbers(s.p, s.q, s.d, s.dp, s.dq, s.qinv, public).private_key()
         except ValueError:
             raise CspError(NTE_BAD_DATA) from None
 
@@ -129,7 +128,7 @@ class RsaKey:
             except ValueError:
                 raise CspError(NTE_BAD_LEN) from None
         filler = self.size - len(data) - 3
-        if filler < 8:  # noqa: PLR2004 - RFC 8017, 7.2.1
+        if filler < 8:
             raise CspError(NTE_BAD_LEN)
         padding = bytes(secrets.choice(range(1, 256)) for _ in range(filler))
         block = b"\0\2" + padding + b"\0" + data
@@ -155,13 +154,13 @@ class RsaKey:
             raise CspError(NTE_BAD_DATA)
         block = self._private_power(value).to_bytes(self.size, "big")
         end = block.find(b"\0", 2)
-        if block[:2] != b"\0\2" or end < 10:  # noqa: PLR2004 - RFC 8017, 7.2.2
+        if block[:2] != b"\0\2" or end < 10:
             raise CspError(NTE_BAD_DATA)
         return block[end + 1 :]
 
     def _type_1(self, payload: bytes) -> bytes:
         filler = self.size - len(payload) - 3
-        if filler < 8:  # noqa: PLR2004 - RFC 8017, 9.2
+        if filler < 8:
             raise CspError(NTE_BAD_LEN)
         return b"\0\1" + b"\xff" * filler + b"\0" + payload
 
@@ -174,7 +173,7 @@ class RsaKey:
         return m2 + s.q * (s.qinv * (m1 - m2) % s.p)
 
 
-def _oaep() -> object:
+def _oaep() -> AsymmetricPadding:
     from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import padding  # noqa: PLC0415
 
@@ -319,26 +318,67 @@ def parse_public(body: bytes) -> RsaKey:
 
 
 def parse_private(body: bytes) -> RsaKey:
-    """Read the body of a PRIVATEKEYBLOB; raises CspError(NTE_BAD_DATA)."""
+    """Read the body of a PRIVATEKEYBLOB, from which the private exponent may be missing.
+
+    Real providers work it out from the primes; some programs write their blobs without.
+
+    Raises:
+        CspError: NTE_BAD_DATA, too short or not an RSA pair.
+
+    """
     bits, exponent = _parse_head(body, _RSA2)
     size, half = (bits + 7) // 8, (bits + 15) // 16
-    if len(body) < 12 + 2 * size + 5 * half:
+    if len(body) < 12 + size + 5 * half:
         raise CspError(NTE_BAD_DATA)
     place = 12
     numbers = []
-    for length in (size, half, half, half, half, half, size):
+    for length in (size, half, half, half, half, half):
         numbers.append(int.from_bytes(body[place : place + length], "little"))
         place += length
-    n, p, q, dp, dq, qinv, d = numbers
+    n, p, q, dp, dq, qinv = numbers
     if not n or p * q != n:
         raise CspError(NTE_BAD_DATA)
+    if len(body) >= place + size:
+        d = int.from_bytes(body[place : place + size], "little")
+    else:
+        try:
+            d = pow(exponent, -1, (p - 1) * (q - 1))
+        except ValueError:
+            raise CspError(NTE_BAD_DATA) from None
     return RsaKey(n, exponent, PrivateNumbers(p, q, d, dp, dq, qinv), bits)
 
 
+def public_der(key: RsaKey) -> bytes:
+    """Write the public half as the RSAPublicKey of RFC 8017, A.1.1 (what X.509 carries)."""
+    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+        Encoding,
+        PublicFormat,
+    )
+
+    public = rsa.RSAPublicNumbers(key.e, key.n).public_key()
+    return public.public_bytes(Encoding.DER, PublicFormat.PKCS1)
+
+
+def parse_public_der(data: bytes) -> RsaKey:
+    """Read what `public_der` wrote; raises CspError(NTE_BAD_DATA)."""
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_der_public_key  # noqa: PLC0415
+
+    try:
+        key = load_der_public_key(data)
+    except ValueError:
+        raise CspError(NTE_BAD_DATA) from None
+    if not isinstance(key, RSAPublicKey):
+        raise CspError(NTE_BAD_DATA)
+    numbers = key.public_numbers()
+    return RsaKey(numbers.n, numbers.e, None, numbers.n.bit_length())
+
+
 def _parse_head(body: bytes, magic: bytes) -> tuple[int, int]:
-    if len(body) < 12 or body[:4] != magic:  # noqa: PLR2004 - sizeof(RSAPUBKEY)
+    if len(body) < 12 or body[:4] != magic:
         raise CspError(NTE_BAD_DATA)
     bits, exponent = struct.unpack_from("<II", body, 4)
-    if not 0 < bits <= 16384:  # noqa: PLR2004 - longest key of any provider
+    if not 0 < bits <= 16384:
         raise CspError(NTE_BAD_DATA)
     return bits, exponent

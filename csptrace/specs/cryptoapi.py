@@ -91,7 +91,8 @@ CALLS: Final = (
     call(
         "CryptReleaseContext",
         "hProv dwFlags",
-        # "If dwFlags is not set to zero, this function returns FALSE but the CSP is released."
+        # Vendor: "If dwFlags is not set to zero, this function returns FALSE but the CSP is
+        # released."
         releases(PROV, "hProv", even_on_failure=nonzero("dwFlags")),
         library=_ADVAPI32,
     ),

@@ -7,17 +7,32 @@ Another package adds an API by an entry point in the group `csptrace.specs` whos
 from __future__ import annotations
 
 import importlib
+import re
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final
 
 from csptrace.errors import SettingsError, SpecError
-from csptrace.specs.vocabulary import Acquires, Dll, Objects, Releases, ReleasesAll, Spec
+from csptrace.specs.vocabulary import (
+    RETURN,
+    Acquires,
+    AddsRef,
+    Call,
+    Codec,
+    Dll,
+    Objects,
+    Releases,
+    ReleasesAll,
+    Spec,
+    Uses,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from importlib.metadata import EntryPoint
 
-__all__ = ["BUILT_IN", "GROUP", "covered", "load", "validate"]
+    from csptrace.specs.vocabulary import Binding, Kind, Shape
+
+__all__ = ["BUILT_IN", "GROUP", "covered", "covered_effects", "load", "validate"]
 
 GROUP: Final = "csptrace.specs"
 BUILT_IN: Final = ("cryptoapi",)
@@ -49,9 +64,10 @@ def load(
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
             spec = _third_party(entry, specs)
-        except Exception as error:
-            message = f"spec {entry.name!r} ({entry.value}) is left out: {error}"
-            if entry.name in wanted:
+        except (Exception, SystemExit) as error:  # a module that exits must not end the program
+            what = "" if isinstance(error, SpecError) else f"{type(error).__name__}: "
+            message = f"spec {entry.name!r} ({entry.value}) is left out: {what}{error}"
+            if entry.name in wanted and entry.name not in specs:
                 raise SpecError(message) from error
             broken[entry.name] = message
             if complain is not None:
@@ -60,8 +76,10 @@ def load(
             specs[spec.name] = spec
     unknown = [name for name in wanted if name not in specs]
     if unknown:
+        reasons = "".join(f"; {message}" for message in broken.values())
         raise SettingsError(
-            f"apis: unknown api {', '.join(map(repr, unknown))}; known: {', '.join(sorted(specs))}"
+            f"apis: unknown api {', '.join(map(repr, unknown))}; known: "
+            f"{', '.join(sorted(specs))}{reasons}"
         )
     return tuple(specs[name] for name in wanted or specs)
 
@@ -69,7 +87,7 @@ def load(
 def _third_party(entry: EntryPoint, known: Mapping[str, Spec]) -> Spec:
     spec = entry.load()
     if not isinstance(spec, Spec):
-        raise SpecError(f"{entry.value} is {type(spec).__name__}, not a Spec")
+        raise SpecError(f"it is {type(spec).__name__}, not a Spec")
     validate(spec)
     if spec.name in known:
         raise SpecError(f"there is already a spec named {spec.name!r}")
@@ -85,8 +103,12 @@ def validate(spec: Spec) -> None:
     Raises:
         SpecError: a kind that nothing acquires, or that must be released but cannot be; a
             parent that is declared after its child; a shape for an unknown function, class or
-            parameter; two rows for one function.
+            parameter; two rows for one function; a binding that reaches nothing. The message
+            names the file, and the function and parameter where there is one.
     """
+    place = _place(spec)
+    if not spec.bindings:
+        raise SpecError(f"{place}: no binding says how Python reaches it")
     seen: set[str] = set()
     for row in spec.calls:
         for name in row.names:
@@ -97,15 +119,19 @@ def validate(spec: Spec) -> None:
     released = {
         e.kind for row in spec.calls for e in row.effects if isinstance(e, Releases | ReleasesAll)
     }
-    declared: set[object] = set()
+    declared: set[Kind] = set()
     for kind in spec.kinds:
         if kind.under is not None and kind.under in spec.kinds and kind.under not in declared:
-            raise SpecError(f"spec {spec.name!r}: kind {kind.name} stands before its parent")
+            raise SpecError(f"{place}: kind {kind.name} stands before its parent")
+        if any(kind.name == other.name for other in declared):
+            raise SpecError(f"{place}: two kinds are named {kind.name}")
         declared.add(kind)
         if kind not in acquired:
-            raise SpecError(f"spec {spec.name!r}: no call acquires a {kind.name}")
+            raise SpecError(f"{place}: no call acquires a {kind.name}")
         if kind.must_release and kind not in released:
-            raise SpecError(f"spec {spec.name!r}: no call releases a {kind.name}")
+            raise SpecError(f"{place}: no call releases a {kind.name}")
+        if kind.release and kind.release not in seen:
+            raise SpecError(f"{place}: kind {kind.name}: unknown function {kind.release!r}")
     for row in spec.calls:
         for effect in row.effects:
             if effect.kind not in declared:
@@ -116,38 +142,87 @@ def validate(spec: Spec) -> None:
     _validate_bindings(spec)
 
 
+def _place(spec: Spec) -> str:
+    """Return where a spec stands, for messages: its file and its name."""
+    sources = [*(row.source for row in spec.calls), *(kind.source for kind in spec.kinds)]
+    file = f"{sources[0].rpartition(':')[0]}: " if sources else ""
+    return f"{file}spec {spec.name!r}"
+
+
 def _validate_bindings(spec: Spec) -> None:
     calls = spec.by_name()
+    names: set[str] = set()
     for binding in spec.bindings:
-        where = f"spec {spec.name!r}: binding {binding.name!r}"
+        where = f"{_place(spec)}: binding {binding.name!r}"
+        if binding.name in names:
+            raise SpecError(f"{where} is there twice")
+        names.add(binding.name)
+        if isinstance(binding.target, Dll) == (binding.codec is Codec.OBJECTS):
+            raise SpecError(f"{where}: codec {binding.codec.value!r} does not fit its target")
         if isinstance(binding.target, Dll):
-            if not binding.target.libraries:
-                raise SpecError(f"{where} names no library")
+            _check_libraries(where, binding.target)
             continue
-        _check_objects(where, binding.target)
+        _check_objects(where, spec, binding.target)
         for shape in binding.shapes.values():
             call = calls.get(shape.call)
             if call is None:
-                raise SpecError(f"{where}: shape {shape.python}: unknown function {shape.call}")
-            owner, dot, _ = shape.python.partition(".")
-            if dot and owner not in binding.target.classes:
-                raise SpecError(f"{where}: shape {shape.python}: unknown class {owner}")
-            used = [c_name for _, c_name in shape.arguments if c_name]
-            used += [name for name in (shape.receiver, shape.result) if name]
-            for name in used:
-                if name not in call.params:
-                    raise SpecError(
-                        f"{where}: shape {shape.python}: {shape.call} has no parameter {name!r}; "
-                        f"it has: {' '.join(call.params)}"
-                    )
+                raise SpecError(f"{_shape(spec, binding, shape)}: unknown function {shape.call}")
+            _check_shape(_shape(spec, binding, shape), binding.target, shape, call)
 
 
-def _check_objects(where: str, target: Objects) -> None:
+def _shape(spec: Spec, binding: Binding, shape: Shape) -> str:
+    source = shape.source or _place(spec)
+    return f"{source}: binding {binding.name!r}: shape {shape.python}"
+
+
+def _check_libraries(where: str, target: Dll) -> None:
+    if not target.libraries:
+        raise SpecError(f"{where} names no library")
+    for name in target.libraries:
+        if name != name.lower() or not name or re.search(r"[\\/]|\.(dll|so|dylib)\b", name):
+            raise SpecError(
+                f"{where}: library {name!r} would never be found; lower case, without folder, "
+                "prefix and suffix"
+            )
+
+
+def _check_objects(where: str, spec: Spec, target: Objects) -> None:
     if not target.modules:
         raise SpecError(f"{where} names no module")
+    for name, kind in target.classes.items():
+        if kind not in spec.kinds:
+            raise SpecError(f"{where}: class {name} stands for a kind that kinds= does not list")
     for name in target.parents:
         if name not in target.classes:
             raise SpecError(f"{where}: parents= names the unknown class {name}")
+
+
+def _check_shape(where: str, target: Objects, shape: Shape, call: Call) -> None:
+    owner, dot, _ = shape.python.partition(".")
+    if dot and owner not in target.classes:
+        raise SpecError(f"{where}: unknown class {owner}")
+    used = [c_name for _, c_name in shape.arguments if c_name]
+    used += [name for name in (shape.receiver, shape.result) if name]
+    for name in used:
+        if name not in call.params and not (name == RETURN == shape.result):
+            raise SpecError(
+                f"{where}: {shape.call} has no parameter {name!r}; it has: {' '.join(call.params)}"
+            )
+    handles = {
+        effect.kind
+        for effect in call.effects
+        if isinstance(effect, Uses | AddsRef | Releases) and effect.param == shape.receiver
+    }
+    if handles and target.classes[owner] not in handles:
+        raise SpecError(
+            f"{where}: {shape.call} takes no {target.classes[owner].name} in {shape.receiver!r}"
+        )
+    results = [e.kind for e in call.effects if isinstance(e, Acquires) and e.out == shape.result]
+    if shape.result and not results:
+        raise SpecError(f"{where}: {shape.call} acquires nothing in {shape.result!r}")
+    for kind in results:
+        if kind not in target.classes.values():
+            raise SpecError(f"{where}: no class stands for the {kind.name} in {shape.result!r}")
 
 
 def covered(spec: Spec) -> dict[str, object]:
@@ -181,7 +256,7 @@ def covered(spec: Spec) -> dict[str, object]:
                 "name": name,
                 "library": row.library,
                 "params": list(row.params),
-                "effects": [_effect(effect) for effect in row.effects],
+                "effects": covered_effects(row),
             }
             for row in spec.calls
             for name in row.names
@@ -203,8 +278,17 @@ def covered(spec: Spec) -> dict[str, object]:
     }
 
 
-def _effect(effect: object) -> dict[str, object]:
-    plain: dict[str, object] = {"effect": type(effect).__name__.lower()}
+def covered_effects(call: Call) -> list[dict[str, str]]:
+    """Return what a call does, each effect as plain text fields; `effect` is the verb.
+
+    Args:
+        call: a row of a spec.
+    """
+    return [_effect(effect) for effect in call.effects]
+
+
+def _effect(effect: object) -> dict[str, str]:
+    plain: dict[str, str] = {"effect": type(effect).__name__.lower()}
     for name in ("kind", "param", "out", "under", "needs", "when", "hands_over", "even_on_failure"):
         value = getattr(effect, name, None)
         if value is None or value == "":

@@ -23,6 +23,7 @@ from csptrace.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from types import FrameType
 
 __all__ = [
     "RETURN",
@@ -123,6 +124,7 @@ class Kind:
             the kind's own.
         release: the function that releases it, for messages (`"CryptDestroyKey"`).
         harm: what a leak of this kind costs, in words, for messages.
+        source: file and line of the declaration, for messages; filled in by itself.
     """
 
     name: str
@@ -136,16 +138,28 @@ class Kind:
     space: str = ""
     release: str = ""
     harm: str = ""
+    source: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a kind that contradicts itself.
 
         Raises:
-            SpecError: `orderly` without a parent.
+            SpecError: `orderly` without a parent, or a value of the wrong type.
         """
+        if not self.source:
+            object.__setattr__(self, "source", _caller())
+        where = f"{self.source}: kind {self.name}"
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise SpecError(f"{where}: {self.name!r} is not the name of a C type")
+        if self.under is not None and not isinstance(self.under, Kind):
+            raise SpecError(f"{where}: under={self.under!r} is not a Kind")
+        if not isinstance(self.cascade, Cascade):
+            raise SpecError(f"{where}: cascade={self.cascade!r} is not a Cascade")
+        if not isinstance(self.null, frozenset):
+            raise SpecError(f"{where}: null={self.null!r} is not a frozenset of numbers")
         if self.orderly and self.under is None:
             raise SpecError(
-                f"kind {self.name}: orderly=True needs under=, the kind it must be released before"
+                f"{where}: orderly=True needs under=, the kind it must be released before"
             )
 
     def __repr__(self) -> str:
@@ -463,11 +477,19 @@ def call(names: str, params: str, *effects: Effect, library: str) -> Call:
         SpecError: an effect names an unknown parameter, a condition cannot be judged in time, or
             a word is missing; the message names file, function and parameter.
     """
-    frame = sys._getframe(1)
-    source = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-    described = Call(tuple(names.split()), tuple(params.split()), effects, library, source)
+    described = Call(tuple(names.split()), tuple(params.split()), effects, library, _caller())
     _check_call(described)
     return described
+
+
+def _caller() -> str:
+    """Return file and line of the spec that is being read."""
+    frame: FrameType | None = sys._getframe(1)
+    own = frame.f_code.co_filename if frame is not None else ""
+    # "<string>": the constructor that dataclasses generates.
+    while frame is not None and frame.f_code.co_filename in (own, "<string>"):
+        frame = frame.f_back
+    return "<unknown>" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def _check_call(described: Call) -> None:
@@ -479,12 +501,27 @@ def _check_call(described: Call) -> None:
     if not described.names:
         raise SpecError(f"{described.source}: a call needs at least one name")
     where = f"{described.source}: {described.name}"
+    for word in (*described.names, *described.params):
+        if not word.isidentifier():
+            raise SpecError(f"{where}: {word!r} is not a C name; separate names by blanks only")
+    if not described.library:
+        raise SpecError(f"{where}: library= is empty; name the library that exports it")
     if len(set(described.params)) != len(described.params):
         raise SpecError(f"{where}: a parameter is listed twice in {' '.join(described.params)!r}")
     for effect in described.effects:
         if not isinstance(effect, Acquires | Uses | AddsRef | Releases | ReleasesAll):
             raise SpecError(f"{where}: {effect!r} is not an effect; use acquires(), uses(), …")
         verb = type(effect).__name__
+        if not isinstance(effect.kind, Kind):
+            raise SpecError(f"{where}: {verb} names {effect.kind!r}, which is not a Kind")
+        for field, condition in _conditions_of(effect):
+            _check_condition(f"{where}: {verb} {field}=", condition)
+        for field in ("under", "needs"):
+            reference = getattr(effect, field, None)
+            if reference is not None and not isinstance(reference, str | Reference):
+                raise SpecError(
+                    f"{where}: {verb} {field}={reference!r} is neither a parameter nor a reference"
+                )
         for field, param in _params_of(effect):
             if param not in described.params and not (field == "out" and param == RETURN):
                 raise SpecError(
@@ -497,10 +534,72 @@ def _check_call(described: Call) -> None:
                     f"{where}: {verb} {field}={condition} reads a result, which is not known "
                     "before the call; only acquires() may do that"
                 )
-        if isinstance(effect, Acquires) and effect.under is not None and effect.kind.under is None:
+    _check_references(where, described)
+
+
+_TESTS: Final = ("flag", "nonzero", "given", "stored", "stored_equals")
+
+
+def _check_condition(where: str, condition: object) -> None:
+    """Refuse a condition that cannot be judged, or that is always true.
+
+    Raises:
+        SpecError: see above.
+    """
+    if not isinstance(condition, Condition):
+        raise SpecError(
+            f"{where}{condition!r} is not a condition; use flag(), nonzero(), given() …"
+        )
+    if condition.test in ("every", "either", "negation"):
+        if not condition.parts:
+            raise SpecError(f"{where}{condition.test}() combines nothing")
+        for part in condition.parts:
+            _check_condition(where, part)
+    elif condition.test not in _TESTS:
+        raise SpecError(f"{where}{condition.test!r} is not one of the conditions there are")
+    elif condition.test == "flag" and condition.value <= 0:
+        raise SpecError(f"{where}flag({condition.param!r}, {condition.value}) names no bit")
+
+
+def _check_references(where: str, described: Call) -> None:
+    """Refuse a reference that contradicts what the row says elsewhere, or that leads nowhere.
+
+    Raises:
+        SpecError: see above.
+    """
+    known: dict[str, list[Kind]] = {}
+    for effect in described.effects:
+        if isinstance(effect, Uses | AddsRef | Releases):
+            known.setdefault(effect.param, []).append(effect.kind)
+    for effect in described.effects:
+        if not isinstance(effect, Acquires | ReleasesAll) or not effect.under:
+            continue
+        kind, under = effect.kind, effect.under
+        if isinstance(under, str):
+            under = Reference("param", under)
+        said = f"{where}: {type(effect).__name__} {kind.name} under="
+        if kind.under is None:
+            raise SpecError(f"{said}{under.param!r}, but kind {kind.name} has no under=")
+        kinds = known.get(under.param, [])
+        if under.how == "parent":
+            kinds = [child.under for child in kinds if child.under is not None]
+        elif under.how != "param":
+            raise SpecError(f"{said}{under}: only a parameter or parent_of() can be a parent")
+        if kind.under not in kinds and (kinds or under.how == "parent"):
             raise SpecError(
-                f"{where}: acquires {effect.kind.name} under {effect.under.param!r}, "
-                f"but kind {effect.kind.name} has no under="
+                f"{said}{under.how} {under.param!r}, but the row does not say that a "
+                f"{kind.under.name} is there"
+            )
+    for effect in described.effects:
+        if not isinstance(effect, Acquires) or effect.needs is None:
+            continue
+        said = f"{where}: Acquires {effect.kind.name} needs="
+        if effect.needs.how == "parent":
+            raise SpecError(f"{said}{effect.needs}: only a parameter or needs_of() can be needed")
+        if effect.needs.param not in known:
+            raise SpecError(
+                f"{said}{effect.needs.param!r}, but the row does not say what handle is there; "
+                f"add uses(KIND, {effect.needs.param!r})"
             )
 
 
@@ -575,6 +674,7 @@ class Shape:
             where C has no counterpart.
         receiver: the C parameter that the object itself fills, empty for a module function.
         result: the C out parameter that the Python call returns, empty if it returns no handle.
+        source: file and line of the table it stands in, for messages.
     """
 
     python: str
@@ -582,6 +682,7 @@ class Shape:
     arguments: tuple[tuple[str, str], ...]
     receiver: str
     result: str
+    source: str = ""
 
 
 def shapes(rows: Mapping[str, str]) -> Mapping[str, Shape]:
@@ -600,19 +701,42 @@ def shapes(rows: Mapping[str, str]) -> Mapping[str, Shape]:
         SpecError: a row that cannot be read.
     """
     parsed: dict[str, Shape] = {}
+    source = _caller()
     for python, row in rows.items():
+        where = f"{source}: shape {python}"
+        owner, dot, method = python.rpartition(".")
+        if not method.isidentifier() or (dot and not owner.isidentifier()):
+            raise SpecError(f"{where}: {python!r} is neither 'function' nor 'Class.method'")
         name, colon, rest = row.partition(":")
-        if not colon or not name.strip():
-            raise SpecError(f"shape {python!r}: {row!r} has no 'CName:' in front")
-        words, _, result = rest.partition("->")
+        if not colon or not name.strip().isidentifier():
+            raise SpecError(f"{where}: {row!r} has no 'CName:' in front")
+        words, arrow, result = rest.partition("->")
+        if arrow and not result.strip().isidentifier():
+            raise SpecError(f"{where}: {result.strip()!r} after '->' is not one C parameter")
         receiver, arguments = "", []
         for word in words.split():
             own, equals, c_name = word.partition("=")
-            if own == "self":
-                receiver = c_name
-            else:
+            if not own.isidentifier() or (c_name and not c_name.isidentifier()):
+                raise SpecError(f"{where}: {word!r} is not 'name', 'name=cname' or 'name='")
+            if own != "self":
                 arguments.append((own, c_name if equals else own))
-        parsed[python] = Shape(python, name.strip(), tuple(arguments), receiver, result.strip())
+            elif arguments or receiver or not c_name:
+                raise SpecError(f"{where}: {word!r}; self=cname stands first and once")
+            else:
+                receiver = c_name
+        if bool(dot) != bool(receiver):
+            raise SpecError(
+                f"{where}: a method needs self=cname, the C parameter that its object fills"
+                if dot
+                else f"{where}: a function of a module has no self="
+            )
+        for words_of in ([own for own, _ in arguments], [receiver, *(c for _, c in arguments)]):
+            twice = [word for word in words_of if word and words_of.count(word) > 1]
+            if twice:
+                raise SpecError(f"{where}: {twice[0]!r} is listed twice in {row!r}")
+        parsed[python] = Shape(
+            python, name.strip(), tuple(arguments), receiver, result.strip(), source
+        )
     return parsed
 
 

@@ -1,0 +1,1 @@
+"""Programs to try csptrace on. Their frames count as user code."""

@@ -1,0 +1,1 @@
+"""Stage 6: the ways in for people. Nobody imports a frontend."""

@@ -1,0 +1,72 @@
+"""The command line: one table of commands, whose docstrings are the help."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+from csptrace import __version__
+from csptrace.errors import CspTraceError
+from csptrace.frontends import demo, doctor, run, specs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["main"]
+
+COMMANDS: Final[
+    dict[
+        str,
+        tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]],
+    ]
+] = {
+    "run": (run.arguments, run.main),
+    "demo": (demo.arguments, demo.main),
+    "doctor": (doctor.arguments, doctor.main),
+    "specs": (specs.arguments, specs.main),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    top = argparse.ArgumentParser(
+        prog="csptrace",
+        description="Trace cryptographic provider handles: log what leaks, raise on stale ones.",
+    )
+    top.add_argument("--version", action="version", version=f"csptrace {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (arguments, command) in COMMANDS.items():
+        text = (command.__doc__ or "").strip()
+        sub = commands.add_parser(
+            name,
+            help=text.splitlines()[0].rstrip("."),
+            description=text.partition("\n\n    Args:")[0].replace("\n    ", "\n"),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        arguments(sub)
+        sub.set_defaults(run=command)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: the arguments without the program's name; those of the process if not given.
+
+    Returns:
+        The exit status: 0, 1 for a negative answer, 2 for a wrong command line or setting.
+    """
+    options = parser().parse_args(argv)
+    try:
+        status: int = options.run(options)
+    except CspTraceError as error:
+        print(f"csptrace: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
+        return 2
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; keep the interpreter from complaining at exit.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - lives until exit
+        return 1
+    return status

@@ -1,0 +1,239 @@
+"""`csptrace doctor`: what is active, what is patched, what is not and why; with a canary."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import site
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import csptrace
+from csptrace import _startup, tracer
+from csptrace.errors import CspTraceError
+from csptrace.frontends import demo
+from csptrace.settings import Settings, is_active
+from csptrace.specs import registry
+from csptrace.specs.vocabulary import Dll
+
+__all__ = ["arguments", "examine", "main"]
+
+_FILES = ("zz_csptrace.pth", "zz_csptrace.start")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Say what is active, what is patched, what is pending and why, and prove it works.
+
+    The proof is a canary: a key that is leaked on purpose, on the embedded software CSP, and has
+    to be caught.
+
+    Args:
+        options: the parsed command line.
+
+    Returns:
+        0 if the canary was caught and nothing is wrong, 1 otherwise.
+    """
+    report = examine()
+    if options.json:
+        json.dump(report, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        sys.stdout.write("\n".join(_lines(report)) + "\n")
+    return 0 if report["healthy"] else 1
+
+
+def examine() -> dict[str, Any]:
+    """Collect everything that the report says.
+
+    Returns:
+        Plain data, JSON-serialisable; `healthy` is the verdict.
+    """
+    problems: list[str] = []
+    report: dict[str, Any] = {
+        "csptrace": csptrace.__version__,
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "executable": sys.executable,
+        "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
+        "startup": _startup_files(),
+        "environment": _environment(problems),
+        "problems": problems,
+    }
+    active = tracer.current()
+    report["active"] = active is not None
+    report["startup_error"] = _startup.state["error"]
+    if _startup.state["error"]:
+        problems.append(f"tracing was not started: {_startup.state['error']}")
+    report["specs"] = _specs(problems)
+    if active is not None:
+        report.update(_installed(active))
+        tracer.stop()
+    try:
+        settings = Settings.load()
+    except CspTraceError as error:
+        problems.append(str(error))
+        settings = Settings()
+    report["settings"] = {name: str(value) for name, value in _given(settings).items()}
+    report["canary"] = _canary(report, problems)
+    report["healthy"] = not problems
+    return report
+
+
+def _startup_files() -> list[dict[str, Any]]:
+    """Return which start-up files lie in this interpreter's site directories, and which count."""
+    folders = dict.fromkeys(
+        [
+            sysconfig.get_path("purelib"),
+            sysconfig.get_path("platlib"),
+            *site.getsitepackages(),
+            *([site.getusersitepackages()] if site.ENABLE_USER_SITE else []),
+        ]
+    )
+    uses_start = sys.version_info >= (3, 15)
+    found = []
+    for folder in folders:
+        for name in _FILES:
+            path = Path(folder) / name
+            if path.exists():
+                found.append(
+                    {
+                        "file": str(path),
+                        "used": name.endswith(".start") == uses_start and not sys.flags.no_site,
+                    }
+                )
+    return found
+
+
+def _environment(problems: list[str]) -> dict[str, str]:
+    try:
+        is_active()
+    except CspTraceError as error:
+        problems.append(str(error))
+    return {name: value for name, value in os.environ.items() if name.startswith("CSPTRACE")}
+
+
+def _specs(problems: list[str]) -> list[dict[str, Any]]:
+    specs = []
+    for spec in registry.load((), problems.append):
+        specs.append(
+            {
+                "name": spec.name,
+                "functions": len(spec.by_name()),
+                "bindings": [
+                    {
+                        "name": binding.name,
+                        "where": list(
+                            binding.target.libraries
+                            if isinstance(binding.target, Dll)
+                            else binding.target.modules
+                        ),
+                    }
+                    for binding in spec.bindings
+                ],
+            }
+        )
+    return specs
+
+
+def _installed(active: tracer.Tracer) -> dict[str, Any]:
+    installation = active.installation
+    return {
+        "patched": [entry.what for entry in installation.journal.entries],
+        "pending": {name: _why_pending(name) for name in installation.pending},
+        "missed": list(installation.missed),
+        "functions": installation.functions,
+    }
+
+
+def _why_pending(name: str) -> str:
+    try:
+        known = importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        known = False
+    return "not imported yet" if known else "not installed"
+
+
+def _given(settings: Settings) -> dict[str, object]:
+    environ = settings.environment()
+    environ.pop("CSPTRACE", None)
+    return dict(environ)
+
+
+def _canary(report: dict[str, Any], problems: list[str]) -> str:
+    """Leak a key on purpose and see whether it is caught."""
+    try:
+        advapi32: Any = demo.library()
+    except CspTraceError as error:
+        problems.append(f"canary: {error}")
+        return "not released: no software CSP"
+    import ctypes  # noqa: PLC0415 - only the canary needs it
+
+    active = tracer.start(Settings(quiet=True))
+    try:
+        hProv, hKey = ctypes.c_void_p(), ctypes.c_void_p()
+        called = (
+            advapi32.CryptAcquireContextW(ctypes.byref(hProv), None, None, 24, 0xF0000000)
+            and advapi32.CryptGenKey(hProv, 0x660E, 1, ctypes.byref(hKey))
+            and advapi32.CryptReleaseContext(hProv, 0)
+        )
+        if "patched" not in report:
+            report.update(_installed(active))
+        found = [finding.code.value for finding in active.check()]
+    finally:
+        tracer.stop()
+    if not called:
+        problems.append("canary: the software CSP refused a call")
+        return "the software CSP failed"
+    if found != ["leaked-at-release"]:
+        problems.append(f"canary: a key was leaked on purpose and this was found: {found}")
+        return "not caught"
+    return "caught"
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    lines = [
+        f"csptrace {report['csptrace']} on {report['python']} ({report['executable']})",
+        f"GIL: {'on' if report['gil'] else 'off'}",
+        "",
+        f"tracing in this process: {'yes' if report['active'] else 'no'}",
+    ]
+    if not report["active"]:
+        lines.append("  (set CSPTRACE=1, or use: csptrace run program.py)")
+    lines.append("start-up files:")
+    lines.extend(
+        f"  {file['file']} ({'used' if file['used'] else 'not used'} by this Python)"
+        for file in report["startup"]
+    )
+    if not report["startup"]:
+        lines.append("  none: CSPTRACE=1 has no effect here; use csptrace run or csptrace.start()")
+    lines.append("environment:")
+    lines.extend(f"  {name}={value!r}" for name, value in sorted(report["environment"].items()))
+    if not report["environment"]:
+        lines.append("  no CSPTRACE variables")
+    lines.append("settings that differ from the default:")
+    lines.extend(f"  {name} = {value}" for name, value in sorted(report["settings"].items()))
+    if not report["settings"]:
+        lines.append("  none")
+    lines.append("specs:")
+    for spec in report["specs"]:
+        bindings = ", ".join(binding["name"] for binding in spec["bindings"])
+        lines.append(f"  {spec['name']}: {spec['functions']} functions, bindings: {bindings}")
+    lines.append(f"patched ({report.get('functions', 0)} functions so far):")
+    lines.extend(f"  {what}" for what in report.get("patched", ()))
+    lines.append("pending (patched when the module is imported):")
+    lines.extend(f"  {name}: {why}" for name, why in report.get("pending", {}).items())
+    if report.get("missed"):
+        lines.append("not traced, because it was bound before tracing began:")
+        lines.extend(f"  {name}" for name in report["missed"])
+    lines.extend(("", f"canary: {report['canary']}"))
+    lines.extend(f"PROBLEM: {problem}" for problem in report["problems"])
+    return lines

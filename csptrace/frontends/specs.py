@@ -1,0 +1,64 @@
+"""`csptrace specs`: what is covered."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from csptrace.specs import registry
+from csptrace.specs.vocabulary import Dll
+
+__all__ = ["arguments", "main"]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("api", nargs="*", help="names of specs (default: all)")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def main(options: argparse.Namespace) -> int:
+    """List the APIs, functions and bindings that are covered.
+
+    Args:
+        options: the parsed command line.
+
+    Returns:
+        0.
+    """
+    complaints: list[str] = []
+    specs = registry.load(options.api, complaints.append)
+    if options.json:
+        json.dump([registry.covered(spec) for spec in specs], sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        for spec in specs:
+            names = spec.by_name()
+            lines = [f"{spec.name}: {spec.title}, {len(names)} functions", f"  {spec.source}", ""]
+            for kind in spec.kinds:
+                under = f", under {kind.under.name}" if kind.under else ""
+                orderly = ", released before it" if kind.orderly else ""
+                release = f", released by {kind.release}" if kind.release else ""
+                lines.append(f"  {kind.name} ({kind.title}{under}{orderly}{release})")
+            lines.append("")
+            for binding in spec.bindings:
+                target = binding.target
+                where = target.libraries if isinstance(target, Dll) else target.modules
+                lines.append(f"  {binding.name}: {', '.join(where)}")
+            lines.append("")
+            for name, call in names.items():
+                effects = "; ".join(_words(effect) for effect in registry.covered_effects(call))
+                lines.append(f"  {name}: {effects}")
+            sys.stdout.write("\n".join(lines) + "\n")
+    for complaint in complaints:
+        sys.stderr.write(f"csptrace: {complaint}\n")
+    return 0
+
+
+def _words(effect: dict[str, str]) -> str:
+    text = f"{effect['effect']} {effect['kind']}"
+    for name, value in effect.items():
+        if name not in ("effect", "kind"):
+            text += f" {name.replace('_', ' ')} {value}" if name != "param" else f" {value}"
+    return text

@@ -1,0 +1,352 @@
+"""Call stacks: one object each, cheap to take, right when they are read."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from csptrace.detect.ownership import Ownership
+from csptrace.model import Stack, module_name
+from csptrace.patch import stacks
+from csptrace.patch.stacks import StackTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import ModuleType
+
+    from csptrace import Tracer
+
+
+def here(table: StackTable) -> Stack:
+    """Capture the caller's stack."""
+    stack = table.capture(sys._getframe(1))
+    assert stack is not None
+    return stack
+
+
+def imported(path: Path) -> ModuleType:
+    """Import a file under a name that nobody else uses."""
+    spec = importlib.util.spec_from_file_location(f"stacks_{id(path)}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# --- one object for each stack ---------------------------------------------------------------
+
+
+def test_equal_stacks_are_one_object() -> None:
+    """The same place reached in the same way is the same stack each time."""
+    table = StackTable(16)
+    first, second = [here(table) for _ in range(2)]
+    assert first is second
+    assert list(table) == [first]
+
+
+def test_each_way_to_a_place_is_a_stack_of_its_own() -> None:
+    """Two lines that call the same function make two stacks."""
+    table = StackTable(16)
+
+    def take() -> Stack:
+        return here(table)
+
+    one = take()
+    two = take()
+    assert one is not two
+    assert one.number != two.number
+    assert one.frames[0] == two.frames[0]
+    assert two.frames[1].line == one.frames[1].line + 1
+
+
+def test_equal_offsets_in_different_functions_are_different_stacks() -> None:
+    """Functions whose bytecode looks alike are told apart, and each keeps its one stack."""
+    table = StackTable(2)
+
+    def left() -> Stack:
+        return here(table)
+
+    def right() -> Stack:
+        return here(table)
+
+    taken = [function() for _ in range(3) for function in (left, right)]
+    assert taken[0].offsets == taken[1].offsets
+    assert taken[0] is not taken[1]
+    assert taken == [taken[0], taken[1]] * 3
+    assert [stack.frames[0].qualname.rpartition(".")[2] for stack in taken[:2]] == ["left", "right"]
+
+
+@pytest.mark.parametrize("copied", ["inner.py", "outer.py"])
+def test_two_copies_of_a_file_are_two_places(tmp_path: Path, copied: str) -> None:
+    """Code objects of copies compare equal, whether innermost or not, and are not the same."""
+    sources = {
+        "inner.py": "import sys\ndef take(table):\n    return table.capture(sys._getframe())\n",
+        "outer.py": "def call(take, table):\n    return take(table)\n",
+    }
+    modules: dict[str, list[Any]] = {}
+    for name, source in sources.items():
+        for folder in ("a", "b"):
+            path = tmp_path / folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(source, encoding="utf-8")
+            modules.setdefault(name, []).append(imported(path))
+    table = StackTable(2)
+    found = []
+    for which in (0, 1):
+        take = modules["inner.py"][which if copied == "inner.py" else 0].take
+        call = modules["outer.py"][which if copied == "outer.py" else 0].call
+        found.append(call(take, table))
+    one, two = found
+    assert one.offsets == two.offsets
+    assert one is not two
+    level = 0 if copied == "inner.py" else 1
+    assert [stack.frames[level].filename for stack in found] == [
+        str(tmp_path / folder / copied) for folder in ("a", "b")
+    ]
+
+
+def test_threads_that_meet_at_a_place_share_its_stack() -> None:
+    """Whoever enters a stack first, everybody gets the same object."""
+    for _ in range(20):
+        table = StackTable(1)
+
+        def take(table: StackTable = table) -> list[Stack]:
+            return [here(table) for _ in range(20)]
+
+        with ThreadPoolExecutor(4) as pool:
+            found = [future.result() for future in [pool.submit(take) for _ in range(4)]]
+        assert len({stack.number for taken in found for stack in taken}) == 1
+
+
+def test_a_lost_race_for_a_new_stack_yields_the_winners() -> None:
+    """Two threads that both find nothing enter one stack between them."""
+    table = StackTable(4)
+    stack = here(table)
+    again = table._intern(stack.offsets, tuple(stack.codes))
+    assert again is stack
+
+
+# --- depth -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", [1, 3, 16])
+def test_only_so_many_frames_are_kept(depth: int) -> None:
+    """The innermost frames are kept."""
+    table = StackTable(depth)
+
+    def dive(levels: int) -> Stack:
+        return here(table) if levels == 0 else dive(levels - 1)
+
+    stack = dive(20)
+    assert len(stack.codes) == len(stack.offsets) == len(stack.frames) == depth
+    assert {frame.qualname.rpartition(".")[2] for frame in stack.frames} == {"dive"}
+
+
+def test_a_short_stack_is_kept_whole() -> None:
+    """A depth that no stack reaches loses nothing."""
+    frames = here(StackTable(10_000)).frames
+    assert len(frames) == len(traceback.extract_stack())
+
+
+def test_depth_0_captures_nothing() -> None:
+    """Level `count` costs no stack."""
+    table = StackTable(0)
+    assert table.capture(sys._getframe()) is None
+    assert list(table) == []
+
+
+def test_no_frame_is_no_stack() -> None:
+    """A destructor has no caller; asking again and again for nothing is nothing."""
+    table = StackTable(16)
+    assert [table.capture(None) for _ in range(3)] == [None] * 3
+    assert list(table) == []
+
+
+def test_many_objects_may_be_collected(trace: Callable[..., Tracer]) -> None:
+    """Each collected handle object is entered, the second as well as the first."""
+    from csptrace.softcsp import win32crypt
+
+    tracer = trace()
+    for _ in range(3):
+        win32crypt.CryptAcquireContext(None, None, 24, 0xF0000000)
+    assert [finding.code.value for finding in tracer.check()] == ["lost"] * 3
+    assert tracer.graph.live == 0
+
+
+# --- text ------------------------------------------------------------------------------------
+
+
+def test_text_is_computed_when_it_is_read_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Capturing formats nothing, and reading twice formats once."""
+    asked: list[int] = []
+
+    def counting(code: Any, offset: int) -> Any:
+        asked.append(offset)
+        return original(code, offset)
+
+    import csptrace.model
+
+    original = csptrace.model._frame
+    monkeypatch.setattr(csptrace.model, "_frame", counting)
+    stack = here(StackTable(4))
+    assert asked == []
+    assert stack.frames is stack.frames
+    assert asked == list(stack.offsets)
+
+
+def test_frames_are_those_of_traceback() -> None:
+    """File, line and function are what the standard library says, innermost first."""
+    stack, expected = here(StackTable(100)), traceback.extract_stack()
+    assert [(frame.filename, frame.line) for frame in stack.frames] == [
+        (frame.filename, frame.lineno) for frame in reversed(expected)
+    ]
+    assert stack.frames[0].qualname == "test_frames_are_those_of_traceback"
+
+
+def test_lines_of_calls_that_span_several_lines() -> None:
+    """The line is the one that Python itself names for the running instruction."""
+    table = StackTable(1)
+    seen: list[tuple[int, int]] = []
+
+    def take(*_: object) -> None:
+        frame = sys._getframe(1)
+        stack = table.capture(frame)
+        assert stack is not None
+        seen.append((stack.frames[0].line, frame.f_lineno))
+
+    class Fluent:
+        def step(self, *_: object) -> Fluent:
+            take_at = sys._getframe(1)
+            stack = table.capture(take_at)
+            assert stack is not None
+            seen.append((stack.frames[0].line, take_at.f_lineno))
+            return self
+
+    take(
+        1,
+        2,
+    )
+    (
+        Fluent()
+        .step(
+            1,
+        )
+        .step()
+    )
+    [
+        take()
+        for _ in range(2)
+        if _
+        or
+        _ is not None
+    ]  # fmt: skip
+    with_lambda = lambda: take(  # noqa: E731
+        3,
+    )
+    with_lambda()
+    assert len(seen) == 6
+    assert [line for line, _ in seen] == [line for _, line in seen]
+    assert len({line for line, _ in seen}) == 5
+
+
+def test_an_unknown_offset_is_the_functions_first_line() -> None:
+    """A frame that has not begun to run is shown where its function starts."""
+    code = here.__code__
+    frame = Stack((code,), (-2,), 1).frames[0]
+    assert frame.line == code.co_firstlineno
+
+
+def test_the_tracers_own_frames_are_left_out(trace: Callable[..., Tracer]) -> None:
+    """A reader sees the program's frames only, although wrapt and csptrace were in between."""
+    from csptrace.softcsp import win32crypt
+
+    tracer = trace(depth=64)
+    context = win32crypt.CryptAcquireContext(None, None, 24, 0xF0000000)
+    context.CryptGenKey(0x6610, 0, 0)
+    line = sys._getframe().f_lineno - 1
+    finding = tracer.check()[0]
+    assert finding.acquired is not None
+    shown = Ownership().shown(finding.acquired.stack)
+    assert (shown[0].line, shown[0].filename) == (line, __file__)
+    assert not [f for f in shown if "/wrapt/" in f.filename or "/csptrace/" in f.filename]
+    context.CryptReleaseContext(0)
+
+
+# --- bounds ----------------------------------------------------------------------------------
+
+
+def test_the_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stacks beyond the bound are made for the moment and not kept; known ones stay known."""
+    monkeypatch.setattr(stacks, "_MOST_STACKS", 3)
+    table = StackTable(1)
+    codes = [
+        compile(f"def f{n}():\n    return take()\nresult = f{n}", "<test>", "exec")
+        for n in range(6)
+    ]
+    functions = []
+    for code in codes:
+        namespace: dict[str, Any] = {"take": lambda: table.capture(sys._getframe(1))}
+        exec(code, namespace)
+        functions.append(namespace["result"])
+    first = [function() for function in functions]
+    second = [function() for function in functions]
+    assert len(list(table)) == 3
+    assert [a is b for a, b in zip(first, second, strict=True)] == [True] * 3 + [False] * 3
+    assert [stack.codes for stack in first] == [stack.codes for stack in second]
+
+
+def test_stacks_from_one_line_know_each_other() -> None:
+    """The peers of a stack are those with the same innermost frame, however they got there."""
+    table = StackTable(8)
+
+    def take() -> Stack:
+        return here(table)
+
+    one = take()
+    two = take()
+    other = here(table)
+    assert one.peers is two.peers
+    assert one.peers == [one, two]
+    assert other.peers == [other]
+
+
+# --- module names ----------------------------------------------------------------------------
+
+
+def test_a_module_is_named_after_the_packages_it_lies_in(tmp_path: Path) -> None:
+    """The name depends on the files around it, not on `sys.path` or how it was started."""
+    inner = tmp_path / "shop" / "crypto"
+    inner.mkdir(parents=True)
+    for package in (inner, inner.parent):
+        (package / "__init__.py").touch()
+    names = {
+        inner / "keys.py": "shop.crypto.keys",
+        inner / "__init__.py": "shop.crypto",
+        inner / "__main__.py": "shop.crypto.__main__",
+        tmp_path / "script.py": "script",
+        inner / "no.package" / "tool.py": "tool",
+    }
+    assert {path: module_name(str(path)) for path in names} == names
+
+
+@pytest.mark.parametrize(
+    ("filename", "name"),
+    [
+        ("<stdin>", "<stdin>"),
+        ("<string>", "<string>"),
+        ("<python-input-12>", "<python>"),
+        ("<ipython-input-3-0a1b2c>", "<ipython>"),
+        ("<frozen runpy>", "<frozen runpy>"),
+        ("C:\\shop\\keys.py", "keys"),
+    ],
+)
+def test_code_without_a_file_has_a_stable_module_name(filename: str, name: str) -> None:
+    """Numbers that a shell counts up are left out."""
+    assert module_name(filename) == name

@@ -1,0 +1,327 @@
+"""The shape of the package: imports point one way, names mean something, everything is said."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import csptrace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(csptrace.__file__).parent
+ROOT = PACKAGE.parent
+VALUES = {"csptrace", "csptrace.model", "csptrace.errors", "csptrace.settings"}
+
+# Stage → what it may import besides the standard library, its own modules and VALUES. The stages
+# stand in the order of the pipeline, and none may import a later one.
+STAGES: dict[str, set[str]] = {
+    "specs": set(),
+    "patch": {"csptrace.specs", "wrapt", "_cffi_backend"},
+    "graph": {"csptrace.specs"},
+    "detect": {"csptrace.specs", "wrapt"},
+    "events": {"csptrace.detect", "structlog", "orjson"},
+    "analysis": {"csptrace.events.schema"},
+}
+COMPOSERS = {"csptrace.tracer", "csptrace._startup", "csptrace.__init__", "csptrace.__main__"}
+VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "core", "manager", "misc"}
+WRAPT_OUTSIDE_PATCH = {"csptrace.detect.ownership"}
+"""It asks for wrapt's folder, to recognise wrapt's frames."""
+
+
+def _modules() -> dict[str, Path]:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        found[name] = path
+    return found
+
+
+MODULES = _modules()
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+def _is_type_checking(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+    )
+
+
+def _statements(body: list[ast.stmt], *, everywhere: bool, typing: bool) -> Iterator[ast.stmt]:
+    """Yield the statements of a module, those inside functions only if `everywhere`."""
+    for node in body:
+        if _is_type_checking(node):
+            assert isinstance(node, ast.If)
+            yield from _statements(
+                [*(node.body if typing else []), *node.orelse], everywhere=everywhere, typing=typing
+            )
+            continue
+        yield node
+        inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if inside and not everywhere:
+            continue
+        for field in ("body", "orelse", "finalbody"):
+            yield from _statements(getattr(node, field, []), everywhere=everywhere, typing=typing)
+        for part in (*getattr(node, "handlers", []), *getattr(node, "cases", [])):
+            yield from _statements(part.body, everywhere=everywhere, typing=typing)
+
+
+def _imports(module: str, *, everywhere: bool = True, typing: bool = True) -> set[str]:
+    """Return what a module imports: absolute names, `package.name` for `from package import`."""
+    found: set[str] = set()
+    for node in _statements(_tree(module).body, everywhere=everywhere, typing=typing):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import"
+            assert node.module is not None
+            if f"{node.module}.__init__" in MODULES:
+                found.update(
+                    f"{node.module}.{alias.name}"
+                    if {f"{node.module}.{alias.name}", f"{node.module}.{alias.name}.__init__"}
+                    & set(MODULES)
+                    else node.module
+                    for alias in node.names
+                )
+            else:
+                found.add(node.module)
+    return found
+
+
+def _stage(module: str) -> str:
+    return module.split(".")[1]
+
+
+def _within(name: str, packages: set[str]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def _foreign(module: str, *, everywhere: bool = True, typing: bool = True) -> set[str]:
+    """Return the imports that are not the standard library's."""
+    return {
+        name
+        for name in _imports(module, everywhere=everywhere, typing=typing)
+        if name.partition(".")[0] not in sys.stdlib_module_names
+    }
+
+
+STAGE_MODULES = [name for name in MODULES if _stage(name) in STAGES]
+
+
+def test_the_walk_sees_every_import() -> None:
+    """The reading of imports misses none that Python's own walk finds."""
+    for module in MODULES:
+        walked = sum(
+            isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(_tree(module))
+        )
+        statements = _statements(_tree(module).body, everywhere=True, typing=True)
+        assert sum(isinstance(n, ast.Import | ast.ImportFrom) for n in statements) == walked, module
+
+
+@pytest.mark.parametrize("module", STAGE_MODULES)
+def test_imports_point_one_way(module: str) -> None:
+    """A stage imports the shared values, its own modules, and earlier stages it is allowed."""
+    stage = _stage(module)
+    own = f"csptrace.{stage}"
+    forbidden = {
+        name
+        for name in _foreign(module)
+        if name not in VALUES and not _within(name, STAGES[stage] | {own})
+    }
+    if stage == "analysis":  # its engines and renderers are extras
+        forbidden = {name for name in forbidden if name.startswith("csptrace")}
+
+    assert forbidden == set()
+
+
+def test_no_stage_may_import_a_later_one() -> None:
+    """The table above allows no stage a later one."""
+    order = list(STAGES)
+    for stage, allowed in STAGES.items():
+        for name in allowed:
+            if name.startswith("csptrace") and stage != "analysis":
+                assert order.index(_stage(name)) < order.index(stage)
+
+
+@pytest.mark.parametrize("module", sorted(VALUES - {"csptrace"}))
+def test_shared_values_import_nothing_but_each_other(module: str) -> None:
+    """The values between the stages know no stage, except for the names of types."""
+    assert _foreign(module, typing=False) <= VALUES
+    assert _foreign(module) <= VALUES | {"csptrace.specs.vocabulary"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nobody_imports_the_composition_root(module: str) -> None:
+    """Only the ways in know the tracer and the frontends."""
+    if module in COMPOSERS or _stage(module) == "frontends":
+        return
+    if _stage(module) == "examples":  # programs to be traced, not part of the pipeline
+        return
+
+    assert not any(
+        _within(name, {"csptrace.tracer", "csptrace.frontends"}) for name in _imports(module)
+    )
+
+
+def test_tracer_imports_no_frontend() -> None:
+    """The tracer does not know who asked for it."""
+    assert not any(_within(name, {"csptrace.frontends"}) for name in _imports("csptrace.tracer"))
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if _stage(name) != "patch"])
+def test_wrapt_is_touched_in_one_place(module: str) -> None:
+    """Only the patching stage uses wrapt."""
+    if module in WRAPT_OUTSIDE_PATCH:
+        tree = _tree(module)
+        uses = [
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "wrapt"
+        ]
+        assert set(uses) == {"__file__"}
+        return
+
+    assert not any(_within(name, {"wrapt"}) for name in _imports(module))
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if _stage(name) == "softcsp"])
+def test_software_provider_stands_alone(module: str) -> None:
+    """The software provider is a provider like any other: it knows nothing of the tracer."""
+    foreign = _foreign(module)
+
+    assert not any(
+        _within(name, {"csptrace"}) and not _within(name, {"csptrace.softcsp"}) for name in foreign
+    )
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_names_say_something(module: str) -> None:
+    """No module is called by a name under which anything could stand."""
+    assert not VAGUE & set(module.split("."))
+
+
+@pytest.mark.parametrize("module", ["csptrace.__init__", "csptrace._startup"])
+def test_an_interpreter_that_does_not_trace_pays_nothing(module: str) -> None:
+    """What runs in every interpreter imports only the standard library."""
+    assert _foreign(module, everywhere=False, typing=False) == set()
+
+
+def test_importing_the_package_loads_nothing_of_it() -> None:
+    """`import csptrace` loads no other module of the package, and no dependency."""
+    program = (
+        "import sys; before = set(sys.modules); import csptrace, csptrace._startup;"
+        "csptrace._startup.start();"
+        "print(*sorted(set(sys.modules) - before - set(sys.stdlib_module_names)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+
+    loaded = {name for name in done.stdout.split() if "." not in name or "csptrace" in name}
+    assert loaded == {"csptrace", "csptrace._startup"}
+
+
+def _public(module: str) -> list[str]:
+    name = module.removesuffix(".__init__")
+    return list(getattr(importlib.import_module(name), "__all__", []))
+
+
+PUBLIC = [
+    name
+    for name in MODULES
+    if _stage(name) not in ("softcsp", "examples", "frontends") and name != "csptrace.__main__"
+]
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_all_is_sorted_and_resolvable(module: str) -> None:
+    """`__all__` is sorted as the linter sorts it, without repetition, and every name exists."""
+    names = _public(module)
+    imported = importlib.import_module(module.removesuffix(".__init__"))
+
+    assert names == sorted(
+        names, key=lambda name: (not name.isupper(), not name[0].isupper(), name)
+    )
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert getattr(imported, name) is not None
+
+
+def test_public_names_of_the_package() -> None:
+    """Every public name resolves, is listed by dir(), and an unknown one is an AttributeError."""
+    assert set(csptrace.__all__) <= set(dir(csptrace))
+    for name in csptrace.__all__:
+        assert getattr(csptrace, name) is not None
+    with pytest.raises(AttributeError, match="module 'csptrace' has no attribute 'strat'"):
+        csptrace.strat  # noqa: B018 - the look-up is what is tested
+
+
+def test_every_error_is_public_in_its_module() -> None:
+    """No exception class of `csptrace.errors` is missing from its `__all__`."""
+    from csptrace import errors
+
+    classes = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, BaseException)
+    }
+    assert classes == set(errors.__all__)
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if _stage(name) != "softcsp"])
+def test_everything_public_has_a_docstring(module: str) -> None:
+    """Modules, public classes, functions and methods say in a sentence what they do."""
+    tree = _tree(module)
+    missing = [] if ast.get_docstring(tree) else [module]
+    waiting: list[tuple[str, ast.stmt]] = [(module, node) for node in tree.body]
+    while waiting:
+        where, node = waiting.pop()
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        if node.name.startswith("_"):
+            continue
+        name = f"{where}.{node.name}"
+        if not ast.get_docstring(node) and not _inherits_docstring(node):
+            missing.append(name)
+        if isinstance(node, ast.ClassDef):
+            waiting.extend((name, inner) for inner in node.body)
+
+    assert missing == []
+
+
+def _inherits_docstring(node: ast.stmt) -> bool:
+    """Return whether a function is a setter or deleter, whose getter has the docstring."""
+    return isinstance(node, ast.FunctionDef) and any(
+        isinstance(decorator, ast.Attribute) and decorator.attr in ("setter", "deleter")
+        for decorator in node.decorator_list
+    )
+
+
+def test_public_functions_of_the_package_name_their_arguments() -> None:
+    """Everything that users call is annotated, so that editors can help."""
+    for name in csptrace.__all__:
+        value = getattr(csptrace, name)
+        if inspect.isfunction(value):
+            for parameter in inspect.signature(value).parameters.values():
+                assert parameter.annotation is not inspect.Parameter.empty, name
