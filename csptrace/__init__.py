@@ -16,8 +16,7 @@ trace pays nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # importing typing would cost every interpreter start
 if TYPE_CHECKING:
     from csptrace.errors import (
         CspTraceError,

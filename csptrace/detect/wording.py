@@ -179,13 +179,13 @@ def remedy(
         One or two sentences.
     """
     release = kind.release or "its release function"
+    over = (culprit.kind.release if culprit is not None else "") or "the parent's release"
     there = ""
     if ended is not None:
         frame = ownership.first(ended.stack)
         there = f" at {_position(frame)}" if frame is not None else ""
     match code:
         case Code.LEAKED_AT_RELEASE:
-            over = culprit.kind.release if culprit is not None else "the parent's release"
             return (
                 f"call {release} before {over}{there}, also when an exception is raised in "
                 "between (try/finally or a context manager)"
@@ -202,7 +202,6 @@ def remedy(
                 f"do not use the handle after {release}{there}; acquire a new one, or release later"
             )
         case Code.USE_AFTER_INVALIDATION:
-            over = culprit.kind.release if culprit is not None else "the parent's release"
             return (
                 f"use it before {over}{there}, or keep the context open for as long as it is needed"
             )
@@ -214,7 +213,6 @@ def remedy(
         case Code.WRONG_RELEASE:
             return f"release it with {release}"
         case Code.OUT_OF_ORDER_RELEASE:
-            over = culprit.kind.release if culprit is not None else "the parent's release"
             return f"move {release} in front of {over}{there}"
         case Code.STALE_DEPENDENCY:
             needed = culprit.kind.title if culprit is not None else "handle it depends on"

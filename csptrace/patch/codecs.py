@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+from types import BuiltinMethodType
 from typing import Any, Protocol, cast
 
 __all__ = ["CffiCodec", "Codec", "CtypesCodec", "ObjectCodec"]
@@ -18,6 +19,9 @@ class Codec(Protocol):
 
     simple: set[type]
     """Types whose attribute `value` is the number itself, or `None` for NULL."""
+
+    def of(self, function: Any) -> Codec:
+        """Return the codec for the arguments of one function."""
 
     def value(self, argument: Any) -> int | None:
         """Return the number that an argument stands for, `None` if it is none."""
@@ -39,10 +43,19 @@ _Pointer: type = ctypes.POINTER(ctypes.c_int).__mro__[1]
 
 
 class CtypesCodec:
-    """Reads ctypes arguments: ints, simple data, typed pointers, byref(), arrays, addresses."""
+    """Reads ctypes arguments: ints, simple data, typed pointers, byref(), arrays, addresses.
 
-    def __init__(self) -> None:
+    Args:
+        function: whose arguments; its `argtypes` decide what some of them mean.
+    """
+
+    def __init__(self, function: Any = None) -> None:
         self.simple: set[type] = set()
+        self._function = function
+
+    def of(self, function: Any) -> CtypesCodec:
+        """Return the codec for the arguments of one function."""
+        return CtypesCodec(function)
 
     def value(self, argument: Any) -> int | None:
         """Return the number that an argument stands for.
@@ -105,6 +118,12 @@ class CtypesCodec:
             if address == ctypes.addressof(target):
                 return self._content(target)
             return None if address is None else ctypes.c_size_t.from_address(address).value
+        if isinstance(argument, _SimpleCData | _Pointer | ctypes.Structure | ctypes.Union):
+            for argtype in self._function.argtypes or () if self._function is not None else ():
+                if _converts(argtype):
+                    return None  # only the program's own from_param knows what is passed
+                if issubclass(argtype, _Pointer) and isinstance(argument, argtype._type_):
+                    return self._content(argument)  # POINTER(T) takes a T by reference
         if isinstance(argument, _Pointer):
             return self._content(argument.contents) if argument else None  # type: ignore[attr-defined]
         if isinstance(argument, ctypes.Array | ctypes.Structure | ctypes.Union):
@@ -141,6 +160,11 @@ class CtypesCodec:
         return argument if isinstance(argument, str) else ""
 
 
+def _converts(argtype: Any) -> bool:
+    """Return whether an entry of `argtypes` converts arguments by Python code of its own."""
+    return not (isinstance(argtype, type) and isinstance(argtype.from_param, BuiltinMethodType))  # type: ignore[attr-defined]
+
+
 class CffiCodec:
     """Reads cffi arguments: int, integer and pointer cdata, `ffi.new("HCRYPTPROV *")`."""
 
@@ -151,12 +175,16 @@ class CffiCodec:
         self._ffi = _cffi_backend.FFI()
         self._cdata: Any = self._ffi.CData
 
+    def of(self, function: Any) -> CffiCodec:  # noqa: ARG002 - protocol
+        """Return itself: cffi has one meaning for each type."""
+        return self
+
     def value(self, argument: Any) -> int | None:
         """Return the number that an argument stands for, `None` if it cannot be one."""
         if isinstance(argument, int):
             return int(argument) & _MASK
         if not isinstance(argument, self._cdata):
-            return None
+            return self._converted(argument)
         try:
             return int(argument) & _MASK
         except TypeError:
@@ -165,13 +193,27 @@ class CffiCodec:
             except TypeError:
                 return None
 
+    @staticmethod
+    def _converted(argument: Any) -> int | None:
+        # cffi takes whatever has an __int__ for an integer, except a float.
+        if isinstance(argument, float | str | bytes) or not hasattr(type(argument), "__int__"):
+            return None
+        try:
+            return int(argument) & _MASK
+        except Exception:  # noqa: BLE001 - the program's own object broke; it is no handle
+            return None
+
     def stored(self, argument: Any) -> int | None:
         """Return what the callee has written through a pointer, `None` for NULL."""
         if not isinstance(argument, self._cdata) or not argument:
             return None
         try:
-            return self.value(argument[0])
-        except (TypeError, IndexError, RuntimeError):
+            item = self._ffi.typeof(argument).item
+            if item.kind in ("primitive", "pointer") and self._ffi.sizeof(item) >= 4:
+                return self.value(argument[0])
+            # void *, bytes, or a struct that begins with it: only the address counts.
+            return int(self._ffi.cast("uintptr_t *", argument)[0])
+        except (TypeError, IndexError, RuntimeError, ValueError, AttributeError):
             return None
 
     def text(self, argument: Any) -> str:
@@ -190,6 +232,10 @@ class ObjectCodec:
 
     def __init__(self) -> None:
         self.simple: set[type] = set()
+
+    def of(self, function: Any) -> ObjectCodec:  # noqa: ARG002 - protocol
+        """Return itself."""
+        return self
 
     def value(self, argument: Any) -> int | None:
         """Return an int argument, 0 for `None`."""

@@ -274,7 +274,7 @@ class Installation:
                 function,
                 Signature.of(row.call),
                 row.binding.success,
-                self._codec(row.binding.codec),
+                self._codec(row.binding.codec).of(function),
                 self._monitor,
                 last_error=_last_error(row.binding.codec),
                 outcome=outcome,

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import _thread
 import ctypes
+import threading
 from ctypes import c_char_p, c_int, c_size_t, c_uint32, c_void_p, c_wchar_p
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
@@ -50,6 +51,7 @@ _HANDLE_SIZE: Final = ctypes.sizeof(c_size_t)
 _LOWEST_ADDRESS: Final = 0x10000
 _LONGEST_PIN: Final = 1024
 _LONGEST_SIGNATURE: Final = 2048
+_BEHIND_THE_CALL: Final = 0.01  # seconds
 
 _bodies: dict[str, tuple[tuple[Any, ...], Callable[..., None]]] = {}
 
@@ -645,9 +647,12 @@ def _callback(name: str, argtypes: tuple[Any, ...], body: Callable[..., None]) -
         except CspError as error:
             last_error.code = error.code
         except KeyboardInterrupt:
-            # It cannot pass through C: fail the call, and interrupt again behind it.
+            # It cannot pass through C: fail the call, and interrupt again behind it. Not at once,
+            # or it would be raised in here again.
             last_error.code = NTE_FAIL
-            _thread.interrupt_main()
+            again = threading.Timer(_BEHIND_THE_CALL, _thread.interrupt_main)
+            again.daemon = True
+            again.start()
         except BaseException:  # noqa: BLE001 - see the docstring
             keep_traceback()
         else:

@@ -6,7 +6,7 @@ those of FormatMessage on Windows.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from csptrace.softcsp import constants as c
 
@@ -73,7 +73,9 @@ class error(Exception):  # noqa: N801 - pywin32's name
         """Take the three parts; pywin32 lets fewer pass, too."""
         super().__init__(*args)
         padded = (*args, None, None, None)
-        self.winerror, self.funcname, self.strerror = padded[:3]
+        self.winerror: Any = padded[0]
+        self.funcname: Any = padded[1]
+        self.strerror: Any = padded[2]
 
 
 def make_error(code: int, funcname: str) -> error:

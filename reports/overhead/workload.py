@@ -6,9 +6,13 @@ a DLL are, so that what is measured is the interception and not a provider.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import shutil
+import tempfile
 import traceback
 from ctypes import CFUNCTYPE, POINTER, byref, c_int, c_size_t, c_uint32, c_void_p
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -101,3 +105,21 @@ def acquire_context(library: Any) -> Any:
     hProv = c_void_p()
     library.CryptAcquireContextW(byref(hProv), None, None, 24, 0)
     return hProv
+
+
+_FILES: list[Any] = []
+
+
+def through_files(depth: int, function: Callable[[], Any]) -> Any:
+    """Call a function below `depth` frames, each from a source file of its own."""
+    if not _FILES:
+        folder = Path(tempfile.mkdtemp(prefix="csptrace-frames-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        for number in range(16):
+            path = folder / f"frame{number}.py"
+            path.write_text("def call(rest, function):\n    return rest[0](rest[1:], function)\n")
+            namespace: dict[str, Any] = {}
+            exec(compile(path.read_text(), str(path), "exec"), namespace)
+            _FILES.append(namespace["call"])
+    chain = [*_FILES[:depth], lambda _rest, last: last()]
+    return chain[0](chain[1:], function)

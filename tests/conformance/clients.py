@@ -1,3 +1,4 @@
+# ruff: noqa: D102 - `Client` documents the methods, once
 """One small client of CryptoAPI, spoken through every binding there is.
 
 Handles are whatever the binding hands out: numbers here, objects there. A refused call raises

@@ -159,22 +159,15 @@ class Broken:
         raise ZeroDivisionError("the program's own")
 
 
-class Endless:
-    """An object that is its own parameter."""
-
-    @property
-    def _as_parameter_(self) -> Any:
-        return self
 
 
-WRONG: dict[str, Any] = {
-    "float": 1.5,
+WRONG: dict[str, Callable[[], Any]] = {
+    "float": lambda: 1.5,
     "object": object,
     "list": list,
     "dict": dict,
-    "type": int,
+    "type": lambda: int,
     "broken": Broken,
-    "endless": Endless,
     "huge": lambda: 1 << 200,
     "too long": lambda: (1 << 64) + 5,
     "complex": lambda: 1j,
@@ -190,10 +183,7 @@ def test_wrong_types_fail_as_without_tracing(
     lib: Any, trace: Callable[..., Tracer], declared: Any, wrong: str, name: str
 ) -> None:
     """What ctypes refuses is refused with the same exception, and nothing is entered."""
-    made = WRONG[wrong]
-    value = made() if callable(made) and not isinstance(made, type) else made
-    if isinstance(made, type):
-        value = made()
+    value = WRONG[wrong]()
     function = getattr(lib, name)
     if declared is not None:
         function.argtypes = [declared, c_uint32, c_void_p][: 1 if "Destroy" in name else 3]
@@ -312,6 +302,48 @@ def test_new_handle_is_read_back_with_argtypes(
     box = c_size_t()
     assert lib.CryptAcquireContextW(make(box), None, None, 24, VERIFY)
     assert [handle.value for handle in tracer.live()] == [box.value]
+
+
+@pytest.mark.parametrize("kind", [c_size_t, c_void_p, Handle, POINTER(Opaque), Holder])
+@pytest.mark.parametrize("how", ["itself", "byref", "pointer"])
+def test_argtypes_pass_by_reference(
+    lib: Any, trace: Callable[..., Tracer], kind: Any, how: str
+) -> None:
+    """Where argtypes say POINTER(T), a T is passed by reference and read as what it holds."""
+    tracer = trace()
+    handle = c_size_t if kind is Holder else kind
+    lib.CryptAcquireContextW.argtypes = [POINTER(kind), c_void_p, c_void_p, c_uint32, c_uint32]
+    lib.CryptGenKey.argtypes = [handle, c_uint32, c_uint32, POINTER(kind)]
+    lib.CryptReleaseContext.argtypes = [handle, c_uint32]
+    make = {"itself": lambda box: box, "byref": byref, "pointer": pointer}[how]
+    box, key = kind(), kind()
+    assert lib.CryptAcquireContextW(make(box), None, None, 24, VERIFY)
+    prov = box.handle if kind is Holder else box
+    assert lib.CryptGenKey(prov, 0x660E, 0, make(key))
+    values = [c_size_t.from_buffer(place).value for place in (box, key)]
+    assert [owed.value for owed in tracer.live()] == values
+    assert lib.CryptReleaseContext(prov, 0)
+    assert [finding.handle.value for finding in tracer.check()] == values[1:]
+
+
+def test_converters_of_the_program_are_not_guessed(
+    lib: Any, trace: Callable[..., Tracer]
+) -> None:
+    """Behind a from_param of the program's own a place is not read: nothing is entered."""
+
+    class Out:
+        @classmethod
+        def from_param(cls, box: Any) -> Any:
+            return byref(box)
+
+    tracer = trace()
+    lib.CryptAcquireContextW.argtypes = [Out, c_void_p, c_void_p, c_uint32, c_uint32]
+    box = c_size_t()
+    assert lib.CryptAcquireContextW(box, None, None, 24, VERIFY)
+    assert box.value
+    assert tracer.live() == ()
+    assert lib.CryptReleaseContext(box, 0)
+    assert csptrace.stop() == []
 
 
 def test_second_element_of_an_array(lib: Any, trace: Callable[..., Tracer]) -> None:
