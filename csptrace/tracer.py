@@ -73,7 +73,7 @@ from csptrace.model import (
 )
 from csptrace.patch.interceptor import DELIBERATE
 from csptrace.patch.stacks import StackTable
-from csptrace.patch.targets import Installation
+from csptrace.patch.targets import Installation, when_imported
 from csptrace.settings import Settings
 from csptrace.specs import registry
 
@@ -288,6 +288,7 @@ class Tracer:
     def after_fork_in_child(self) -> None:
         """Start anew in the child: a log of its own, and no duty for the parent's handles."""
         self.graph.forked()
+        self.installation.forked()
         self._collected.clear()
         self._threads = _ThreadNames()
         self.findings = []
@@ -806,6 +807,7 @@ def start(settings: Settings | None = None, **given: Any) -> Tracer:
                     after_in_parent=_after_fork_in_parent,
                     after_in_child=_after_fork_in_child,
                 )
+            when_imported("multiprocessing.util", _end_with_multiprocessing)
         return tracer
 
 
@@ -902,6 +904,16 @@ def _at_exit() -> None:
         # Nothing else can change the status at this point. This handler was registered first, so
         # it runs last.
         os._exit(code)
+
+
+def _end_with_multiprocessing(util: Any) -> None:
+    """Judge what is left in worker processes, too, which multiprocessing ends with `os._exit`."""
+
+    def in_child(_key: object) -> None:
+        # Last of all its finalizers, which may still release handles.
+        util.Finalize(None, _at_exit, exitpriority=-1_000_000)
+
+    util.register_after_fork(_end_with_multiprocessing, in_child)
 
 
 def _before_fork() -> None:

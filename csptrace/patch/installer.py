@@ -51,6 +51,10 @@ class Journal:
         with self._lock:
             self._entries.append(Entry(what, undo))
 
+    def forked(self) -> None:
+        """Replace, in the child of a fork, the lock that another thread may have held."""
+        self._lock = threading.Lock()
+
     def undo(self, down_to: int = 0) -> list[BaseException]:
         """Undo the newest patches; every one is attempted.
 

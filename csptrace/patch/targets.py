@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from csptrace.patch.codecs import Codec as ArgumentCodec
     from csptrace.patch.interceptor import LastError
 
-__all__ = ["Installation", "ObjectMonitor", "library_name"]
+__all__ = ["Installation", "ObjectMonitor", "library_name", "when_imported"]
 
 
 class ObjectMonitor(Monitor, Protocol):
@@ -95,8 +95,16 @@ _registered: Final[set[str]] = set()
 _hook_lock: Final = threading.Lock()
 
 
-def _when_imported(name: str, callback: Callable[[ModuleType], None]) -> Callable[[], None]:
-    """Call back when a module is imported, at once if it is already; return the cancellation."""
+def when_imported(name: str, callback: Callable[[ModuleType], None]) -> Callable[[], None]:
+    """Call back when a module is imported, at once if it is already.
+
+    Args:
+        name: the module's name.
+        callback: is given the module.
+
+    Returns:
+        A function that cancels it.
+    """
     with _hook_lock:
         callbacks = _callbacks.setdefault(name, [])
         callbacks.append(callback)
@@ -187,7 +195,7 @@ class Installation:
         try:
             for name, patch in wanted.items():
                 self._waiting[name] = None
-                self._cancel.append(_when_imported(name, self._guarded(name, patch)))
+                self._cancel.append(when_imported(name, self._guarded(name, patch)))
         except BaseException:
             self.uninstall()
             raise
@@ -207,6 +215,11 @@ class Installation:
         errors = self.journal.undo()
         self._patched.clear()
         return errors
+
+    def forked(self) -> None:
+        """Replace, in the child of a fork, the locks that another thread may have held."""
+        self._lock = threading.RLock()
+        self.journal.forked()
 
     def _guarded(
         self, name: str, patch: Callable[[ModuleType], None]

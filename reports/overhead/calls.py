@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import pyperf
 import wrapt
-from workload import Library, acquire_context, at_depth, byref, c_void_p, handmade, through_files
+from workload import Library, acquire_context, alone, at_depth, byref, c_void_p, handmade, through_files
 
 import csptrace
 
@@ -26,7 +26,7 @@ def pair(create, destroy, context, below):  # type: ignore[no-untyped-def]  # no
                 destroy(hash_)
             return pyperf.perf_counter() - start
 
-        return below(13, run)
+        return alone(below, run)
 
     return timed
 
@@ -56,7 +56,7 @@ def main() -> None:
     for kind, handle in (("int", hash_.value), ("c_void_p", hash_)):
         runner.bench_time_func(f"use {kind}: raw", use(hash_data, handle))
         runner.bench_time_func(f"use {kind}: wrapper", use(wrapped(hash_data), handle))
-    files = {"1 file": at_depth, "16 files": through_files}
+    files = {"1 file": at_depth, "a file per frame": through_files}
     by_hand = handmade(create, destroy)
     for where, below in files.items():
         runner.bench_time_func(f"pair, {where}: raw", pair(create, destroy, context, below))

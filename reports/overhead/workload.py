@@ -6,6 +6,7 @@ a DLL are, so that what is measured is the interception and not a provider.
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import ctypes
 import shutil
@@ -95,9 +96,29 @@ def handmade(create: Any, destroy: Any) -> tuple[Callable[..., int], Callable[..
 
 def at_depth(depth: int, function: Callable[[], Any]) -> Any:
     """Call a function below `depth` frames."""
-    if depth > 0:
+    if depth > 1:
         return at_depth(depth - 1, function)
     return function()
+
+
+def alone(below: Callable[[int, Callable[[], Any]], Any], function: Callable[[], Any]) -> Any:
+    """Call a function in a thread of its own, so that 16 frames lie above what it calls.
+
+    One is the function's own, one starts the thread, and 14 come from `below`.
+    """
+    results: list[Any] = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def body() -> None:
+        try:
+            results.append(below(14, function))
+        finally:
+            done.release()
+
+    _thread.start_new_thread(body, ())
+    done.acquire()
+    return results[0]
 
 
 def acquire_context(library: Any) -> Any:
@@ -111,7 +132,7 @@ _FILES: list[Any] = []
 
 
 def through_files(depth: int, function: Callable[[], Any]) -> Any:
-    """Call a function below `depth` frames, each from a source file of its own."""
+    """Call a function below `depth` frames, nearly each from a source file of its own."""
     if not _FILES:
         folder = Path(tempfile.mkdtemp(prefix="csptrace-frames-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -121,5 +142,6 @@ def through_files(depth: int, function: Callable[[], Any]) -> Any:
             namespace: dict[str, Any] = {}
             exec(compile(path.read_text(), str(path), "exec"), namespace)
             _FILES.append(namespace["call"])
-    chain = [*_FILES[:depth], lambda _rest, last: last()]
+    # This frame and the last one count, too.
+    chain = [*_FILES[: depth - 2], lambda _rest, last: last()]
     return chain[0](chain[1:], function)

@@ -155,6 +155,33 @@ def test_children_are_traced_into_logs_of_their_own(
     assert len(found) >= 2
 
 
+@pytest.mark.parametrize("how", ["spawn", "forkserver", "fork"])
+def test_workers_of_multiprocessing_are_judged_when_they_end(
+    installed: Any, tmp_path: Path, how: str
+) -> None:
+    """A context that a worker never releases is leaked at exit, however the worker is ended."""
+    if how != "spawn" and sys.platform == "win32":
+        pytest.skip("Windows has no fork")
+    program = tmp_path / "workers.py"
+    program.write_text(
+        "import multiprocessing\n"
+        "from ctypes import byref, c_void_p\n"
+        "def work():\n"
+        "    from csptrace.softcsp import advapi32\n"
+        "    advapi32.CryptAcquireContextW(byref(c_void_p()), None, None, 24, 0xF0000000)\n"
+        "if __name__ == '__main__':\n"
+        f"    process = multiprocessing.get_context({how!r}).Process(target=work)\n"
+        "    process.start(); process.join()\n",
+        encoding="utf-8",
+    )
+    log = tmp_path / "log"
+    environ = {"CSPTRACE": "1", "CSPTRACE_LOG": str(log), "PYTHONWARNINGS": "ignore"}
+    result = installed.run(program, environ=environ)
+
+    assert result.status == 0, result.err
+    assert [each for each in codes(log) if each] == [["leaked-at-exit"]]
+
+
 def test_a_bad_setting_is_one_line_and_the_program_runs(installed: Any, leaky: Path) -> None:
     """A wrong setting at interpreter start is one line on stderr; the program is not disturbed."""
     environ = {"CSPTRACE": "1", "CSPTRACE_LEVEL": "everything"}

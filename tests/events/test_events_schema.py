@@ -155,8 +155,7 @@ def test_findings_refer_to_what_happened(scenario: Callable[..., Run]) -> None:
 def test_last_use_only_at_level_full(scenario: Callable[..., Run]) -> None:
     """The last use stands in findings at level `full`, and nowhere else."""
     for number, level in enumerate(LEVELS):
-        found = scenario("used", level=level).logs[number][-2]
-        assert found["event"] == "csptrace.finding"
+        found = scenario("used", level=level).named("finding")[number]
         assert found.get("last_use_by") == ("CryptGetKeyParam" if level == "full" else None)
         assert ("last_use_stack" in found) == (level == "full")
         assert found["uses"] == 1
@@ -176,18 +175,17 @@ def test_no_stacks_at_level_count(scenario: Callable[..., Run]) -> None:
     assert done.log[-1]["acquired"] == 2
 
 
-def test_redacted_names(scenario: Callable[..., Run]) -> None:
-    """With `redact_names` no event has a container's name; without it acquisition and finding do."""
-    plain = scenario("named")
-    assert {e.get("name") for e in plain.named("handle_acquired") + plain.named("finding")} == {
-        "Müller \x1b[31m & Söhne"
-    }
-    both = scenario("named", redact_names=True)
-    redacted = both.logs[1]
-    _validate(redacted)
-    assert "ller" not in json.dumps(redacted, ensure_ascii=False)
-    names = {e.get("name") for e in redacted if e["event"] == "csptrace.handle_acquired"}
-    assert names == {"<redacted>"}
+@pytest.mark.parametrize(
+    ("redact", "shown"), [(False, "Müller \x1b[31m & Söhne"), (True, "<redacted>")]
+)
+def test_names(redact: object, shown: str, scenario: Callable[..., Run]) -> None:
+    """Acquisition and finding tell the container's name; with `redact_names` no event does."""
+    done = scenario("named", redact_names=redact)
+    _validate(done.log)
+
+    named = done.named("handle_acquired") + done.named("finding")
+    assert [event["name"] for event in named] == [shown, shown]
+    assert ("ller" in json.dumps(done.log, ensure_ascii=False)) is not redact
 
 
 ODD_NAMES = {

@@ -49,7 +49,7 @@ def check(name: str, text: str) -> None:
 @pytest.mark.parametrize("code", CODES)
 def test_text_of_each_finding(code: str, scenario: Callable[..., Run]) -> None:
     """Each sort of finding is told as in its golden file."""
-    done = scenario(code.replace("-", "_"), log=False)
+    done = scenario(code.replace("-", "_"), logged=False)
 
     assert f"csptrace: {code}: " in done.err
     check(code, normalised(done.err))
@@ -60,12 +60,12 @@ def test_text_of_each_finding(code: str, scenario: Callable[..., Run]) -> None:
 )
 def test_text_of_hints(name: str, scenario: Callable[..., Run]) -> None:
     """Siblings, reuse and inheritance are told; a program without bugs gets one line."""
-    check(name, normalised(scenario(name, log=False).err))
+    check(name, normalised(scenario(name, logged=False).err))
 
 
 def test_text_with_odd_names(scenario: Callable[..., Run]) -> None:
     """Control characters in the names of containers and threads are made visible."""
-    done = scenario("named", log=False, depth=1)
+    done = scenario("named", logged=False, depth=1)
 
     assert "\x1b" not in done.err
     check("named", normalised(done.err))
@@ -73,7 +73,7 @@ def test_text_with_odd_names(scenario: Callable[..., Run]) -> None:
 
 def test_text_with_redacted_names(scenario: Callable[..., Run]) -> None:
     """With `redact_names` the container's name is left out."""
-    done = scenario("named", log=False, depth=1, redact_names=True)
+    done = scenario("named", logged=False, depth=1, redact_names=True)
 
     assert "ller" not in done.err
     check("redacted", normalised(done.err))
@@ -81,12 +81,12 @@ def test_text_with_redacted_names(scenario: Callable[..., Run]) -> None:
 
 def test_text_without_stacks(scenario: Callable[..., Run]) -> None:
     """At level `count` a finding has no stacks, and is told all the same."""
-    check("count", normalised(scenario("use_after_invalidation", log=False, level="count").err))
+    check("count", normalised(scenario("use_after_invalidation", logged=False, level="count").err))
 
 
 def test_text_with_last_use(scenario: Callable[..., Run]) -> None:
     """At level `full` a finding also tells the last use."""
-    check("full", normalised(scenario("used", log=False, level="full").err))
+    check("full", normalised(scenario("used", logged=False, level="full").err))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -99,7 +99,7 @@ def test_every_golden_file_is_used() -> None:
 
 def test_equal_findings_are_told_once(run: Callable[..., Run]) -> None:
     """The same finding from the same place is told once, and counted in the closing line."""
-    done = run("program.py", *["leaked_at_release"] * 3, log=False)
+    done = run("program.py", *["leaked_at_release"] * 3, logged=False)
 
     assert done.err.count("csptrace: leaked-at-release: ") == 1
     last = done.err.splitlines()[-1]
@@ -118,7 +118,7 @@ def test_closing_line_names_the_log(run: Callable[..., Run], tmp_path: Path) -> 
 
 def test_closing_line_of_one_handle(run: Callable[..., Run]) -> None:
     """One handle is not several."""
-    done = run("program.py", "leaked_at_exit", log=False)
+    done = run("program.py", "leaked_at_exit", logged=False)
 
     assert done.err.splitlines()[-1] == (
         "csptrace: 1 handle acquired, 1 finding (1 leaked-at-exit)"
@@ -127,7 +127,7 @@ def test_closing_line_of_one_handle(run: Callable[..., Run]) -> None:
 
 def test_nothing_is_written_where_nothing_happened(run: Callable[..., Run]) -> None:
     """A program that touches no provider gets no closing line."""
-    done = run("-c", "import csptrace; csptrace.start()", log=False)
+    done = run("-c", "import csptrace; csptrace.start()", logged=False)
 
     assert (done.status, done.out, done.err) == (0, "", "")
 

@@ -104,7 +104,6 @@ ODD_USES: dict[str, Callable[[Any], Any]] = {
     "deepcopy": copy.deepcopy,
     "pickle": pickle.dumps,
     "set attribute": lambda item: setattr(item, "mine", 1),
-    "delete attribute": lambda item: delattr(item, "CryptGenKey"),
     "unknown attribute": lambda item: item.nothing,
     "call": lambda item: item(),
     "index": lambda item: item[0],
