@@ -58,7 +58,7 @@ class Graph:
             may call the provider while the interrupted thread holds it.
         live: how many handles are alive now, borrowed ones included.
         peak: the highest `live` so far.
-        acquired: how many handles were acquired so far; also the last `hid` given out.
+        acquired: how many handles this process has acquired so far.
         epoch: how many forks this process has behind it.
     """
 
@@ -67,6 +67,7 @@ class Graph:
         self.live = 0
         self.peak = 0
         self.acquired = 0
+        self._last = 0
         self.epoch = 0
         self._tables: dict[Kind, dict[int, Handle]] = {}
         self._neighbours: dict[Kind, tuple[dict[int, Handle], ...]] = {}
@@ -178,6 +179,7 @@ class Graph:
                 self._vanish(other, moment, changes)
         handle = self._enter(kind, value, generation, parent, needs, moment, name)
         table[value] = handle
+        self.acquired += 1
         changes.append(_change(Acquired, (handle, moment)))
         return handle, changes
 
@@ -207,7 +209,7 @@ class Graph:
         handle.refs += 1
         if handle.pending < handle.refs:
             handle.state = LIVE
-        return [RefChanged(handle, moment)]
+        return [RefChanged(handle, moment, added=True)]
 
     def hand_over(self, handle: Handle, moment: Moment) -> list[Change]:
         """Note that the provider releases the handle from now on."""
@@ -307,23 +309,60 @@ class Graph:
             self._drop(tombstones.popleft())
         return True
 
-    def release_all(self, kind: Kind, parent: Handle | None, moment: Moment) -> list[Change]:
-        """End every live handle of a kind.
+    def cancel_release(self, handle: Handle) -> None:
+        """Take back the mark of a release whose native call was not made after all."""
+        if handle.pending:
+            handle.pending -= 1
+        if handle.state == RELEASING and handle.pending < handle.refs:
+            handle.state = LIVE
+
+    def begin_release_all(self, kind: Kind, parent: Handle | None) -> list[Handle]:
+        """Mark every live handle of a kind before the call that ends them all.
+
+        What another thread acquires while the call is under way is not among them.
 
         Args:
             kind: the kind.
             parent: only those under this handle; `None` for all.
-            moment: the call.
 
         Returns:
-            One `Ended` for each.
+            The handles to be settled.
         """
         pool: Iterable[Handle] = parent.children or () if parent else self.table(kind).values()
-        return [
-            self._end(handle, moment)
+        handles = [
+            handle
             for handle in list(pool)
             if handle.kind is kind and handle.state in (LIVE, RELEASING)
         ]
+        for handle in handles:
+            handle.pending += handle.refs
+            handle.state = RELEASING
+        return handles
+
+    def settle_release_all(
+        self, handles: Iterable[Handle], moment: Moment, *, released: bool
+    ) -> list[Change]:
+        """Confirm or roll back the end of many handles.
+
+        Args:
+            handles: what `begin_release_all` returned.
+            moment: the call.
+            released: whether the provider has ended them.
+
+        Returns:
+            One `Ended` for each that another thread has not ended in the meantime.
+        """
+        changes: list[Change] = []
+        for handle in handles:
+            handle.pending = max(handle.pending - handle.refs, 0)
+            if handle.state not in (LIVE, RELEASING):
+                continue
+            if released:
+                changes.append(self._end(handle, moment))
+            elif handle.pending < handle.refs:
+                handle.state = LIVE
+                self._vanish_displaced(handle, moment, changes)
+        return changes
 
     def collect(self, handle: Handle, moment: Moment, *, released: bool) -> list[Change]:
         """Note that the last Python reference to a handle object went away.
@@ -352,12 +391,17 @@ class Graph:
         return changes
 
     def forked(self) -> None:
-        """Start a new epoch in the child of a fork: what is alive is the parent's duty."""
+        """Start a new epoch, and to count anew, in the child of a fork.
+
+        What is alive is the parent's duty.
+        """
         self.epoch += 1
         self.lock = threading.RLock()
         for handle in self.handles():  # the threads that were releasing are not in the child
             handle.pending = 0
             handle.state = LIVE
+        self.acquired = 0
+        self.peak = self.live
 
     def clear(self) -> None:
         """Forget everything; the tables stay the same objects."""
@@ -380,7 +424,7 @@ class Graph:
         moment: Moment | None,
         name: str,
     ) -> Handle:
-        self.acquired = hid = self.acquired + 1
+        self._last = hid = self._last + 1
         handle = Handle(kind, value, generation, hid, self.epoch, parent, needs, moment, name)
         if parent is not None:
             children = parent.children

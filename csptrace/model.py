@@ -341,6 +341,7 @@ class RefChanged(NamedTuple):
 
     handle: Handle
     moment: Moment
+    added: bool = False
 
 
 class HandedOver(NamedTuple):

@@ -67,6 +67,7 @@ from csptrace.model import (
     Moment,
     RefChanged,
     Scope,
+    Severity,
     Stack,
     Thread,
     Vanished,
@@ -147,6 +148,7 @@ class Tracer:
         log_path: the event log of this process, `None` if there is none.
         graph: what is alive.
         installation: what is patched.
+        serious: how many findings there were that are more than information.
         program_status: the exit status that the program asked for, where it is known.
     """
 
@@ -170,6 +172,7 @@ class Tracer:
         self._run = uuid.uuid4().hex[:16]
         self._broken: set[str] = set()
         self.program_status = 0
+        self.serious = 0
         self._capture = self._stacks.capture
         self.installation = Installation(
             registry.load(settings.apis, self._complain_of_spec), settings.libraries, self
@@ -294,6 +297,7 @@ class Tracer:
         self.findings = []
         self.counts = Counter()
         self.codes = Counter()
+        self.serious = 0
         for stack in self._stacks:
             stack.logged = False
         parent, self._run = self._run, uuid.uuid4().hex[:16]
@@ -441,7 +445,7 @@ class Tracer:
             handle to be settled, `None` if the release is wrong and is made all the same; it
             raises `HandleError` if the release is wrong and `on_misuse` is `raise`. And
             `settle(handle, frame, released)`, which confirms or rolls back, and returns the error
-            to raise if leaks raise.
+            to raise if leaks raise; `released` is `None` if the native call was not made after all.
         """
         graph, collected = self.graph, self._collected
         moment_of = self._moment_maker(site, self._stacks.capture_short)
@@ -469,7 +473,13 @@ class Tracer:
             self._react_to_misuse(found)
             return None
 
-        def settle(handle: Handle, frame: FrameType | None, released: bool) -> HandleLeak | None:
+        def settle(
+            handle: Handle, frame: FrameType | None, released: bool | None
+        ) -> HandleLeak | None:
+            if released is None:
+                with graph.lock:
+                    graph.cancel_release(handle)
+                return None
             moment = moment_of(frame)
             with graph.lock:
                 if released and self._log is None and graph.settle_leaf(handle, moment):
@@ -495,12 +505,20 @@ class Tracer:
         with self.graph.lock:
             self._publish(self.graph.hand_over(handle, self._moment(site, frame)))
 
-    def released_all(
-        self, kind: Kind, parent: Handle | None, site: CallSite, frame: FrameType | None
-    ) -> HandleLeak | None:
-        """End every live handle of a kind."""
+    def begin_sweep(self, kind: Kind, parent: Handle | None) -> list[Handle]:
+        """Mark every live handle of a kind; return those to be settled."""
         with self.graph.lock:
-            leaked = self._publish(self.graph.release_all(kind, parent, self._moment(site, frame)))
+            self._drain()
+            return self.graph.begin_release_all(kind, parent)
+
+    def settle_sweep(
+        self, handles: list[Handle], site: CallSite, frame: FrameType | None, *, released: bool
+    ) -> HandleLeak | None:
+        """Confirm or roll back the end of many handles."""
+        with self.graph.lock:
+            leaked = self._publish(
+                self.graph.settle_release_all(handles, self._moment(site, frame), released=released)
+            )
         return self._react_to_leaks(leaked, deferred=True) if leaked else None
 
     def collected(self, handle: Handle, site: CallSite, *, released: bool) -> None:
@@ -634,7 +652,11 @@ class Tracer:
             elif isinstance(change, Acquired | RefChanged | HandedOver | Vanished):
                 continue
             found = self._report(findings_of(change, self._ownership, self.graph.epoch))
-            leaks.extend(finding for finding in found if finding.code.is_leak)
+            leaks.extend(
+                finding
+                for finding in found
+                if finding.code.is_leak and finding.severity is not Severity.INFO
+            )
         return leaks
 
     def _count_release(self, handle: Handle, moment: Moment) -> None:
@@ -665,27 +687,39 @@ class Tracer:
                     **records.acquired(handle, moment, live, redact=self.settings.redact_names),
                 )
             case Ended(handle, moment, invalidated):
-                self._define(moment.stack)
+                self._define_both(handle, moment)
                 log.emit(
                     "csptrace.handle_released", **records.released(handle, moment, live, "released")
                 )
                 for child in invalidated:
+                    self._define_both(child, moment)
                     log.emit(
                         "csptrace.handle_invalidated",
                         **records.invalidated(child, handle, moment, live),
                     )
-            case RefChanged(handle, moment) | HandedOver(handle, moment) | Vanished(handle, moment):
+            case (
+                RefChanged(handle, moment, added=False)
+                | HandedOver(handle, moment)
+                | Vanished(handle, moment)
+            ):
                 how = {RefChanged: "reference", HandedOver: "handed-over", Vanished: "unseen"}
-                self._define(moment.stack)
+                self._define_both(handle, moment)
                 log.emit(
                     "csptrace.handle_released",
                     **records.released(handle, moment, live, how[type(change)]),
                 )
             case Collected(handle, moment, released=False):
+                self._define_both(handle, moment)
                 log.emit(
                     "csptrace.handle_released",
                     **records.released(handle, moment, live, "collected"),
                 )
+
+    def _define_both(self, handle: Handle, moment: Moment) -> None:
+        # The acquisition of an inherited handle stands in the log of the parent process.
+        if handle.acquired is not None:
+            self._define(handle.acquired.stack)
+        self._define(moment.stack)
 
     def _define(self, stack: Stack | None) -> None:
         """Write a stack before the first event that refers to it."""
@@ -707,6 +741,7 @@ class Tracer:
             first = not self.counts[finding.fingerprint]
             self.counts[finding.fingerprint] += 1
             self.codes[finding.code.value] += 1
+            self.serious += finding.severity is not Severity.INFO
             redact = self.settings.redact_names
             if self._log is not None:
                 for stack in stacks:
@@ -736,7 +771,7 @@ class Tracer:
     ) -> HandleLeak | None:
         if not findings or self.settings.on_leak == "log":
             return None
-        text = summary(findings, self._ownership)
+        text = summary(findings, self._ownership, redact=self.settings.redact_names)
         if self.settings.on_leak == "warn":
             warnings.warn(text, LeakWarning, stacklevel=5)
             return None
@@ -895,7 +930,7 @@ def _at_exit() -> None:
         return
     tracer.stop(exiting=True)
     code = tracer.settings.exit_code
-    if code and tracer.codes and not tracer.program_status:
+    if code and tracer.serious and not tracer.program_status:
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()

@@ -265,10 +265,40 @@ def test_release_all_ends_one_kind_under_one_parent(graph: Graph) -> None:
     mine, other = acquire(graph, PROV, 0x10), acquire(graph, PROV, 0x11)
     keys = [acquire(graph, KEY, value, mine) for value in (0x20, 0x21)]
     kept = [acquire(graph, HASH, 0x30, mine), acquire(graph, KEY, 0x31, other)]
-    changes = graph.release_all(KEY, mine, at())
+    changes = graph.settle_release_all(graph.begin_release_all(KEY, mine), at(), released=True)
     assert [change.handle for change in changes] == keys
     assert {handle.state for handle in kept} == {LIVE}
-    assert len(graph.release_all(KEY, None, at())) == 1
+    assert graph.begin_release_all(KEY, None) == kept[1:]
+
+
+def test_release_all_spares_what_is_acquired_while_it_runs(graph: Graph) -> None:
+    """A value that another thread is handed during the call belongs to a new, live handle."""
+    context = acquire(graph, PROV, 0x10)
+    old = acquire(graph, KEY, 0x20, context)
+    begun = graph.begin_release_all(KEY, context)
+    new = acquire(graph, KEY, 0x20, context)
+    changes = graph.settle_release_all(begun, at(), released=True)
+    assert [change.handle for change in changes] == [old]
+    assert new.state == LIVE
+    assert graph.table(KEY)[0x20] is new
+
+
+def test_a_refused_release_all_changes_nothing(graph: Graph) -> None:
+    """When the provider refuses, every handle lives on, with all its references."""
+    context = acquire(graph, PROV, 0x10)
+    key = acquire(graph, KEY, 0x20, context)
+    graph.add_ref(key, at())
+    begun = graph.begin_release_all(KEY, context)
+    assert graph.settle_release_all(begun, at(), released=False) == []
+    assert (key.state, key.refs, key.pending) == (LIVE, 2, 0)
+
+
+def test_a_cancelled_release_leaves_no_mark(graph: Graph) -> None:
+    """A release whose native call was not made leaves the handle as it was, and is no finding."""
+    key = acquire(graph, KEY, 0x20, acquire(graph, PROV, 0x10))
+    graph.begin_release(key)
+    graph.cancel_release(key)
+    assert (key.state, key.pending) == (LIVE, 0)
 
 
 def test_a_handed_over_handle_owes_nothing(graph: Graph) -> None:
@@ -390,6 +420,19 @@ def test_a_collected_reference_leaves_the_last_release_marked(graph: Graph) -> N
     acquire(graph, PROV, 0x10)
     (ended,) = graph.settle_release(context, at(), released=True)
     assert isinstance(ended, Ended)
+
+
+def test_a_reference_added_while_as_many_releases_are_under_way_changes_no_mark(
+    graph: Graph,
+) -> None:
+    """A handle is marked as long as there are no more references than releases."""
+    context = acquire(graph, PROV, 0x10)
+    graph.add_ref(context, at())
+    graph.begin_release(context)
+    graph.begin_release(context)
+    graph.collect(context, at(), released=True)
+    graph.add_ref(context, at())
+    assert (context.refs, context.pending, context.state) == (2, 2, RELEASING)
 
 
 def test_a_handle_that_ended_during_its_release_settles_silently(graph: Graph) -> None:

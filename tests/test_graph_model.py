@@ -394,7 +394,8 @@ class GraphMachine(RuleBasedStateMachine):
         parents = [twin for twin in self.alive() if twin.kind is kind.under]
         parent = data.draw(st.sampled_from([None, *parents]))
         above = None if parent is None else parent.handle
-        changes = self.graph.release_all(kind, above, MOMENT)
+        begun = self.graph.begin_release_all(kind, above)
+        changes = self.graph.settle_release_all(begun, MOMENT, released=True)
         pool = self.alive() if parent is None else self.model.children(parent)
         wanted = {twin for twin in pool if twin.kind is kind}
         assert self.as_twins(changes, Ended) == wanted
@@ -474,7 +475,7 @@ class GraphMachine(RuleBasedStateMachine):
     def counts_agree(self) -> None:
         """The live count is the number of live handles, and what is owed is owed."""
         assert self.graph.live == sum(twin.alive for twin in self.model.all)
-        assert self.graph.live <= self.graph.peak <= self.graph.acquired == self.model.entered
+        assert self.graph.live <= self.graph.peak <= self.model.entered
         owed = [twin for twin in self.alive() if twin.duty and twin.epoch == self.model.epoch]
         owed.sort(key=lambda twin: twin.order)
         assert self.graph.owed() == [twin.handle for twin in owed]

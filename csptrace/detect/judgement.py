@@ -109,8 +109,10 @@ def findings_of(change: Change, ownership: Ownership, epoch: int) -> list[Findin
             ]
         case Refused(handle, moment):
             return [_finding(Code.FAILED_RELEASE, handle, ownership, epoch, misused=moment)]
-        case Collected(handle, moment, _, owed) if owed and handle.epoch == epoch:
-            return [_finding(Code.LOST, handle, ownership, epoch, ended=moment)]
+        case Collected(handle, moment, released, owed) if owed and handle.epoch == epoch:
+            # A destructor that releases has cost nothing but the certainty of when it does.
+            severity = Severity.INFO if released else None
+            return [_finding(Code.LOST, handle, ownership, epoch, ended=moment, severity=severity)]
         case Misused(handle, moment, code, culprit, reused_by):
             return [
                 _finding(
@@ -148,7 +150,7 @@ def leaked_at_exit(
     ]
 
 
-_SEVERITY = {
+_SEVERITY: dict[Code, Severity] = {
     Code.LEAKED_AT_RELEASE: Severity.WARNING,
     Code.LEAKED_AT_EXIT: Severity.WARNING,
     Code.LOST: Severity.WARNING,
@@ -167,6 +169,7 @@ def _finding(
     culprit: Handle | None = None,
     reused_by: Handle | None = None,
     scope: str | None = None,
+    severity: Severity | None = None,
 ) -> Finding:
     moment = misused or ended or handle.acquired
     about = misused if code.is_misuse or code is Code.FAILED_RELEASE else handle.acquired
@@ -179,7 +182,7 @@ def _finding(
     now = time.monotonic_ns()
     return Finding(
         code=code,
-        severity=_SEVERITY.get(code, Severity.ERROR),
+        severity=severity or _SEVERITY.get(code, Severity.ERROR),
         api=api,
         handle=_reference(handle),
         parents=tuple(_parents(handle)),

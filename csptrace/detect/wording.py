@@ -10,7 +10,7 @@ import linecache
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from csptrace.model import Code, Moment, value_text
+from csptrace.model import Code, Moment, Severity, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -80,26 +80,26 @@ def explain(finding: Finding, ownership: Ownership, *, redact: bool = False) -> 
     Args:
         finding: the finding.
         ownership: tells user code from library code.
-        redact: leave out the names of key containers.
+        redact: leave out the names of key containers, and the source lines that may quote them.
 
     Returns:
         The explanation.
     """
     places = []
     if finding.acquired is not None:
-        places.append(_place("acquired", finding.acquired, ownership))
+        places.append(_place("acquired", finding.acquired, ownership, redact=redact))
     if finding.ended is not None:
         whose = "released"
         if finding.culprit is not None:
             whose = f"{finding.culprit.title} released"
         elif finding.code is Code.LOST:
             whose = "collected"
-        places.append(_place(whose, finding.ended, ownership))
+        places.append(_place(whose, finding.ended, ownership, redact=redact))
     if finding.last_use is not None:
-        places.append(_place("last used", finding.last_use, ownership))
+        places.append(_place("last used", finding.last_use, ownership, redact=redact))
     if finding.misused is not None:
         verb = "refused" if finding.code is Code.FAILED_RELEASE else "misused"
-        places.append(_place(verb, finding.misused, ownership))
+        places.append(_place(verb, finding.misused, ownership, redact=redact))
     return Explanation(
         f"{finding.code.value}: {_name(finding.handle, redact=redact)}",
         _story(finding),
@@ -146,7 +146,7 @@ def summary(findings: Iterable[Finding], ownership: Ownership, *, redact: bool =
     Args:
         findings: the findings.
         ownership: tells user code from library code.
-        redact: leave out the names of key containers.
+        redact: leave out the names of key containers, and the source lines that may quote them.
 
     Returns:
         A head line, and the text of each finding.
@@ -247,7 +247,10 @@ def _story(finding: Finding) -> str:
             what = f"scope {finding.scope!r}" if finding.scope else "the program"
             return f"It was still alive when {what} ended."
         case Code.LOST:
-            return "The last Python reference to it went away before it was released."
+            text = "The last Python reference to it went away before it was released"
+            if finding.severity is Severity.INFO:
+                return f"{text}; its destructor released it."
+            return f"{text}."
         case Code.USE_AFTER_RELEASE:
             return f"{call} was called with it after it had been released."
         case Code.USE_AFTER_INVALIDATION:
@@ -289,7 +292,11 @@ def _hints(finding: Finding) -> Iterable[str]:
         yield "it was acquired by the parent process, before a fork"
 
 
-def _place(verb: str, moment: Moment, ownership: Ownership) -> Place:
+def _source(frame: Frame) -> str:
+    return escape(linecache.getline(frame.filename, frame.line).strip())
+
+
+def _place(verb: str, moment: Moment, ownership: Ownership, *, redact: bool) -> Place:
     frames = ownership.shown(moment.stack)
     first = ownership.first(moment.stack)
     start = frames.index(first) if first is not None and first in frames else 0
@@ -297,7 +304,7 @@ def _place(verb: str, moment: Moment, ownership: Ownership) -> Place:
     lines = tuple(
         Line(
             f"{_position(frame)} in {escape(frame.qualname)}",
-            escape(linecache.getline(frame.filename, frame.line).strip()) if index == 0 else "",
+            _source(frame) if index == 0 and not redact else "",
             index == 0,
         )
         for index, frame in enumerate(kept)

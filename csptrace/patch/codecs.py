@@ -103,7 +103,10 @@ class CtypesCodec:
             The value written, `None` for NULL or something else.
         """
         try:
-            if type(argument) is _CArgObject and type(target := cast("Any", argument)._obj) in self.simple:
+            if (
+                type(argument) is _CArgObject
+                and type(target := cast("Any", argument)._obj) in self.simple
+            ):
                 return target.value  # type: ignore[no-any-return]  # byref(c_void_p()), mostly
             return self._stored(argument)
         except Exception:  # noqa: BLE001 - as above

@@ -43,10 +43,13 @@ Enter: TypeAlias = (
     "Callable[[int, Handle | None, tuple[Handle, ...], str, FrameType | None], Handle]"
 )
 Begin: TypeAlias = "Callable[[int, Handle | None, FrameType | None], Handle | None]"
-Settle: TypeAlias = "Callable[[Handle, FrameType | None, bool], HandleLeak | None]"
+Settle: TypeAlias = "Callable[[Handle, FrameType | None, bool | None], HandleLeak | None]"
 
 DELIBERATE = (HandleError, HandleLeak, CspTraceWarning)
 """What a tracer raises on purpose; anything else that comes out of it is its own bug."""
+
+
+Settlement: TypeAlias = "Callable[[bool | None], HandleLeak | None]"
 
 
 class Monitor(Protocol):
@@ -76,8 +79,8 @@ class Monitor(Protocol):
         """Return `begin(value, handle, frame)` and `settle(handle, frame, released)`.
 
         The first judges and marks a release and returns the handle to be settled, `None` for a
-        wrong one that is made all the same; the second confirms or rolls back, and returns the
-        error to raise, if leaks raise.
+        wrong one that is made all the same. The second confirms or rolls back, and returns the
+        error to raise, if leaks raise; `released` is `None` if the native call was not made.
         """
 
     def borrowed(self, kind: Kind, value: int) -> Handle:
@@ -89,10 +92,13 @@ class Monitor(Protocol):
     def handed_over(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Note that the provider releases the handle from now on."""
 
-    def released_all(
-        self, kind: Kind, parent: Handle | None, site: CallSite, frame: FrameType | None
+    def begin_sweep(self, kind: Kind, parent: Handle | None) -> list[Handle]:
+        """Mark every live handle of a kind; return those to be settled."""
+
+    def settle_sweep(
+        self, handles: list[Handle], site: CallSite, frame: FrameType | None, *, released: bool
     ) -> HandleLeak | None:
-        """End every live handle of a kind."""
+        """Confirm or roll back the end of many handles; return the error to raise, if any."""
 
     def broken(self, site: CallSite, error: BaseException) -> None:
         """Note a bug of the tracer itself; the program goes on."""
@@ -738,8 +744,8 @@ class _General:
 
     def before(
         self, args: Arguments, kwargs: Keywords, frame: FrameType | None
-    ) -> list[tuple[Handle, Settle, bool]]:
-        """Check every handle and mark the releases; return those to settle, and how."""
+    ) -> list[Settlement]:
+        """Check every handle and mark the releases; return what settles them after the call."""
         monitor, site = self.monitor, self.site
         for read, find in self.uses:
             handle = find(read(args, kwargs))
@@ -749,9 +755,9 @@ class _General:
                 handle.uses += 1
                 if monitor.touches:
                     monitor.touched(handle, site, frame)
-        if not self.releases:
+        if not self.releases and not self.sweeps:
             return _NOTHING_BEGUN
-        begun: list[tuple[Handle, Settle, bool]] = []
+        begun: list[Settlement] = []
         try:
             for release in self.releases:
                 if release.when is not None and not release.when(args, kwargs):
@@ -766,10 +772,17 @@ class _General:
                 if marked is not None:
                     anyway = release.even_on_failure
                     gone = anyway is not None and anyway(args, kwargs)
-                    begun.append((marked, release.settle, gone))
+                    begun.append(_settlement(release.settle, marked, frame, gone))
+            for kind, under in self.sweeps:
+                swept = monitor.begin_sweep(kind, None if under is None else under(args, kwargs))
+                begun.append(
+                    lambda succeeded, swept=swept: monitor.settle_sweep(  # type: ignore[misc]
+                        swept, site, frame, released=bool(succeeded)
+                    )
+                )
         except BaseException:
-            for marked, settle, _ in begun:
-                settle(marked, frame, False)
+            for settle in begun:
+                settle(None)
             raise
         return begun
 
@@ -779,7 +792,7 @@ class _General:
         kwargs: Keywords,
         plain: Any,
         frame: FrameType | None,
-        begun: list[tuple[Handle, Settle, bool]],
+        begun: list[Settlement],
         result: Any = None,
     ) -> Any:
         """Settle what was begun and apply what a successful call does; return the result."""
@@ -791,12 +804,9 @@ class _General:
         except Exception as error:  # noqa: BLE001 - the program's own result type broke
             monitor.broken(site, error)
         try:
-            for handle, settle, anyway in begun:
-                leak = settle(handle, frame, succeeded or anyway) or leak
+            for settle in begun:
+                leak = settle(succeeded) or leak
             if succeeded:
-                for kind, under in self.sweeps:
-                    parent = None if under is None else under(args, kwargs)
-                    leak = monitor.released_all(kind, parent, site, frame) or leak
                 for kind, read in self.refs:
                     value = self.handles.value(kind, read(args, kwargs))
                     if value is not None:
@@ -829,7 +839,19 @@ class _General:
 
 
 _FAILED: Any = object()
-_NOTHING_BEGUN: list[tuple[Handle, Settle, bool]] = []
+_NOTHING_BEGUN: list[Settlement] = []
+
+
+def _settlement(
+    settle: Settle, handle: Handle, frame: FrameType | None, anyway: bool
+) -> Settlement:
+    """Return a function that settles one release, told whether the call succeeded."""
+
+    def settled(succeeded: bool | None) -> HandleLeak | None:
+        return settle(handle, frame, None if succeeded is None else succeeded or anyway)
+
+    return settled
+
 
 _SUCCESS: dict[Success, Callable[[Any], bool]] = {
     Success.NONZERO: bool,

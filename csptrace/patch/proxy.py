@@ -176,7 +176,7 @@ class HandleObject(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
 
     _self_handle: Handle
     _self_parent: HandleObject | None
-    _self_parent_attribute: str
+    _self_held: bool
     _self_collected: Callable[[HandleObject], None] | None
 
     def __init__(
@@ -189,6 +189,7 @@ class HandleObject(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
         super().__init__(wrapped)
         self._self_handle = handle
         self._self_parent = parent
+        self._self_held = False
         self._self_collected = collected
 
     def __repr__(self) -> str:

@@ -35,7 +35,7 @@ class StackTable:
 
     def __init__(self, depth: int) -> None:
         self._stacks: dict[tuple[int, ...], Stack] = {}
-        self._colliding: dict[tuple[int, ...], Stack] = {}
+        self._latest: dict[tuple[int, ...], Stack] = {}
         self._sites: dict[tuple[int, int], list[Stack]] = {}
         self._numbers = itertools.count(1)
         self.capture: Callable[[FrameType | None], Stack | None] = self._compile(depth)
@@ -44,16 +44,16 @@ class StackTable:
     def __iter__(self) -> Iterator[Stack]:
         """Yield every stack that is kept."""
         yield from list(self._stacks.values())
-        yield from list(self._colliding.values())
 
     def _compile(self, depth: int) -> Callable[[FrameType | None], Stack | None]:
         if depth <= 0:
             return lambda _frame: None
-        stacks, levels, intern = self._stacks, range(depth), self._intern
+        latest, levels, intern = self._latest, range(depth), self._intern
         same = operator.is_
 
-        # A code object's hash runs over its bytecode, so the offsets are the key. The code objects
-        # are compared by identity: those of two copies of a file are equal, but not the same place.
+        # A code object's hash runs over its bytecode, so the offsets are the key, and what was seen
+        # last with them is tried first. The code objects are compared by identity: those of two
+        # copies of a file are equal, but not the same place.
         def capture(frame: FrameType | None) -> Stack | None:
             if frame is None:
                 return None
@@ -66,7 +66,7 @@ class StackTable:
                 offsets.append(frame.f_lasti)
                 frame = frame.f_back
             key = tuple(offsets)
-            found = stacks.get(key)
+            found = latest.get(key)
             if found is not None and all(map(same, found.codes, codes)):
                 return found
             return intern(key, tuple(codes))
@@ -74,19 +74,17 @@ class StackTable:
         return capture
 
     def _intern(self, offsets: tuple[int, ...], codes: tuple[CodeType, ...]) -> Stack:
-        """Enter a stack that is not the one kept under its offsets."""
+        """Enter a stack that was not the last one seen with its offsets."""
         # The stack keeps its code objects, hence their ids are not used again.
         key = (*offsets, *map(id, codes))
-        known = self._colliding.get(key)
-        if known is not None:
-            return known
-        fresh = Stack(codes, offsets, next(self._numbers))
-        if len(self._stacks) + len(self._colliding) >= _MOST_STACKS:
-            return fresh
-        kept = self._stacks.setdefault(offsets, fresh)
-        if kept is not fresh and not all(map(operator.is_, kept.codes, codes)):
-            kept = self._colliding.setdefault(key, fresh)
-        if kept is fresh:
-            kept.peers = self._sites.setdefault((id(codes[0]), offsets[0]), [])
-            kept.peers.append(kept)
+        kept = self._stacks.get(key)
+        if kept is None:
+            fresh = Stack(codes, offsets, next(self._numbers))
+            if len(self._stacks) >= _MOST_STACKS:
+                return fresh
+            kept = self._stacks.setdefault(key, fresh)
+            if kept is fresh:
+                kept.peers = self._sites.setdefault((id(codes[0]), offsets[0]), [])
+                kept.peers.append(kept)
+        self._latest[offsets] = kept
         return kept

@@ -7,6 +7,7 @@ noted in one journal. What was bound before tracing began cannot be patched; it 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import os
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 import wrapt
 
 from csptrace.errors import ActivationError
-from csptrace.model import RELEASED, CallSite
+from csptrace.model import INVALIDATED, LIVE, RELEASED, CallSite
 from csptrace.patch.installer import Journal
 from csptrace.patch.interceptor import Monitor, Outcome, Signature, compile_call
 from csptrace.patch.proxy import (
@@ -289,7 +290,7 @@ class Installation:
                 row.binding.success,
                 self._codec(row.binding.codec).of(function),
                 self._monitor,
-                last_error=_last_error(row.binding.codec),
+                last_error=_last_error(),
                 outcome=outcome,
             )
 
@@ -409,6 +410,11 @@ class Installation:
         for name, function in list(vars(library).items()):
             if name in rows and not _is_proxy(function):
                 wrap(function, name)
+        # What is declared is wrapped now: between cffi's caching of a function and our replacing
+        # it, another thread could find the plain one and make a call that nobody sees.
+        for name in rows.keys() & set(dir(library)):
+            with contextlib.suppress(Exception):  # it will be raised when the program looks it up
+                getattr(library, name)
 
     # --- modules with handle objects ----------------------------------------------------------
 
@@ -622,7 +628,7 @@ class _ObjectHandles:
             self._codec(self._binding.codec),
             self._monitor,
             handles=self,
-            last_error=_last_error(self._binding.codec),
+            last_error=_last_error(),
         )
         if self._binding.quarantine and any(isinstance(e, Releases) for e in call.effects):
             return self._quarantining(traced, site)
@@ -634,7 +640,7 @@ class _ObjectHandles:
         The destructor would release the value again, which by then may be somebody else's
         (measured with pywin32: 20 of 20 new contexts dead, none with the quarantine).
         """
-        monitor = self._monitor
+        monitor, quarantine, last_error = self._monitor, self._quarantine, _last_error()
 
         def method(self: HandleObject, *args: Any, **kwargs: Any) -> Any:
             handle = self._self_handle
@@ -643,14 +649,31 @@ class _ObjectHandles:
                 return traced(self, *args, **kwargs)
             finally:
                 if was != RELEASED and handle.state == RELEASED:
-                    _keep_for_ever(self.__wrapped__)
+                    code = 0 if last_error is None else last_error.save()
+                    quarantine(self)
                     monitor.quarantined(handle, site)
+                    if last_error is not None:
+                        last_error.restore(code)
 
         return method
 
+    @staticmethod
+    def _quarantine(proxy: HandleObject) -> None:
+        _keep_for_ever(proxy.__wrapped__)
+        if proxy._self_parent is not None:  # whose object is referred to, and so kept alive, too
+            proxy._self_parent._self_held = True
+
     def _collected(self, proxy: HandleObject) -> None:
         monitor = self._monitor
+        if proxy._self_held and proxy._self_handle.state == LIVE:
+            # Its destructor, which would release it now, cannot run.
+            with contextlib.suppress(Exception):
+                getattr(proxy.__wrapped__, proxy._self_handle.kind.release)()
         if monitor.active:
+            if self._binding.quarantine and proxy._self_handle.state == INVALIDATED:
+                # Its destructor would release a value that died with its parent and may be
+                # somebody else's by now.
+                self._quarantine(proxy)
             site = CallSite("garbage collection", self._spec.name, self._binding.name)
             released = self._binding.on_collect is Collects.RELEASES
             monitor.collected(proxy._self_handle, site, released=released)
@@ -712,9 +735,9 @@ class _WindowsLastError:
 _windows_last_error: list[Any] = []
 
 
-def _last_error(codec: Codec) -> LastError | None:
-    # cffi and handle objects keep their own copy, taken right after the native call.
-    if os.name != "nt" or codec is not Codec.CTYPES:
+def _last_error() -> LastError | None:
+    # cffi and pywin32 keep a copy of their own, but a program may ask the system all the same.
+    if os.name != "nt":
         return None
     if not _windows_last_error:
         _windows_last_error.append(_WindowsLastError())

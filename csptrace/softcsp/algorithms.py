@@ -10,7 +10,7 @@ does since 2012), and every provider takes them from 384 to 16384 bits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from csptrace.softcsp.constants import (
@@ -130,12 +130,12 @@ _RSA: Final = (
     Algorithm(CALG_RSA_SIGN, 2048, 384, 16384, "RSA_SIGN", "RSA Signature", _SIGNING),
     Algorithm(CALG_RSA_KEYX, 2048, 384, 16384, "RSA_KEYX", "RSA Key Exchange", _SIGNING),
 )
-_RSA_CHANNEL: Final = tuple(
-    Algorithm(
-        a.algid, a.default, a.smallest, a.largest, a.name, a.long_name, a.protocols | _CHANNEL
-    )
-    for a in _RSA
-)
+
+
+def _for_channel(a: Algorithm) -> Algorithm:
+    """Give an algorithm with the protocols that the schannel-type provider says it serves."""
+    return replace(a, protocols=a.protocols & ~CRYPT_FLAG_IPSEC | _CHANNEL)
+
 
 _CLASSIC_HASHES: Final = (_SHA, _MD2, _MD4, _MD5, _SHAMD5, _MAC)
 _CLASSIC_CIPHERS: Final = (_RC2, _RC4, _DES, _3DES_112, _3DES)
@@ -144,14 +144,12 @@ BASE: Final = (_RC2_WEAK, _RC4_WEAK, _DES, *_CLASSIC_HASHES, *_RSA, _HMAC)
 STRONG: Final = (*_CLASSIC_CIPHERS, *_CLASSIC_HASHES, *_RSA, _HMAC)
 AES: Final = (*_CLASSIC_CIPHERS, *_AES, _SHA, *_SHA2, *_CLASSIC_HASHES[1:], *_RSA, _HMAC)
 SCHANNEL: Final = (
-    *_CLASSIC_CIPHERS,
-    *_AES,
-    _SHA,
-    *_SHA2,
-    _MD5,
+    *(_for_channel(cipher) for cipher in _CLASSIC_CIPHERS),
+    _for_channel(_SHA),
+    _for_channel(_MD5),
     _SHAMD5,
     _MAC,
-    *_RSA_CHANNEL,
+    *(_for_channel(pair) for pair in _RSA),
     _HMAC,
 )
 
@@ -237,6 +235,14 @@ DIGEST_INFO: Final = {
     CALG_SHA_512: bytes.fromhex("3051300d060960864801650304020305000440"),
 }
 """Hash → the DER that stands before its value in a signature (RFC 8017, 9.2, note 1)."""
+
+X931_TRAILERS: Final = {
+    CALG_SHA: 0x33,
+    CALG_SHA_256: 0x34,
+    CALG_SHA_512: 0x35,
+    CALG_SHA_384: 0x36,
+}
+"""Hash → its number in ISO/IEC 10118, which ends the padding of ANSI X9.31."""
 
 RSA_OF_SPEC: Final = {AT_KEYEXCHANGE: CALG_RSA_KEYX, AT_SIGNATURE: CALG_RSA_SIGN}
 """Key spec of a container's pair → algorithm of its keys."""

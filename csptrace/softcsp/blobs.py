@@ -89,22 +89,22 @@ class Blobs(Keys):
             return rsakeys.public_blob(key.rsa)
         if dwBlobType not in (PRIVATEKEYBLOB, SIMPLEBLOB, PLAINTEXTKEYBLOB, OPAQUEKEYBLOB):
             raise CspError(NTE_BAD_TYPE)
-        if dwBlobType == PRIVATEKEYBLOB:
-            if key.rsa is None or key.rsa.private is None:
-                raise CspError(NTE_BAD_KEY)
-        elif key.rsa is not None:
+        if (key.rsa is None) == (dwBlobType == PRIVATEKEYBLOB):
             raise CspError(NTE_BAD_KEY)
+        if dwBlobType == SIMPLEBLOB and not _is_exchange_key(wrapper):
+            raise CspError(NTE_BAD_PUBLIC_KEY)
         if not key.permissions & CRYPT_EXPORT:
             raise CspError(NTE_BAD_KEY_STATE)
         if dwBlobType == PLAINTEXTKEYBLOB:
             return struct.pack("<I", len(key.material)) + bytes(key.material)
         if dwBlobType == OPAQUEKEYBLOB:
             return self._seal(key)
-        if dwBlobType == PRIVATEKEYBLOB:
-            assert key.rsa is not None  # noqa: S101 - checked above
+        if key.rsa is not None:
+            if key.rsa.private is None:
+                raise CspError(NTE_BAD_KEY)
             return _wrap(rsakeys.private_blob(key.rsa), wrapper)
-        if wrapper is None or wrapper.rsa is None or wrapper.algid != CALG_RSA_KEYX:
-            raise CspError(NTE_BAD_PUBLIC_KEY)
+        assert wrapper is not None  # noqa: S101 - checked above
+        assert wrapper.rsa is not None  # noqa: S101 - checked above
         wrapped = wrapper.rsa.encrypt(bytes(key.material), oaep=oaep)
         return struct.pack("<I", wrapper.algid) + wrapped
 
@@ -157,17 +157,15 @@ class Blobs(Keys):
         if dwFlags & CRYPT_IPSEC_HMAC_KEY and blob_type != PLAINTEXTKEYBLOB:
             raise CspError(NTE_BAD_FLAGS)
         if blob_type == PUBLICKEYBLOB:
+            rsa = rsakeys.parse_public(body)
             if algid not in (CALG_RSA_KEYX, CALG_RSA_SIGN):
                 raise CspError(NTE_BAD_ALGID)
-            rsa = rsakeys.parse_public(body)
             exportable = bool(dwFlags & CRYPT_EXPORTABLE)
             return self._issue_rsa(context, algid, rsa, exportable=exportable)
         if blob_type == PRIVATEKEYBLOB:
             return self._import_pair(context, algid, _unwrap(body, wrapper), dwFlags)
         if blob_type not in (SIMPLEBLOB, PLAINTEXTKEYBLOB, OPAQUEKEYBLOB):
             raise CspError(NTE_BAD_TYPE)
-        if algid not in SESSION_ALGIDS:
-            raise CspError(NTE_BAD_ALGID)
         salt: bytes | None = None
         if blob_type == SIMPLEBLOB:
             material = self._open_simple(context, wrapper, body, dwFlags)
@@ -175,6 +173,8 @@ class Blobs(Keys):
             material, salt = self._unseal(body)
         else:
             material = _plaintext(body)
+        if algid not in SESSION_ALGIDS:
+            raise CspError(NTE_BAD_ALGID)
         _check_imported_length(context, algid, len(material), dwFlags)
         key = self._session_key(context, algid, material, dwFlags)
         if salt is not None:
@@ -182,10 +182,10 @@ class Blobs(Keys):
         return self._issue_alive(context, key)
 
     def _import_pair(self, context: Context, algid: int, body: bytes, dwFlags: int) -> int:
+        pair = rsakeys.parse_private(body)
         spec = SPEC_OF_ALGID.get(algid)
         if spec is None:
             raise CspError(NTE_BAD_ALGID)
-        pair = rsakeys.parse_private(body)
         exportable = bool(dwFlags & CRYPT_EXPORTABLE)
         self._keep_pair(context, spec, pair, exportable)
         return self._issue_rsa(context, algid, pair, exportable=exportable)
@@ -193,11 +193,6 @@ class Blobs(Keys):
     def _open_simple(
         self, context: Context, wrapper: Key | None, body: bytes, dwFlags: int
     ) -> bytes:
-        if len(body) < 4:
-            raise CspError(NTE_BAD_DATA)
-        (algid,) = struct.unpack_from("<I", body)
-        if algid != CALG_RSA_KEYX:
-            raise CspError(NTE_BAD_ALGID)
         try:
             rsa = wrapper.rsa if wrapper else self._pair(context, AT_KEYEXCHANGE)
         except CspError as error:
@@ -206,6 +201,11 @@ class Blobs(Keys):
             rsa = None
         if rsa is None or rsa.private is None or (wrapper and wrapper.algid != CALG_RSA_KEYX):
             raise CspError(NTE_BAD_PUBLIC_KEY)
+        if len(body) < 4 + rsa.size:
+            raise CspError(NTE_BAD_DATA)
+        (algid,) = struct.unpack_from("<I", body)
+        if algid != CALG_RSA_KEYX:
+            raise CspError(NTE_BAD_ALGID)
         return rsa.decrypt(body[4:], oaep=bool(dwFlags & CRYPT_OAEP))
 
     def CryptExportPublicKeyInfo(self, hProv: int, dwKeySpec: int) -> bytes:
@@ -238,6 +238,10 @@ class Blobs(Keys):
             raise CspError(ERROR_FILE_NOT_FOUND)
         rsa = rsakeys.parse_public_der(data)
         return self._issue_rsa(context, CALG_RSA_KEYX, rsa, exportable=False)
+
+
+def _is_exchange_key(key: Key | None) -> bool:
+    return key is not None and key.rsa is not None and key.algid == CALG_RSA_KEYX
 
 
 def _check_imported_length(context: Context, algid: int, length: int, dwFlags: int) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 import warnings
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from csptrace.softcsp.constants import (
     CALG_3DES,
@@ -220,7 +220,7 @@ def block_cipher(algid: int, key: bytes, effective_bits: int) -> BlockCipher:
 
 
 class Stream(Protocol):
-    """One direction of one message."""
+    """One message, in one direction at a time."""
 
     def update(self, data: bytes) -> bytes:
         """Encipher or decipher the next piece; whole blocks for block ciphers."""
@@ -228,36 +228,64 @@ class Stream(Protocol):
     def copy(self) -> Stream:
         """Make an independent copy that goes on from the same point."""
 
+    def turned(self, mode: int, *, encrypt: bool) -> Stream:
+        """Give the stream that goes on from this point in a mode and a direction.
 
-class EcbStream:
-    """Electronic code book: no chaining."""
-
-    __slots__ = ("_cipher", "_encrypt")
-
-    def __init__(self, cipher: BlockCipher, *, encrypt: bool) -> None:
-        """Start a message."""
-        self._cipher = cipher
-        self._encrypt = encrypt
-
-    def update(self, data: bytes) -> bytes:
-        """Encipher or decipher whole blocks."""
-        return self._cipher.crypt(data, encrypt=self._encrypt)
-
-    def copy(self) -> EcbStream:
-        """Make an independent copy."""
-        return EcbStream(self._cipher, encrypt=self._encrypt)
+        A program may change both in the middle of a message; the chaining value stays.
+        """
 
 
-class CbcStream:
-    """Cipher block chaining."""
+class _BlockStream:
+    """What the modes of block ciphers have in common.
 
-    __slots__ = ("_chain", "_cipher", "_encrypt", "_step")
+    Attributes:
+        register: the chaining value.
+
+    """
+
+    __slots__ = ("_cipher", "_encrypt", "register")
+
+    mode = 0
 
     def __init__(self, cipher: BlockCipher, iv: bytes, *, encrypt: bool) -> None:
         """Start a message with the chaining value *iv*."""
         self._cipher = cipher
         self._encrypt = encrypt
-        self._chain = iv
+        self.register = iv
+
+    def copy(self) -> Stream:
+        """Make an independent copy."""
+        return block_stream(self._cipher, self.mode, self.register, encrypt=self._encrypt)
+
+    def turned(self, mode: int, *, encrypt: bool) -> Stream:
+        """Give the stream that goes on from this point in a mode and a direction."""
+        if mode == self.mode and encrypt == self._encrypt:
+            return cast("Stream", self)
+        return block_stream(self._cipher, mode, self.register, encrypt=encrypt)
+
+
+class EcbStream(_BlockStream):
+    """Electronic code book: no chaining."""
+
+    __slots__ = ()
+
+    mode = CRYPT_MODE_ECB
+
+    def update(self, data: bytes) -> bytes:
+        """Encipher or decipher whole blocks."""
+        return self._cipher.crypt(data, encrypt=self._encrypt)
+
+
+class CbcStream(_BlockStream):
+    """Cipher block chaining."""
+
+    __slots__ = ("_step",)
+
+    mode = CRYPT_MODE_CBC
+
+    def __init__(self, cipher: BlockCipher, iv: bytes, *, encrypt: bool) -> None:
+        """Start a message with the chaining value *iv*."""
+        super().__init__(cipher, iv, encrypt=encrypt)
         self._step: Callable[[bytes], bytes] | None = None
 
     def update(self, data: bytes) -> bytes:
@@ -265,42 +293,30 @@ class CbcStream:
         if not data:
             return b""
         if self._step is None:
-            self._step = self._cipher.cbc(self._chain, encrypt=self._encrypt)
+            self._step = self._cipher.cbc(self.register, encrypt=self._encrypt)
         out = self._step(data)
-        self._chain = (out if self._encrypt else data)[-self._cipher.block :]
+        self.register = (out if self._encrypt else data)[-self._cipher.block :]
         return out
 
-    def copy(self) -> CbcStream:
-        """Make an independent copy."""
-        return CbcStream(self._cipher, self._chain, encrypt=self._encrypt)
 
-
-class CfbStream:
+class CfbStream(_BlockStream):
     """Cipher feedback with 8-bit segments, CryptoAPI's default for KP_MODE_BITS."""
 
-    __slots__ = ("_cipher", "_encrypt", "_register")
+    __slots__ = ()
 
-    def __init__(self, cipher: BlockCipher, iv: bytes, *, encrypt: bool) -> None:
-        """Start a message with the shift register *iv*."""
-        self._cipher = cipher
-        self._encrypt = encrypt
-        self._register = iv
+    mode = CRYPT_MODE_CFB
 
     def update(self, data: bytes) -> bytes:
         """Encipher or decipher any number of bytes."""
-        register = self._register
+        register = self.register
         crypt = self._cipher.crypt
         out = bytearray()
         for byte in data:
             result = byte ^ crypt(register, encrypt=True)[0]
             out.append(result)
             register = register[1:] + bytes([result if self._encrypt else byte])
-        self._register = register
+        self.register = register
         return bytes(out)
-
-    def copy(self) -> CfbStream:
-        """Make an independent copy."""
-        return CfbStream(self._cipher, self._register, encrypt=self._encrypt)
 
 
 _ARC4_SIZES: Final = (5, 7, 8, 10, 16, 20, 24, 32)
@@ -327,6 +343,10 @@ class Rc4Stream:
         twin = Rc4Stream(self._key)
         twin.update(bytes(self._done))
         return twin
+
+    def turned(self, mode: int, *, encrypt: bool) -> Rc4Stream:  # noqa: ARG002
+        """Go on: a stream cipher has no modes, and both directions are the same."""
+        return self
 
 
 def _rc4(key: bytes) -> Callable[[bytes], bytes]:
@@ -381,7 +401,7 @@ def block_stream(cipher: BlockCipher, mode: int, iv: bytes, *, encrypt: bool) ->
     if mode == CRYPT_MODE_CBC:
         return CbcStream(cipher, iv, encrypt=encrypt)
     if mode == CRYPT_MODE_ECB:
-        return EcbStream(cipher, encrypt=encrypt)
+        return EcbStream(cipher, iv, encrypt=encrypt)
     if mode == CRYPT_MODE_CFB:
         return CfbStream(cipher, iv, encrypt=encrypt)
     raise CspError(NTE_BAD_ALGID)

@@ -116,6 +116,8 @@ class Contexts:
         # Reentrant: a destructor run by the garbage collector may release while we release.
         self._lock = threading.RLock()
         self._opaque_key = b""
+        # The user's choice, where there is one, goes before the machine's.
+        self._user_defaults: dict[int, str] = {}
         self._defaults = {
             number: kind.default for number, kind in algorithms.PROVIDER_TYPES.items()
         }
@@ -157,7 +159,7 @@ class Contexts:
 
     def _entry(self, name: str | None, number: int) -> algorithms.ProviderEntry:
         if not name:
-            default = self._defaults.get(number)
+            default = self._user_defaults.get(number) or self._defaults.get(number)
             if default is None:
                 raise CspError(NTE_PROV_TYPE_NOT_DEF)
             return algorithms.PROVIDERS[default]
@@ -187,14 +189,19 @@ class Contexts:
 
         Args:
             dwProvType: the type's number.
-            dwFlags: CRYPT_MACHINE_DEFAULT (also 0) or CRYPT_USER_DEFAULT; the answer is the same.
+            dwFlags: CRYPT_MACHINE_DEFAULT or CRYPT_USER_DEFAULT; the user has a default of a type
+                only once it was chosen.
 
         """
         if dwFlags & ~(CRYPT_MACHINE_DEFAULT | CRYPT_USER_DEFAULT):
             raise CspError(NTE_BAD_FLAGS)
         if dwProvType > _LARGEST_TYPE:
             raise CspError(NTE_BAD_PROV_TYPE)
-        return self._entry(None, dwProvType).name
+        user = bool(dwFlags & CRYPT_USER_DEFAULT)
+        name = (self._user_defaults if user else self._defaults).get(dwProvType)
+        if name is None:
+            raise CspError(NTE_PROV_TYPE_NOT_DEF)
+        return name
 
     def CryptSetProviderEx(self, pszProvName: str | None, dwProvType: int, dwFlags: int) -> None:
         """Choose the default provider of a type, for this process only.
@@ -215,6 +222,12 @@ class Contexts:
             raise CspError(NTE_BAD_FLAGS)
         if dwProvType not in self._defaults or pszProvName not in algorithms.PROVIDERS:
             raise CspError(NTE_BAD_PROVIDER)
+        if dwFlags & CRYPT_USER_DEFAULT:
+            if dwFlags & CRYPT_DELETE_DEFAULT:
+                self._user_defaults.pop(dwProvType, None)
+            else:
+                self._user_defaults[dwProvType] = pszProvName
+            return
         if dwFlags & CRYPT_DELETE_DEFAULT:
             pszProvName = algorithms.PROVIDER_TYPES[dwProvType].default
         self._defaults[dwProvType] = pszProvName

@@ -15,6 +15,7 @@ from csptrace.softcsp.constants import (
     CRYPT_LITTLE_ENDIAN,
     CRYPT_NOHASHOID,
     CRYPT_USERDATA,
+    CRYPT_X931_FORMAT,
     ERROR_INVALID_PARAMETER,
     ERROR_MORE_DATA,
     HP_ALGID,
@@ -223,18 +224,20 @@ class Hashes(Contexts):
             hHash: the hash.
             dwKeySpec: AT_KEYEXCHANGE or AT_SIGNATURE.
             sDescription: text that is hashed in addition; obsolete, None.
-            dwFlags: CRYPT_NOHASHOID or 0.
+            dwFlags: CRYPT_NOHASHOID, CRYPT_X931_FORMAT (the padding of ANSI X9.31) or 0.
             room: how many bytes the caller has room for; None asks for the size.
 
         """
         hash_ = self._find(Hash, hHash)
-        if dwFlags & ~CRYPT_NOHASHOID:
+        if dwFlags & ~(CRYPT_NOHASHOID | CRYPT_X931_FORMAT):
             raise CspError(NTE_BAD_FLAGS)
         pair = self._pair(hash_.context, dwKeySpec)
         if room is None:
             return pair.size
         if room < pair.size:
             raise CspError(ERROR_MORE_DATA, pair.size)
+        if dwFlags & CRYPT_X931_FORMAT:
+            return pair.sign_x931(*self._x931(hash_, sDescription))
         return pair.sign(self._payload(hash_, sDescription, dwFlags))
 
     def CryptVerifySignature(
@@ -259,14 +262,18 @@ class Hashes(Contexts):
         """
         hash_ = self._find(Hash, hHash)
         key = self._find(Key, hPubKey)
-        if dwFlags & ~CRYPT_NOHASHOID:
+        if dwFlags & ~(CRYPT_NOHASHOID | CRYPT_X931_FORMAT):
             raise CspError(NTE_BAD_FLAGS)
+        if dwSigLen != (key.rsa.size if key.rsa else len(key.material)):
+            raise CspError(NTE_BAD_SIGNATURE)
         if key.rsa is None:
             raise CspError(NTE_BAD_KEY)
-        if dwSigLen != key.rsa.size:
-            raise CspError(NTE_BAD_SIGNATURE)
         if signature is None:
             raise CspError(ERROR_INVALID_PARAMETER)
+        if dwFlags & CRYPT_X931_FORMAT:
+            if not key.rsa.verify_x931(signature, *self._x931(hash_, sDescription)):
+                raise CspError(NTE_BAD_SIGNATURE)
+            return
         payload = self._payload(hash_, sDescription, dwFlags)
         if key.rsa.verify(signature, payload):
             return
@@ -274,10 +281,19 @@ class Hashes(Contexts):
             return
         raise CspError(NTE_BAD_SIGNATURE)
 
-    def _payload(self, hash_: Hash, sDescription: str | None, dwFlags: int) -> bytes:
+    def _x931(self, hash_: Hash, sDescription: str | None) -> tuple[bytes, int]:
+        trailer = algorithms.X931_TRAILERS.get(hash_.inner_algid)
+        if trailer is None:
+            raise CspError(NTE_BAD_ALGID)
+        return self._described(hash_, sDescription), trailer
+
+    def _described(self, hash_: Hash, sDescription: str | None) -> bytes:
         if sDescription:
             self._update(hash_, sDescription.encode("utf-16-le", "surrogatepass"))
-        value = self._finish(hash_)
+        return self._finish(hash_)
+
+    def _payload(self, hash_: Hash, sDescription: str | None, dwFlags: int) -> bytes:
+        value = self._described(hash_, sDescription)
         if dwFlags & CRYPT_NOHASHOID or hash_.algid == CALG_SSL3_SHAMD5:
             return value
         prefix = algorithms.DIGEST_INFO.get(hash_.inner_algid)

@@ -283,17 +283,17 @@ def _key_param(key: Key, dwParam: int) -> bytes:
         return dword(key.permissions)
     if dwParam == KP_EFFECTIVE_KEYLEN:
         return dword(bits if key.rsa else key.effective)
+    if dwParam == KP_PADDING:
+        return dword(key.padding)
+    if dwParam == KP_MODE:
+        return dword(key.mode)
+    if dwParam == KP_MODE_BITS:
+        return dword(key.mode_bits)
     if key.rsa is None:
         if dwParam == KP_IV:
             return key.iv
         if dwParam == KP_SALT and key.algid in (CALG_RC2, CALG_RC4):
             return bytes(key.salt)
-        if dwParam == KP_PADDING:
-            return dword(key.padding)
-        if dwParam == KP_MODE:
-            return dword(key.mode)
-        if dwParam == KP_MODE_BITS:
-            return dword(key.mode_bits)
     raise CspError(NTE_BAD_KEY if dwParam == KP_SALT else NTE_BAD_TYPE)
 
 
@@ -312,8 +312,6 @@ def _set_key_number(key: Key, dwParam: int, number: int) -> None:
             raise CspError(NTE_BAD_DATA)
         # Taking the permission to export away is accepted and ignored by real providers.
         key.permissions = number | key.permissions & CRYPT_EXPORT
-    elif key.rsa is not None:
-        raise CspError(NTE_BAD_TYPE)
     elif dwParam == KP_PADDING:
         if number != PKCS5_PADDING:
             raise CspError(NTE_BAD_DATA)
@@ -321,7 +319,6 @@ def _set_key_number(key: Key, dwParam: int, number: int) -> None:
     elif dwParam == KP_MODE:
         # Any number is accepted; encrypting with a mode that is not there fails (NTE_BAD_ALGID).
         key.mode = number
-        key.stream = None
     elif dwParam == KP_MODE_BITS:
         key.mode_bits = number
     else:

@@ -492,8 +492,8 @@ def _named(
         _write_dword(pdwProvType, number)
 
 
-def _reserved(pdwReserved: int | None, dwFlags: int) -> None:
-    if pdwReserved is not None:
+def _reserved(pdwReserved: int | None, dwFlags: int, *wanted: int | None) -> None:
+    if pdwReserved is not None or None in wanted:
         raise CspError(ERROR_INVALID_PARAMETER)
     if dwFlags:
         raise CspError(NTE_BAD_FLAGS)
@@ -541,7 +541,7 @@ def CryptEnumProviderTypesA(  # noqa: D103
     szTypeName: int | None,
     pcbTypeName: int | None,
 ) -> None:
-    _reserved(pdwReserved, dwFlags)
+    _reserved(pdwReserved, dwFlags, pdwProvType, pcbTypeName)
     _named(
         lambda: engine().CryptEnumProviderTypes(dwIndex),
         _ansi,
@@ -560,7 +560,7 @@ def CryptEnumProviderTypesW(  # noqa: D103
     szTypeName: int | None,
     pcbTypeName: int | None,
 ) -> None:
-    _reserved(pdwReserved, dwFlags)
+    _reserved(pdwReserved, dwFlags, pdwProvType, pcbTypeName)
     _named(
         lambda: engine().CryptEnumProviderTypes(dwIndex),
         _wide,

@@ -52,16 +52,17 @@ class Messages(Blobs):
         hash_ = self._find(Hash, hHash) if hHash else None
         if dwFlags not in (0, CRYPT_OAEP):
             raise CspError(NTE_BAD_FLAGS)
+        if hash_ is not None and data is not None:
+            # First of all, as real providers do: a refused encryption has hashed its data.
+            self._update(hash_, data)
         size = _encrypted_size(key, dwDataLen, final=Final)
         if data is None:
             return size
         if dwBufLen < size:
             raise CspError(ERROR_MORE_DATA, size)
-        if hash_ is not None:
-            self._update(hash_, data)
         if key.rsa is not None:
             return key.rsa.encrypt(data, oaep=bool(dwFlags & CRYPT_OAEP))
-        stream = key.stream or key.start(encrypt=True)
+        stream = key.going_on(encrypt=True)
         if Final and key.block:
             missing = key.block - len(data) % key.block
             data += bytes([missing]) * missing
@@ -121,7 +122,7 @@ def _encrypted_size(key: Key, length: int, *, final: bool) -> int:
 def _decrypt_session(key: Key, data: bytes, *, final: bool) -> bytes:
     if key.block and len(data) % key.block:
         raise CspError(NTE_BAD_DATA)
-    stream = key.stream or key.start(encrypt=False)
+    stream = key.going_on(encrypt=False)
     result = stream.update(data)
     key.stream = None if final else stream
     if final and key.block:

@@ -147,6 +147,12 @@ class Key:
             self._cipher = ciphers.block_cipher(self.algid, key, self.effective)
         return self._cipher
 
+    def going_on(self, *, encrypt: bool) -> ciphers.Stream:
+        """Give the message being enciphered or deciphered, in this direction, or start one."""
+        if self.stream is None:
+            return self.start(encrypt=encrypt)
+        return self.stream.turned(self.mode, encrypt=encrypt)
+
     def start(self, *, encrypt: bool) -> ciphers.Stream:
         """Start a message with the key's mode and initialization vector."""
         if not self.block:

@@ -112,6 +112,35 @@ class RsaKey:
         found = pow(value, self.e, self.n).to_bytes(self.size, "big")
         return secrets.compare_digest(found, self._type_1(payload))
 
+    def sign_x931(self, value: bytes, trailer: int) -> bytes:
+        """Sign a hash value with the padding of ANSI X9.31; the result is little-endian.
+
+        Args:
+            value: the hash value.
+            trailer: the hash's number in ISO/IEC 10118.
+
+        Raises:
+            CspError: NTE_BAD_LEN, the key is too short for the value.
+
+        """
+        signed = self._private_power(self._x931(value, trailer))
+        return min(signed, self.n - signed).to_bytes(self.size, "little")
+
+    def verify_x931(self, signature: bytes, value: bytes, trailer: int) -> bool:
+        """Check a little-endian signature that `sign_x931` made; the key may be public."""
+        number = int.from_bytes(signature, "little")
+        if len(signature) != self.size or number >= self.n:
+            return False
+        found = pow(number, self.e, self.n)
+        return self._x931(value, trailer) in (found, self.n - found)
+
+    def _x931(self, value: bytes, trailer: int) -> int:
+        filler = self.size - len(value) - 4
+        if filler < 0:
+            raise CspError(NTE_BAD_LEN)
+        block = b"\x6b" + b"\xbb" * filler + b"\xba" + value + bytes([trailer, 0xCC])
+        return int.from_bytes(block, "big")
+
     def encrypt(self, data: bytes, *, oaep: bool = False) -> bytes:
         """Encrypt with the public key; the result is little-endian.
 

@@ -64,9 +64,7 @@ def _environment(folder: Path, install: Callable[[Path], None]) -> Installed:
     venv.create(folder, with_pip=False)
     scripts = "Scripts" if sys.platform == "win32" else "bin"
     python = folder / scripts / ("python.exe" if sys.platform == "win32" else "python")
-    site = Path(
-        sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)})
-    )
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
     if not site.is_dir():  # pragma: no cover - a scheme of a distributor
         pytest.fail(f"no site directory at {site}")
     # The dependencies of the running interpreter, without a network: appended to the path, and

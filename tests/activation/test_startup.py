@@ -13,7 +13,15 @@ import pytest
 from csptrace import _startup
 
 STARTUP = Path(_startup.__file__).parent / "startup"
-HEAVY = ("typing", "wrapt", "structlog", "orjson", "cryptography", "csptrace.tracer", "csptrace.settings")
+HEAVY = (
+    "typing",
+    "wrapt",
+    "structlog",
+    "orjson",
+    "cryptography",
+    "csptrace.tracer",
+    "csptrace.settings",
+)
 
 
 def codes(folder: Path) -> list[list[str]]:
@@ -62,8 +70,7 @@ def test_an_interpreter_that_does_not_trace_imports_nothing(installed: Any) -> N
         "-X", "importtime", "-c", "import csptrace._startup; csptrace._startup.start()"
     )
     imported = {
-        line.rpartition("|")[2].strip()
-        for line in (result.err + result_of_start.err).splitlines()
+        line.rpartition("|")[2].strip() for line in (result.err + result_of_start.err).splitlines()
     }
 
     assert "site" in imported

@@ -205,9 +205,7 @@ class Functions:
         self._call("CryptGenRandom", self.handle(prov), self.flags(4), self.buffer(4))
 
     def gen_key(self, prov: Any, algorithm: int = CALG_AES_128, flags: int = 1) -> Any:
-        return self._new(
-            "CryptGenKey", self.handle(prov), self.flags(algorithm), self.flags(flags)
-        )
+        return self._new("CryptGenKey", self.handle(prov), self.flags(algorithm), self.flags(flags))
 
     def user_key(self, prov: Any) -> Any:
         return self._new("CryptGetUserKey", self.handle(prov), self.flags(AT_SIGNATURE))

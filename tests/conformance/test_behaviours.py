@@ -299,6 +299,28 @@ def test_value_of_a_key_may_become_a_hash(client: Client, tracer: Tracer) -> Non
     assert codes(tracer) == []
 
 
+def test_stale_value_names_its_new_owner(client: Client, tracer: Tracer) -> None:
+    """A dead key whose value is a hash now is refused as a key, and the finding names both."""
+    need(client, "recycled value")
+    prov = client.acquire()
+    key = client.gen_key(prov)
+    client.destroy_key(key)
+    kept = [client.create_hash(prov)]
+    while kept[-1] != key and len(kept) < 50:
+        kept.append(client.create_hash(prov))
+    assert kept[-1] == key, "the provider hands no value out again"
+    with pytest.raises(UseAfterRelease) as caught:
+        client.export_key(key)
+    found = caught.value.finding
+    assert (found.handle.kind, found.handle.value) == ("HCRYPTKEY", key)
+    assert found.reused_by is not None
+    assert (found.reused_by.kind, found.reused_by.value) == ("HCRYPTHASH", key)
+    client.hash_data(key)
+    for hashed in kept:
+        client.destroy_hash(hashed)
+    client.release(prov)
+
+
 # --- calls that release, acquire or change less, or more, than they say ---------------------------
 
 

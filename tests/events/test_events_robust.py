@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from event_runs import Run
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="POSIX only")
-TRACER = pytest.mark.xfail(strict=False, reason="csptrace/tracer.py or graph.py, reported")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
 WORK = """
 import os, shutil, sys, threading
@@ -111,14 +110,12 @@ def test_fork_gives_the_child_a_log_of_its_own(scenario: Callable[..., Run]) -> 
     assert not [event for event in parent if event["event"] == "csptrace.finding"]
 
 
-@TRACER
 @POSIX
 def test_fork_defines_the_stacks_it_refers_to(scenario: Callable[..., Run]) -> None:
     """The child's log stands by itself: every stack that it refers to is in it."""
     check_stacks(scenario("inherited").logs[1])
 
 
-@TRACER
 @POSIX
 def test_fork_counts_from_the_beginning(scenario: Callable[..., Run]) -> None:
     """The child's closing event counts what the child did, not what its parent had done."""
@@ -190,7 +187,14 @@ assert all(os.waitpid(child, 0)[1] == 0 for child in children)
 BUSY = (
     WORK
     + """
-threads = [threading.Thread(target=work, args=(40,)) for _ in range(4)]
+together = threading.Barrier(4)
+
+def busy():
+    together.wait()
+    work(40)
+    together.wait()
+
+threads = [threading.Thread(target=busy) for _ in range(4)]
 for thread in threads:
     thread.start()
 for thread in threads:
@@ -283,7 +287,7 @@ signal.setitimer(signal.ITIMER_REAL, 0)
 @LINUX
 @pytest.mark.parametrize("limit", [10_000, 10_001, 4096 * 3, 9_800])
 def test_full_disk(limit: int, run: Callable[..., Run], tmp_path: Path) -> None:
-    """When the disk is full the log ends with a whole line and one complaint; the program goes on."""
+    """On a full disk the log ends with a whole line and one complaint; the program goes on."""
     program = (
         WORK
         + f"""

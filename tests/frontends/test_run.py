@@ -19,9 +19,7 @@ assert advapi32.CryptAcquireContextW(byref(hProv), None, None, 24, 0xF0000000)
 """
 
 
-def run(
-    *arguments: str | Path, cwd: Path, **environ: str
-) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | Path, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own."""
     import os
 

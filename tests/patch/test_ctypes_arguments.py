@@ -130,6 +130,8 @@ def test_negative_int_is_the_unsigned_handle(lib: Any, trace: Callable[..., Trac
     assert [(f.code.value, f.handle.value) for f in tracer.check()] == [
         ("leaked-at-release", box.value)
     ]
+    assert tracer.live() == ()
+    assert tracer.graph.acquired == 2
     with pytest.raises(UseAfterRelease):
         lib.CryptGenRandom(negative, 4, buffer)
 
@@ -157,8 +159,6 @@ class Broken:
     @property
     def _as_parameter_(self) -> Any:
         raise ZeroDivisionError("the program's own")
-
-
 
 
 WRONG: dict[str, Callable[[], Any]] = {
@@ -256,13 +256,13 @@ def _out_forms() -> dict[str, Callable[[], tuple[Any, Callable[[], int]]]]:
         "array of pointers": memory(c_void_p * 1, lambda box: box),
         "string buffer": memory(lambda: ctypes.create_string_buffer(8), lambda box: box),
         "byref(string buffer)": memory(lambda: ctypes.create_string_buffer(8), byref),
-        "bytes array": memory(lambda: (ctypes.c_ubyte * 8)(), lambda box: box),
-        "array of DWORDs": memory(lambda: (c_uint32 * 2)(), lambda box: box),
+        "bytes array": memory(ctypes.c_ubyte * 8, lambda box: box),
+        "array of DWORDs": memory(c_uint32 * 2, lambda box: box),
         "pointer to char": memory(
             lambda: ctypes.create_string_buffer(8), lambda box: cast(box, POINTER(ctypes.c_char))
         ),
         "pointer to byte": memory(
-            lambda: (ctypes.c_ubyte * 8)(), lambda box: cast(box, POINTER(ctypes.c_ubyte))
+            ctypes.c_ubyte * 8, lambda box: cast(box, POINTER(ctypes.c_ubyte))
         ),
     }
     if os.name != "nt":  # 32 bits there: the callee would write behind it
@@ -326,9 +326,7 @@ def test_argtypes_pass_by_reference(
     assert [finding.handle.value for finding in tracer.check()] == values[1:]
 
 
-def test_converters_of_the_program_are_not_guessed(
-    lib: Any, trace: Callable[..., Tracer]
-) -> None:
+def test_converters_of_the_program_are_not_guessed(lib: Any, trace: Callable[..., Tracer]) -> None:
     """Behind a from_param of the program's own a place is not read: nothing is entered."""
 
     class Out:

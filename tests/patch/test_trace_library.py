@@ -85,9 +85,7 @@ def test_cffi_library_loaded_before_and_after(
     assert len(tracer.check()) == 3
 
 
-def test_cffi_unnamed_library_is_not_traced(
-    session: Session, trace: Callable[..., Tracer]
-) -> None:
+def test_cffi_unnamed_library_is_not_traced(session: Session, trace: Callable[..., Tracer]) -> None:
     """A library that nobody named stays untouched."""
     tracer = trace()
     session.acquire()
@@ -110,6 +108,32 @@ def test_cffi_start_and_stop_leave_no_trace(
     assert type(session.lib).__getattr__ is look_up
 
 
+def test_cffi_first_look_up_is_traced_in_every_thread(
+    fakecsp: ModuleType, trace: Callable[..., Tracer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that looks a function up while another does so for the first time is traced."""
+    tracer = trace(libraries=(fakecsp.LIBRARY,))
+    session = Session(fakecsp)
+    cls = type(session.lib)
+    plain = cls.__getattr__
+    seen: list[Any] = []
+
+    def other_thread_comes_first(self: Any, name: str) -> Any:
+        found = plain(self, name)
+        seen.append(name)
+        return found
+
+    monkeypatch.setattr(cls, "__getattr__", other_thread_comes_first)
+    assert all(
+        hasattr(function, "__wrapped__")
+        for name, function in vars(session.lib).items()
+        if name.startswith("Crypt")
+    )
+    session.acquire()
+    assert "CryptAcquireContextA" not in seen
+    assert len(tracer.live()) == 1
+
+
 class Number:
     """What cffi takes for an integer."""
 
@@ -117,6 +141,7 @@ class Number:
         self.value = value
 
     def __int__(self) -> int:
+        """Return the number."""
         return self.value
 
 
@@ -261,7 +286,7 @@ def test_compiled_library(compiled: Any, trace: Callable[..., Tracer]) -> None:
     tracer = trace()
     lib = csptrace.trace_library(compiled.lib, "cryptoapi")
     assert lib is not compiled.lib
-    assert isinstance(lib, type(compiled.lib))
+    assert lib.__class__ is compiled.lib.__class__
     assert repr(lib) == repr(compiled.lib)
     assert dir(lib) == dir(compiled.lib)
     assert lib.fake_calls is compiled.lib.fake_calls
