@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextvars
-import dataclasses
 import itertools
 import os
 import platform
@@ -164,7 +163,7 @@ class Tracer:
         self._ownership = Ownership(settings.include, settings.exclude)
         self._terminal = Terminal(quiet=settings.quiet)
         self._complaint = complain
-        self._complaints: set[str] = set()
+        self._complaints: dict[str, str] = {}
         self._log: EventLog | None = None
         self._threads = _ThreadNames()
         self._collected: deque[tuple[Handle, CallSite, bool]] = deque()
@@ -234,24 +233,33 @@ class Tracer:
 
     def _open_log(self, parent_run: str | None) -> None:
         assert self.settings.log is not None  # noqa: S101 - for the type checker
-        self._log = EventLog(self.settings.log, self._run, self.complain)
-        optional = {} if parent_run is None else {"parent_run": parent_run}
-        self._log.emit(
-            "csptrace.run_started",
-            csptrace=__version__,
-            python=platform.python_version(),
-            platform=sys.platform,
-            host=platform.node(),
-            program=os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else "",
-            level=self.settings.level,
-            apis=[spec.name for spec in self.installation._specs],
-            **optional,
+        first: dict[str, Any] = {
+            "csptrace": __version__,
+            "python": platform.python_version(),
+            "platform": sys.platform,
+            "host": platform.node(),
+            "program": os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else "",
+            "level": self.settings.level,
+            "apis": [spec.name for spec in self.installation.specs],
+        }
+        if parent_run is not None:
+            first["parent_run"] = parent_run
+        self._log = EventLog(
+            self.settings.log,
+            self._run,
+            self.complain,
+            first=("csptrace.run_started", first),
+            deferred=parent_run is not None,
         )
+        if parent_run is None:
+            for message, code in list(self._complaints.items()):
+                if code != "log":  # said while the specs were loaded
+                    self._log.emit("csptrace.notice", code=code, message=message)
 
     def _write_end(self) -> None:
         if self.codes or self.graph.acquired:
             self._terminal.line(self._summary(), "bad" if self.codes else "good")
-        if self._log is not None:
+        if self._log is not None and not self._log.is_empty:
             self._log.rescue()
             self._log.emit(
                 "csptrace.run_ended",
@@ -554,7 +562,8 @@ class Tracer:
         if where in self._broken:
             return
         self._broken.add(where)
-        text = "".join(traceback.format_exception(error))
+        # Frames and type, not the text: it may quote what the program has passed.
+        text = "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
         self.complain(
             "internal",
             f"internal error in {where}; what it traces may be incomplete from here on, the "
@@ -572,7 +581,7 @@ class Tracer:
         """
         if message in self._complaints:
             return
-        self._complaints.add(message)
+        self._complaints[message] = code
         if self._complaint is not None:
             self._complaint(message)
         else:
@@ -808,14 +817,14 @@ def start(settings: Settings | None = None, **given: Any) -> Tracer:
 
     Args:
         settings: how to trace; read from the environment and `pyproject.toml` if not given.
-        given: single settings, which win over both.
+        given: single settings, which win over both; only without `settings`.
 
     Returns:
         The tracer. If one is active and no settings are given, that one.
 
     Raises:
         SettingsError: an unknown setting or value.
-        ActivationError: a tracer is active already and other settings are given.
+        ActivationError: a tracer is active already and settings are given, or both forms are.
     """
     global _current, _hooks_registered  # noqa: PLW0603 - the one tracer of the process
     with _switch:
@@ -829,7 +838,7 @@ def start(settings: Settings | None = None, **given: Any) -> Tracer:
         if settings is None:
             settings = Settings.load(**given)
         elif given:
-            settings = dataclasses.replace(settings, **given)
+            raise ActivationError("start: give either a Settings object or single settings")
         tracer = Tracer(settings)
         tracer.start()
         _current = tracer

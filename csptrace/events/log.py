@@ -48,12 +48,23 @@ class EventLog:
         folder: where the file goes; made if it does not exist.
         run: the run's identifier.
         complain: is told once when the log cannot be written.
+        first: name and fields of the event that every log begins with.
+        deferred: make the file only when a second event is written. The child of a fork may be
+            about to become another program.
 
     Attributes:
         path: the file, `None` while there is none.
     """
 
-    def __init__(self, folder: Path, run: str, complain: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        run: str,
+        complain: Callable[[str, str], None],
+        *,
+        first: tuple[str, dict[str, Any]] | None = None,
+        deferred: bool = False,
+    ) -> None:
         self.path: Path | None = None
         self._folder = folder
         self._run = run
@@ -74,12 +85,27 @@ class EventLog:
         self._lock = threading.RLock()
         self._waiting: deque[tuple[str, dict[str, Any]]] = deque()
         self._writing = False
-        self._open()
+        self._first = first
+        self._deferred = deferred
+        if not deferred:
+            self._begin()
 
     @property
     def is_open(self) -> bool:
         """Whether events are still written."""
         return self._file >= 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no file yet."""
+        return self._deferred
+
+    def _begin(self) -> None:
+        self._deferred = False
+        self._open()
+        if self._first is not None:
+            name, fields = self._first
+            self._write(name, **fields)
 
     def _open(self) -> None:
         try:
@@ -162,6 +188,8 @@ class EventLog:
                 return
             self._writing = True
             try:
+                if self._deferred:
+                    self._begin()
                 self._write(event, **fields)
                 while self._waiting:
                     event, fields = self._waiting.popleft()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from csptrace import tracer
 from csptrace.errors import ActivationError, MissingExtraError
 from csptrace.examples import signing_service
 from csptrace.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
 
 __all__ = ["arguments", "library", "main"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import os
@@ -11,7 +10,7 @@ import site
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import csptrace
 from csptrace import _startup, tracer
@@ -20,6 +19,9 @@ from csptrace.frontends import demo
 from csptrace.settings import Settings, is_active
 from csptrace.specs import registry
 from csptrace.specs.vocabulary import Dll
+
+if TYPE_CHECKING:
+    import argparse
 
 __all__ = ["arguments", "examine", "main"]
 
@@ -122,26 +124,24 @@ def _environment(problems: list[str]) -> dict[str, str]:
 
 
 def _specs(problems: list[str]) -> list[dict[str, Any]]:
-    specs = []
-    for spec in registry.load((), problems.append):
-        specs.append(
-            {
-                "name": spec.name,
-                "functions": len(spec.by_name()),
-                "bindings": [
-                    {
-                        "name": binding.name,
-                        "where": list(
-                            binding.target.libraries
-                            if isinstance(binding.target, Dll)
-                            else binding.target.modules
-                        ),
-                    }
-                    for binding in spec.bindings
-                ],
-            }
-        )
-    return specs
+    return [
+        {
+            "name": spec.name,
+            "functions": len(spec.by_name()),
+            "bindings": [
+                {
+                    "name": binding.name,
+                    "where": list(
+                        binding.target.libraries
+                        if isinstance(binding.target, Dll)
+                        else binding.target.modules
+                    ),
+                }
+                for binding in spec.bindings
+            ],
+        }
+        for spec in registry.load((), problems.append)
+    ]
 
 
 def _installed(active: tracer.Tracer) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
+from typing import TYPE_CHECKING
 
 from csptrace.specs import registry
 from csptrace.specs.vocabulary import Dll
+
+if TYPE_CHECKING:
+    import argparse
 
 __all__ = ["arguments", "main"]
 

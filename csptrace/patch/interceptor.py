@@ -229,13 +229,17 @@ def compile_call(
         outcome,
     )
     if handles is None:
-        if all(isinstance(effect, Uses) and not effect.hands_over for effect in call.effects):
+        if all(map(_plain_use, call.effects)):
             return _compile_uses(call, site, native, signature, codec, monitor)
         if general.only_acquires():
             return general.compile_acquisition(native)
         if general.only_releases():
             return general.compile_release(native)
     return general.compile(native)
+
+
+def _plain_use(effect: object) -> bool:
+    return isinstance(effect, Uses) and effect.hands_over is None and effect.when is None
 
 
 def _compile_uses(
@@ -351,7 +355,7 @@ class _General:
         self.last_error = last_error
         self.outcome = outcome
         self.succeeded = _SUCCESS[success]
-        self.uses: list[tuple[Reader, Finder]] = []
+        self.uses: list[tuple[Reader, Finder, Predicate | None]] = []
         self.refs: list[tuple[Kind, Reader]] = []
         self.hand_overs: list[tuple[Kind, Reader, Predicate]] = []
         self.releases: list[_Release] = []
@@ -375,11 +379,11 @@ class _General:
             )
             return
         if isinstance(effect, ReleasesAll):
-            under = (
-                self._one(Reference("param", effect.under), effect.kind.under)
-                if effect.under
-                else None
-            )
+            under = None
+            if effect.under:
+                under = self._one(Reference("param", effect.under), effect.kind.under)
+                if under is None:
+                    return  # this binding does not say under which parent
             self.sweeps.append((effect.kind, under))
             return
         read = self.signature.reader(effect.param)
@@ -387,12 +391,12 @@ class _General:
             return
         find = self.handles.finder(effect.kind)
         if isinstance(effect, Uses):
-            self.uses.append((read, find))
+            self.uses.append((read, find, self._predicate(effect.when)))
             when = self._predicate(effect.hands_over)
             if when is not None:
                 self.hand_overs.append((effect.kind, read, when))
         elif isinstance(effect, AddsRef):
-            self.uses.append((read, find))
+            self.uses.append((read, find, None))
             self.refs.append((effect.kind, read))
         else:
             self.releases.append(
@@ -432,6 +436,8 @@ class _General:
         match condition.test:
             case "flag":
                 return lambda args, kwargs: (value(read(args, kwargs)) or 0) & wanted == wanted
+            case "equals":
+                return lambda args, kwargs: (value(read(args, kwargs)) or 0) & 0xFFFFFFFF == wanted
             case "nonzero":
                 return lambda args, kwargs: bool(value(read(args, kwargs)))
             case "given":
@@ -521,7 +527,7 @@ class _General:
     def only_acquires(self) -> bool:
         """Return whether the row uses handles and hands out one, under one of those it uses."""
         acquisitions = [e for e in self.call.effects if isinstance(e, Acquires)]
-        used = {e.param for e in self.call.effects if isinstance(e, Uses) and not e.hands_over}
+        used = {e.param for e in self.call.effects if isinstance(e, Uses) and _plain_use(e)}
         if len(acquisitions) != 1 or len(used) + 1 != len(self.call.effects):
             return False
         (effect,) = acquisitions
@@ -634,7 +640,7 @@ class _General:
         outcome, succeeded, codec = self.outcome, self.succeeded, self.codec
         (row,) = self.releases
         kind, when, anyway = row.kind, row.when, row.even_on_failure
-        null, get = kind.null, monitor.table(kind).get
+        null, get = {*kind.null, None}, monitor.table(kind).get
         (effect,) = (e for e in self.call.effects if isinstance(e, Releases))
         index = self.signature.positions[effect.param]
         simple, value_of = codec.simple, codec.value
@@ -657,9 +663,8 @@ class _General:
                     value = value.value if cls in simple else value_of(value)
                 elif value < 0:  # passed on as unsigned
                     value = value_of(value)
-                if value is not None and value not in null:
-                    if when is None or when(args, kwargs):
-                        handle = begin(value, get(value), frame)
+                if value not in null and (when is None or when(args, kwargs)):
+                    handle = begin(value, get(value), frame)
             except DELIBERATE:
                 raise
             except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
@@ -747,9 +752,9 @@ class _General:
     ) -> list[Settlement]:
         """Check every handle and mark the releases; return what settles them after the call."""
         monitor, site = self.monitor, self.site
-        for read, find in self.uses:
+        for read, find, when in self.uses:
             handle = find(read(args, kwargs))
-            if handle is not None:
+            if handle is not None and (when is None or when(args, kwargs)):
                 if handle.alert:
                     monitor.misused(handle, site, frame)
                 handle.uses += 1
@@ -774,7 +779,10 @@ class _General:
                     gone = anyway is not None and anyway(args, kwargs)
                     begun.append(_settlement(release.settle, marked, frame, gone))
             for kind, under in self.sweeps:
-                swept = monitor.begin_sweep(kind, None if under is None else under(args, kwargs))
+                parent = None if under is None else under(args, kwargs)
+                if parent is None and under is not None:
+                    continue
+                swept = monitor.begin_sweep(kind, parent)
                 begun.append(
                     lambda succeeded, swept=swept: monitor.settle_sweep(  # type: ignore[misc]
                         swept, site, frame, released=bool(succeeded)

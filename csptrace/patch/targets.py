@@ -15,8 +15,6 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import Callable
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import wrapt
@@ -46,7 +44,8 @@ from csptrace.specs.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from types import ModuleType
 
     from csptrace.model import Handle
     from csptrace.patch.codecs import Codec as ArgumentCodec
@@ -148,6 +147,7 @@ class Installation:
 
     Attributes:
         journal: what is patched.
+        specs: the APIs.
         missed: what was bound before tracing began and stays untraced, by name.
         functions: how many functions are patched.
     """
@@ -158,7 +158,7 @@ class Installation:
         self.journal = Journal()
         self.missed: list[str] = []
         self.functions = 0
-        self._specs = tuple(specs)
+        self.specs = tuple(specs)
         self._libraries = frozenset(map(library_name, libraries)) - {""}
         self._monitor = monitor
         self._cancel: list[Callable[[], None]] = []
@@ -183,7 +183,7 @@ class Installation:
             Exception: whatever patching raised; then nothing stays patched.
         """
         wanted: dict[str, Callable[[ModuleType], None]] = {}
-        for spec in self._specs:
+        for spec in self.specs:
             for binding in spec.bindings:
                 if binding.codec is Codec.CTYPES:
                     wanted["ctypes"] = self._patch_ctypes
@@ -247,7 +247,7 @@ class Installation:
     def _rows(self, codec: Codec) -> dict[str, _Row]:
         return {
             name: _Row(spec, binding, call)
-            for spec in reversed(self._specs)
+            for spec in reversed(self.specs)
             for binding in spec.bindings
             if binding.codec is codec
             for name, call in spec.by_name().items()
@@ -257,7 +257,7 @@ class Installation:
         plain = library_name(name)
         return plain in self._libraries or any(
             plain in binding.target.libraries
-            for spec in self._specs
+            for spec in self.specs
             for binding in spec.bindings
             if binding.codec is codec and isinstance(binding.target, Dll)
         )
@@ -471,10 +471,10 @@ class Installation:
         Raises:
             ActivationError: an unknown API or a library of another sort.
         """
-        if all(spec.name != api for spec in self._specs):
+        if all(spec.name != api for spec in self.specs):
             raise ActivationError(
                 f"trace_library: unknown api {api!r}; known: "
-                + ", ".join(sorted(spec.name for spec in self._specs))
+                + ", ".join(sorted(spec.name for spec in self.specs))
             )
         if isinstance(library, _CompiledLibrary):  # named before, perhaps to an earlier tracer
             library = library.__wrapped__

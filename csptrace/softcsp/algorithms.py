@@ -215,7 +215,7 @@ HASH_SIZES: Final = {
 """Unkeyed hash → length of its value in bytes."""
 
 HASH_BLOCKS: Final = {
-    CALG_MD2: 16,
+    CALG_MD2: 64,
     CALG_MD4: 64,
     CALG_MD5: 64,
     CALG_SHA: 64,
@@ -223,7 +223,11 @@ HASH_BLOCKS: Final = {
     CALG_SHA_384: 128,
     CALG_SHA_512: 128,
 }
-"""Hash → block length in bytes, which is what HMAC pads its key to (RFC 2104)."""
+"""Hash → what HMAC pads its key to, in bytes: the block length (RFC 2104).
+
+MD2 has blocks of 16 bytes, but CryptoAPI pads to 64 all the same: HMAC_INFO's "default inner string
+is defined as the byte 0x36 repeated 64 times".
+"""
 
 DIGEST_INFO: Final = {
     CALG_MD2: bytes.fromhex("3020300c06082a864886f70d020205000410"),

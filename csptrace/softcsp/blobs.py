@@ -160,6 +160,8 @@ class Blobs(Keys):
             rsa = rsakeys.parse_public(body)
             if algid not in (CALG_RSA_KEYX, CALG_RSA_SIGN):
                 raise CspError(NTE_BAD_ALGID)
+            if rsa.declared_bits % 8:
+                raise CspError(NTE_BAD_DATA)
             exportable = bool(dwFlags & CRYPT_EXPORTABLE)
             return self._issue_rsa(context, algid, rsa, exportable=exportable)
         if blob_type == PRIVATEKEYBLOB:

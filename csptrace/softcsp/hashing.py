@@ -66,9 +66,11 @@ class Hashes(Contexts):
         if Algid in (CALG_MAC, CALG_HMAC):
             if key is None or key.rsa is not None:
                 raise CspError(NTE_BAD_KEY)
-            digest = None if Algid == CALG_HMAC else _mac(key)
-            # Real providers start the key's own message again here.
-            key.stream = None
+            digest = None
+            if Algid == CALG_MAC:
+                digest = _mac(key)
+                # Real providers start the key's own message again here.
+                key.stream = None
         elif Algid in digests.DIGESTS:
             key = None
             digest = digests.DIGESTS[Algid]()

@@ -335,12 +335,14 @@ def private_blob(key: RsaKey) -> bytes:
 
 
 def parse_public(body: bytes) -> RsaKey:
-    """Read the body of a PUBLICKEYBLOB; raises CspError(NTE_BAD_DATA)."""
+    """Read the body of a PUBLICKEYBLOB; raises CspError(NTE_BAD_DATA).
+
+    A length that is no multiple of 8 bits is left to the caller to refuse.
+    """
     bits, exponent = _parse_head(body, _RSA1)
-    size = (bits + 7) // 8
-    if len(body) < 12 + size:
+    if len(body) < 12 + bits // 8:
         raise CspError(NTE_BAD_DATA)
-    modulus = int.from_bytes(body[12 : 12 + size], "little")
+    modulus = int.from_bytes(body[12 : 12 + (bits + 7) // 8], "little")
     if not modulus:
         raise CspError(NTE_BAD_DATA)
     return RsaKey(modulus, exponent, None, bits)

@@ -23,6 +23,7 @@ from csptrace.specs.vocabulary import (
     acquires,
     adds_ref,
     call,
+    equals,
     every,
     flag,
     given,
@@ -42,6 +43,7 @@ CRYPT_DESTROYKEY: Final = 0x4
 CERT_STORE_NO_CRYPT_RELEASE_FLAG: Final = 0x1
 CMSG_CRYPT_RELEASE_CONTEXT_FLAG: Final = 0x8000
 CERT_NCRYPT_KEY_SPEC: Final = 0xFFFFFFFF
+CERT_KEY_PROV_HANDLE_PROP_ID: Final = 1
 
 PROV: Final = Kind(
     "HCRYPTPROV",
@@ -306,6 +308,21 @@ CALLS: Final = (
         "CryptMsgOpenToDecode",
         "dwMsgEncodingType dwFlags dwMsgType hCryptProv pRecipientInfo pStreamInfo",
         uses(PROV, "hCryptProv", hands_over=flag("dwFlags", CMSG_CRYPT_RELEASE_CONTEXT_FLAG)),
+        library=_CRYPT32,
+    ),
+    call(
+        "CertSetCertificateContextProperty",
+        "pCertContext dwPropId dwFlags pvData",
+        # For this property pvData is the handle itself; the certificate context takes it over.
+        uses(
+            PROV,
+            "pvData",
+            when=equals("dwPropId", CERT_KEY_PROV_HANDLE_PROP_ID),
+            hands_over=every(
+                equals("dwPropId", CERT_KEY_PROV_HANDLE_PROP_ID),
+                negation(flag("dwFlags", CERT_STORE_NO_CRYPT_RELEASE_FLAG)),
+            ),
+        ),
         library=_CRYPT32,
     ),
     call(

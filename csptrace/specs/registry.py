@@ -119,7 +119,7 @@ def validate(spec: Spec) -> None:
     released = {
         e.kind for row in spec.calls for e in row.effects if isinstance(e, Releases | ReleasesAll)
     }
-    declared: set[Kind] = set()
+    declared: set[Kind] = set(spec.foreign)
     for kind in spec.kinds:
         if kind.under is not None and kind.under in spec.kinds and kind.under not in declared:
             raise SpecError(f"{place}: kind {kind.name} stands before its parent")
@@ -137,7 +137,7 @@ def validate(spec: Spec) -> None:
             if effect.kind not in declared:
                 raise SpecError(
                     f"{row.source}: {row.name} names the kind {effect.kind.name}, which spec "
-                    f"{spec.name!r} does not list in kinds="
+                    f"{spec.name!r} does not list in kinds= or foreign="
                 )
     _validate_bindings(spec)
 

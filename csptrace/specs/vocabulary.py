@@ -51,6 +51,7 @@ __all__ = [
     "adds_ref",
     "call",
     "either",
+    "equals",
     "every",
     "flag",
     "given",
@@ -234,6 +235,7 @@ class Condition:
         return {
             "flag": f"{self.param} has {self.value:#x}",
             "nonzero": f"{self.param} is not 0",
+            "equals": f"{self.param} is {self.value:#x}",
             "given": f"{self.param} is not NULL",
             "stored": f"*{self.param} is not 0",
             "stored_equals": f"*{self.param} is {self.value:#x}",
@@ -248,6 +250,11 @@ def flag(param: str, mask: int) -> Condition:
 def nonzero(param: str) -> Condition:
     """Return a condition: the number in `param` is not 0."""
     return Condition("nonzero", param)
+
+
+def equals(param: str, value: int) -> Condition:
+    """Return a condition: the DWORD `param` is `value`."""
+    return Condition("equals", param, value)
 
 
 def given(param: str) -> Condition:
@@ -302,6 +309,7 @@ class Uses:
     kind: Kind
     param: str
     hands_over: Condition | None = None
+    when: Condition | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -367,6 +375,8 @@ def uses(
     param: str,
     *,
     hands_over: Condition | None = None,
+    when: Condition | None = None,
+    unless: Condition | None = None,
 ) -> Uses:
     """State that the call needs the handle in `param` to be valid.
 
@@ -375,11 +385,13 @@ def uses(
         param: the parameter; a null value there is skipped.
         hands_over: if this holds and the call succeeds, the callee releases the handle later and
             the program owes nothing any more (CertOpenStore's hCryptProv).
+        when: only if this holds; otherwise the parameter carries something else.
+        unless: only if this does not hold.
 
     Returns:
         The effect.
     """
-    return Uses(kind, param, hands_over)
+    return Uses(kind, param, hands_over, _when(when, unless))
 
 
 def adds_ref(kind: Kind, param: str) -> AddsRef:
@@ -537,7 +549,7 @@ def _check_call(described: Call) -> None:
     _check_references(where, described)
 
 
-_TESTS: Final = ("flag", "nonzero", "given", "stored", "stored_equals")
+_TESTS: Final = ("flag", "nonzero", "equals", "given", "stored", "stored_equals")
 
 
 def _check_condition(where: str, condition: object) -> None:
@@ -775,6 +787,7 @@ class Spec:
         calls: its functions.
         bindings: the ways in.
         source: the vendor page that states the rules.
+        foreign: handle types of other specs whose handles pass through these functions.
     """
 
     name: str
@@ -783,6 +796,7 @@ class Spec:
     calls: tuple[Call, ...]
     bindings: tuple[Binding, ...]
     source: str = ""
+    foreign: tuple[Kind, ...] = ()
 
     def by_name(self) -> dict[str, Call]:
         """Return exported name → call."""

@@ -104,6 +104,7 @@ static DWORD acquire(HANDLE_T *out, const char *name, DWORD flags)
             if (container < 0)
                 return BAD_KEYSET;
             memset(&containers[container], 0, sizeof containers[container]);
+            *out = 0xBAD0; /* undefined, says the documentation */
             return 0;
         }
         if (flags & NEWKEYSET) {

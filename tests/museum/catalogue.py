@@ -33,8 +33,7 @@ class Exhibit(NamedTuple):
         findings: what is found in the program, oldest first; in its fixed twin, nothing is.
         binding: "ctypes", or "win32crypt" for a program that uses handle objects.
         notice: the code of the notice about the library that the program must cause, if any.
-        untraced: on the genuine parts, what the program returns without the tracer, if it shows.
-        traced: what it returns with it.
+        rescued: what the program returns under the tracer only, if the tracer keeps it working.
     """
 
     name: str
@@ -43,8 +42,7 @@ class Exhibit(NamedTuple):
     findings: tuple[Expected, ...]
     binding: str = "ctypes"
     notice: str = ""
-    untraced: str = ""
-    traced: str = ""
+    rescued: str = ""
 
 
 def _leak(kind: str, mark: str = "acquired") -> Expected:
@@ -56,9 +54,7 @@ def _at_exit(kind: str, mark: str = "acquired") -> Expected:
 
 
 EXHIBITS: Final = (
-    Exhibit(
-        "libtommath_519", "libtom/libtommath#519", "context never released", (_at_exit(PROV),)
-    ),
+    Exhibit("libtommath_519", "libtom/libtommath#519", "context never released", (_at_exit(PROV),)),
     Exhibit(
         "liboqs_349",
         "open-quantum-safe/liboqs#349",
@@ -79,9 +75,7 @@ EXHIBITS: Final = (
         "handle overwritten by a copy",
         (_leak(HASH),),
     ),
-    Exhibit(
-        "aws_2919", "aws/aws-sdk-cpp#2919", "handle overwritten", (_leak(HASH), _leak(HASH))
-    ),
+    Exhibit("aws_2919", "aws/aws-sdk-cpp#2919", "handle overwritten", (_leak(HASH), _leak(HASH))),
     Exhibit("yara_1703", "VirusTotal/yara#1703", "hash begun and not finished", (_leak(HASH),)),
     Exhibit("xmlsec_1195", "lsh123/xmlsec#1195", "inverted check in clean-up", (_at_exit(PROV),)),
     Exhibit(
@@ -146,8 +140,7 @@ EXHIBITS: Final = (
         (),
         binding="win32crypt",
         notice="quarantine win32crypt",
-        untraced="0",
-        traced="20",
+        rescued="20",
     ),
     Exhibit(
         "pywin32_lost_provider",

@@ -361,6 +361,18 @@ def test_null_place_is_refused(lib: Any, trace: Callable[..., Tracer]) -> None:
     assert tracer.live() == ()
 
 
+def test_undefined_place_is_not_read(lib: Any, trace: Callable[..., Tracer]) -> None:
+    """With CRYPT_DELETEKEYSET what stands in the place is no handle, whatever it is."""
+    box = c_size_t()
+    assert lib.CryptAcquireContextW(byref(box), "to be deleted", None, 24, 8)
+    assert lib.CryptReleaseContext(box, 0)
+    tracer = trace()
+    garbage = c_size_t(0xBAD0)
+    deleted = lib.CryptAcquireContextW(byref(garbage), "to be deleted", None, 24, 0x10)
+    assert deleted
+    assert tracer.live() == ()
+
+
 def test_container_name_in_every_form(lib: Any, trace: Callable[..., Tracer]) -> None:
     """The name of a container is kept, whatever it is passed as, and only if it is text."""
     tracer = trace()

@@ -6,6 +6,7 @@ Each entry is shown by its `demonstration`, a sequence whose last call diverges.
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ class Divergence:
         theirs: the other's; None is any.
         same_code: both answer with the same code and differ in their outputs.
         content: what softcsp's output begins with, one of these.
+        outputs: softcsp's outputs, exactly.
         arguments: place in the call → values that it must have.
         parts_ways: the two are in different states afterwards.
 
@@ -51,6 +53,7 @@ class Divergence:
     theirs: Sequence[int | str] | None = None
     same_code: bool = False
     content: tuple[str, ...] = ()
+    outputs: list[Any] | None = None
     arguments: Mapping[int, Sequence[Any]] = field(default_factory=dict)
     parts_ways: bool = False
 
@@ -68,6 +71,7 @@ def _import(blob: str, flags: int = c.CRYPT_EXPORTABLE, name: str = ">k", wrappe
 _AES = plaintext_blob(c.CALG_AES_128, bytes(range(16)))
 _RC4 = plaintext_blob(c.CALG_RC4, bytes(range(16)))
 _PAIR = private_blob(512, c.CALG_RSA_KEYX)
+_HMAC_SHA_512 = hmac.digest(bytes(range(16)), b"", "sha512").hex()
 _CIPHERTEXT = rsa_encrypted(512, b"text").hex()
 
 DIVERGENCES: tuple[Divergence, ...] = (
@@ -286,6 +290,67 @@ DIVERGENCES: tuple[Divergence, ...] = (
         ],
     ),
     Divergence(
+        name="plaintext blob of an RSA key",
+        functions=("CryptExportKey",),
+        softcsp="NTE_BAD_KEY",
+        genuine="writes as many zero bytes as the modulus has",
+        reason="documented: PLAINTEXTKEYBLOB is for session keys",
+        ours=(c.NTE_BAD_KEY,),
+        theirs=(0, c.ERROR_MORE_DATA),
+        arguments={3: (c.PLAINTEXTKEYBLOB,)},
+        demonstration=[
+            _context(),
+            _import(_PAIR, name=">kr"),
+            ["CryptExportKey", "$kr", 0, c.PLAINTEXTKEYBLOB, 0, ["out", 400], ["n", 400]],
+        ],
+    ),
+    Divergence(
+        name="40-bit keys imported without salt",
+        functions=("CryptGetKeyParam",),
+        softcsp="CRYPT_NO_SALT leaves an imported key of 40 bits without salt",
+        genuine="gives it eleven zero bytes of salt all the same",
+        reason="documented: no salt value gets allocated",
+        same_code=True,
+        outputs=["", 0],
+        arguments={2: (c.KP_SALT,)},
+        demonstration=[
+            _context(),
+            _import(plaintext_blob(c.CALG_RC4, b"12345"), flags=c.CRYPT_NO_SALT),
+            ["CryptGetKeyParam", "$k", c.KP_SALT, ["out", 16], ["n", 16], 0],
+        ],
+    ),
+    Divergence(
+        name="signature that is no number of the key",
+        functions=("CryptVerifySignature",),
+        softcsp="NTE_BAD_SIGNATURE",
+        genuine="NTE_FAIL where the signature as a number is not below the modulus",
+        reason="documented: NTE_BAD_SIGNATURE",
+        ours=(c.NTE_BAD_SIGNATURE,),
+        theirs=(c.NTE_FAIL,),
+        demonstration=[
+            _context(),
+            _import(public_blob(512, c.CALG_RSA_SIGN), name=">kr"),
+            ["CryptCreateHash", "$p", c.CALG_SHA1, 0, 0, ">h"],
+            ["CryptVerifySignatureA", "$h", ["b", "ff" * 64], 64, "$kr", None, 0],
+        ],
+    ),
+    Divergence(
+        name="keys derived from a short MAC",
+        functions=("CryptDeriveKey",),
+        softcsp="NTE_BAD_HASH where the value of a MAC is too short for the key",
+        genuine="expands it with a hash function that it does not have, to undefined bytes",
+        reason="the expansion is defined by the hash algorithm, and a MAC is none",
+        ours=(c.NTE_BAD_HASH,),
+        theirs=(0,),
+        parts_ways=True,
+        demonstration=[
+            _context(),
+            _import(plaintext_blob(c.CALG_DES, b"12345678")),
+            ["CryptCreateHash", "$p", c.CALG_MAC, "$k", 0, ">h"],
+            ["CryptDeriveKey", "$p", c.CALG_AES_256, "$h", 0, ">kd"],
+        ],
+    ),
+    Divergence(
         name="encrypted private blob",
         functions=("CryptExportKey",),
         softcsp="encrypts a PRIVATEKEYBLOB with hExpKey",
@@ -293,7 +358,7 @@ DIVERGENCES: tuple[Divergence, ...] = (
         reason="documented: the blob is encrypted with that key",
         ours=(0,),
         same_code=True,
-        arguments={3: (c.PRIVATEKEYBLOB,)},
+        arguments={2: ("$k",), 3: (c.PRIVATEKEYBLOB,)},
         demonstration=[
             _context(),
             _import(_AES),
@@ -405,6 +470,41 @@ DIVERGENCES: tuple[Divergence, ...] = (
         ],
     ),
     Divergence(
+        name="HMAC with SHA-384 and SHA-512",
+        functions=("CryptGetHashParam",),
+        softcsp="pads the key to the hash's block of 128 bytes",
+        genuine="pads it to 64 bytes, whatever the hash",
+        reason="RFC 2104, and the test cases of RFC 4231",
+        same_code=True,
+        outputs=[_HMAC_SHA_512, 64],
+        demonstration=[
+            _context(),
+            _import(_RC4),
+            ["CryptCreateHash", "$p", c.CALG_HMAC, "$k", 0, ">h"],
+            ["CryptSetHashParam", "$h", c.HP_HMAC_INFO, ["hmac", c.CALG_SHA_512, "", ""], 0],
+            ["CryptGetHashParam", "$h", c.HP_HASHVAL, ["out", 64], ["n", 64], 0],
+        ],
+    ),
+    Divergence(
+        name="choosing a default provider",
+        functions=("CryptSetProvider", "CryptSetProviderEx"),
+        softcsp="remembers it for the process",
+        genuine="NTE_BAD_PROVIDER for a provider that is installed",
+        reason="documented: sets the default; the registry of an installation is not softcsp's",
+        ours=(0,),
+        theirs=(c.NTE_BAD_PROVIDER,),
+        parts_ways=True,
+        demonstration=[
+            [
+                "CryptSetProviderExA",
+                ["s", c.MS_ENH_RSA_AES_PROV],
+                c.PROV_RSA_AES,
+                None,
+                c.CRYPT_USER_DEFAULT,
+            ],
+        ],
+    ),
+    Divergence(
         name="DSS and Diffie-Hellman",
         functions=("CryptAcquireContext",),
         softcsp="NTE_PROV_TYPE_NOT_DEF",
@@ -507,7 +607,7 @@ DIVERGENCES: tuple[Divergence, ...] = (
         reason="documented: the number of bytes needed",
         ours=(0,),
         same_code=True,
-        arguments={5: (None,)},
+        outputs=[5],
         demonstration=[
             _context(),
             _import(_RC4),

@@ -301,19 +301,31 @@ def test_providers_and_their_types_are_enumerated(client: Client) -> None:
 def test_default_provider_can_be_asked_and_changed(client: Client) -> None:
     """CryptSetProviderEx changes what CryptGetDefaultProvider and acquiring answer."""
 
-    def default() -> bytes:
+    def default(whose: int) -> bytes:
         size = ctypes.c_uint32()
-        client.CryptGetDefaultProviderA(1, None, 2, None, ctypes.byref(size))
+        client.CryptGetDefaultProviderA(1, None, whose, None, ctypes.byref(size))
         buffer = ctypes.create_string_buffer(size.value)
-        client.CryptGetDefaultProviderA(1, None, 2, buffer, ctypes.byref(size))
+        client.CryptGetDefaultProviderA(1, None, whose, buffer, ctypes.byref(size))
         return buffer.value
 
-    assert c.MS_STRONG_PROV.encode() == default()
-    client.CryptSetProviderExA(c.MS_DEF_PROV.encode(), 1, None, c.CRYPT_USER_DEFAULT)
-    assert c.MS_DEF_PROV.encode() == default()
-    flags = c.CRYPT_USER_DEFAULT | c.CRYPT_DELETE_DEFAULT
-    client.CryptSetProviderExA(c.MS_DEF_PROV.encode(), 1, None, flags)
-    assert c.MS_STRONG_PROV.encode() == default()
+    def acquired() -> bytes:
+        context = client.acquire(kind=c.PROV_RSA_FULL)
+        return client.data("CryptGetProvParam", context, c.PP_NAME, flags=(0,))[:-1]
+
+    user, machine = c.CRYPT_USER_DEFAULT, c.CRYPT_MACHINE_DEFAULT
+    nobody = (1, None, user, None, ctypes.byref(ctypes.c_uint32()))
+    strong, weak = c.MS_STRONG_PROV.encode(), c.MS_DEF_PROV.encode()
+    assert strong == default(machine) == acquired()
+    assert client.refused("CryptGetDefaultProviderA", *nobody) == c.NTE_PROV_TYPE_NOT_DEF
+    client.CryptSetProviderExA(weak, 1, None, user)
+    assert weak == default(user) == acquired()
+    assert strong == default(machine)
+    client.CryptSetProviderExA(weak, 1, None, user | c.CRYPT_DELETE_DEFAULT)
+    assert strong == acquired()
+    client.CryptSetProviderExA(weak, 1, None, machine)
+    assert weak == default(machine) == acquired()
+    client.CryptSetProviderExA(weak, 1, None, machine | c.CRYPT_DELETE_DEFAULT)
+    assert strong == default(machine)
     bad = (b"Nobody's Provider", 1, None, c.CRYPT_USER_DEFAULT)
     assert client.refused("CryptSetProviderExA", *bad) == c.NTE_BAD_PROVIDER
 

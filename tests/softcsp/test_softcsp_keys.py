@@ -324,7 +324,7 @@ def test_wrong_exports_are_refused(client: Client) -> None:
         (key, 0, c.PUBLICKEYBLOB, c.NTE_BAD_KEY),
         (pair, key, c.PUBLICKEYBLOB, c.NTE_BAD_KEY),
         (pair, 0, c.PRIVATEKEYBLOB, c.NTE_BAD_KEY_STATE),
-        (public, 0, c.PRIVATEKEYBLOB, c.NTE_BAD_KEY),
+        (public, 0, c.PRIVATEKEYBLOB, c.NTE_BAD_KEY_STATE),
         (key, 0, c.SIMPLEBLOB, c.NTE_BAD_PUBLIC_KEY),
         (key, public, c.SIMPLEBLOB, c.NTE_BAD_PUBLIC_KEY),
         (key, 0, 99, c.NTE_BAD_TYPE),

@@ -64,9 +64,8 @@ def test_other_refusals(client: Client) -> None:
     spare = ctypes.byref(ctypes.c_uint32())
     for code, name, *arguments in (
         (c.NTE_BAD_TYPE, "CryptSetProvParam", context, 0xBAD, buffer, 0),
-        (c.NTE_BAD_TYPE, "CryptGetKeyParam", pair, c.KP_MODE, None, size, 0),
+        (c.NTE_BAD_TYPE, "CryptGetKeyParam", pair, c.KP_IV, None, size, 0),
         (c.NTE_BAD_TYPE, "CryptSetKeyParam", pair, c.KP_IV, buffer, 0),
-        (c.NTE_BAD_TYPE, "CryptSetKeyParam", pair, c.KP_MODE, buffer, 0),
         (c.NTE_BAD_TYPE, "CryptSetKeyParam", key, c.KP_EFFECTIVE_KEYLEN, buffer, 0),
         (c.NTE_BAD_KEY, "CryptSetKeyParam", key, c.KP_SALT, buffer, 0),
         (c.NTE_BAD_KEY, "CryptGetKeyParam", key, c.KP_SALT, None, size, 0),

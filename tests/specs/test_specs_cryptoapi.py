@@ -93,6 +93,8 @@ CertOpenStore(LPCSTR lpszStoreProvider, DWORD dwEncodingType, HCRYPTPROV hCryptP
     DWORD dwFlags, const void *pvPara)
 CryptMsgOpenToDecode(DWORD dwMsgEncodingType, DWORD dwFlags, DWORD dwMsgType,
     HCRYPTPROV hCryptProv, PCERT_INFO pRecipientInfo, PCMSG_STREAM_INFO pStreamInfo)
+CertSetCertificateContextProperty(PCCERT_CONTEXT pCertContext, DWORD dwPropId, DWORD dwFlags,
+    HCRYPTPROV pvData)
 CryptAcquireCertificatePrivateKey(PCCERT_CONTEXT pCert, DWORD dwFlags, void *pvParameters,
     HCRYPTPROV *phCryptProvOrNCryptKey, DWORD *pdwKeySpec, BOOL *pfCallerFreeProvOrNCryptKey)
 """
@@ -264,7 +266,14 @@ def test_ownership() -> None:
     handing = [
         n for n, call in CALLS.items() if any(getattr(e, "hands_over", 0) for e in call.effects)
     ]
-    assert set(handing) == {"CertOpenStore", "CryptMsgOpenToDecode"}
+    assert set(handing) == {
+        "CertOpenStore",
+        "CryptMsgOpenToDecode",
+        "CertSetCertificateContextProperty",
+    }
+    prop = _only("CertSetCertificateContextProperty", Uses)
+    assert str(prop.when) == "dwPropId is 0x1"
+    assert str(prop.hands_over) == "(dwPropId is 0x1 and not (dwFlags has 0x1))"
 
 
 # --- pywin32's face -----------------------------------------------------------------------------

@@ -1,0 +1,104 @@
+"""Runs `tour.py`, on this Python or under Wine, and judges what it printed."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from catalogue import Exhibit
+
+HERE: Final = Path(__file__).parent
+ROOT: Final = HERE.parents[1]
+PROVIDERS: Final = {
+    "softcsp": "softcsp",
+    "windows": "Windows CPython, pywin32 and advapi32 under Wine",
+}
+
+Result: TypeAlias = dict[str, Any]
+
+
+@functools.cache
+def windows() -> Any:
+    """Return `.ci/windows.py` as a module."""
+    path = ROOT / ".ci" / "windows.py"
+    spec = importlib.util.spec_from_file_location("csptrace_ci_windows", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(str(path))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def unavailable(provider: str) -> str | None:
+    """Return why a provider cannot be used here, `None` if it can."""
+    if provider == "softcsp":
+        return None
+    if not (ROOT / ".ci" / "windows.py").exists():
+        return "the Windows environment is set up by .ci/windows.py, which is not here"
+    if os.name == "nt":
+        return "the museum is visited from a Linux host"
+    reason: str | None = windows().available()
+    return reason
+
+
+@functools.cache
+def visit(provider: str) -> dict[str, dict[str, Result]]:
+    """Run every exhibit in one process; return exhibit → run → what happened.
+
+    Raises:
+        RuntimeError: the process failed.
+    """
+    script = HERE / "tour.py"
+    if provider == "windows":
+        environment = windows().environment(project=ROOT)
+        utf8 = {"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        arguments = [windows().windows_path(script), provider]
+        done = environment.run(arguments, env=utf8, timeout=300)
+    else:
+        done = subprocess.run(
+            [sys.executable, str(script), provider],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=300,
+            check=False,
+        )
+    if done.returncode:
+        raise RuntimeError(f"{provider}: exit status {done.returncode}\n{done.stderr[-4000:]}")
+    results: dict[str, dict[str, Result]] = json.loads(done.stdout)
+    return results
+
+
+class Verdict(NamedTuple):
+    """How one exhibit fared on one provider.
+
+    Attributes:
+        caught: how many of the expected findings there were.
+        missed: the expected findings that were not there.
+        false_alarms: findings that were not expected, those of the fixed twin included.
+    """
+
+    caught: int
+    missed: list[tuple[str, ...]]
+    false_alarms: list[tuple[str, ...]]
+
+
+def verdict(exhibit: Exhibit, provider: str) -> Verdict:
+    """Compare what was found with the catalogue."""
+    runs = visit(provider)[exhibit.name]
+    expected = Counter(tuple(finding) for finding in exhibit.findings)
+    found = Counter(tuple(finding) for finding in runs["log"]["findings"])
+    twin = [tuple(f) for how in ("log", "raise") for f in runs[f"fixed {how}"]["findings"]]
+    return Verdict(
+        (expected & found).total(),
+        list((expected - found).elements()),
+        [*(found - expected).elements(), *twin],
+    )
