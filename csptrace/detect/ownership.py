@@ -24,6 +24,7 @@ def _folder(path: str | None) -> str:
 
 _OWN: Final = _folder(csptrace.__file__)
 _EXAMPLES: Final = _OWN + "examples" + os.sep
+_FRONTENDS: Final = _OWN + "frontends" + os.sep
 _WRAPT: Final = _folder(wrapt.__file__)
 _LIBRARIES: Final = tuple(
     {
@@ -83,8 +84,12 @@ class Ownership:
         if stack is None:
             return ()
         frames = list(stack.frames)
+        for index, frame in enumerate(frames):
+            if os.path.normcase(frame.filename).startswith(_FRONTENDS):
+                del frames[index:]  # `csptrace run`, and what called it
+                break
         while frames and (self.is_internal(frames[-1]) or frames[-1].filename == "<frozen runpy>"):
-            frames.pop()  # what started the program
+            frames.pop()  # `python -m`
         return tuple(frame for frame in frames if not self.is_internal(frame))
 
     def users(self, stack: Stack | None) -> tuple[Frame, ...]:

@@ -143,7 +143,7 @@ def test_children_are_traced_into_logs_of_their_own(
     installed: Any, leakage: Path, tmp_path: Path, how: str
 ) -> None:
     """However a child is made, its leak stands in its own log and not in its parent's."""
-    if how != "subprocess" and how != "spawn" and sys.platform == "win32":
+    if how not in {"subprocess", "spawn"} and sys.platform == "win32":
         pytest.skip("Windows has no fork, and exec starts another process there")
     program = leakage / "start.py"
     program.write_text(START, encoding="utf-8")

@@ -117,6 +117,42 @@ if __name__ == "__main__":
     assert done.stdout == "[2]\n", done.stderr
 
 
+def test_fingerprint_does_not_depend_on_the_way_in(tmp_path: Path) -> None:
+    """The same leak has the same fingerprint under CSPTRACE=1, as script and as module."""
+    import os
+
+    program(tmp_path, "import csptrace\n" + LEAK + "if not csptrace.current(): raise SystemExit(9)")
+    ways = {
+        "run": ["-m", "csptrace", "run", "program.py"],
+        "run -m": ["-m", "csptrace", "run", "-m", "program"],
+        "console script": [
+            "-c",
+            "from csptrace.frontends.cli import main; raise SystemExit(main(['run', 'program.py']))",
+        ],
+        "startup": ["program.py"],
+    }
+    (tmp_path / "sitecustomize.py").write_text(
+        "import csptrace._startup; csptrace._startup.start()", encoding="utf-8"
+    )
+    found = {}
+    for way, arguments in ways.items():
+        environ = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+        if way == "startup":
+            environ["CSPTRACE"] = "1"
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=tmp_path,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        (line,) = [line for line in done.stderr.splitlines() if "fingerprint:" in line]
+        found[way] = line
+
+    assert len(set(found.values())) == 1, found
+
+
 def test_log_and_exit_code_options(tmp_path: Path) -> None:
     """--log writes an event log, and --exit-code speaks only where the program has not failed."""
     program(tmp_path, LEAK)

@@ -70,7 +70,7 @@ def test_other_refusals(client: Client) -> None:
         (c.NTE_BAD_KEY, "CryptSetKeyParam", key, c.KP_SALT, buffer, 0),
         (c.NTE_BAD_KEY, "CryptGetKeyParam", key, c.KP_SALT, None, size, 0),
         (c.NTE_BAD_KEY, "CryptHashSessionKey", made, pair, 0),
-        (c.NTE_BAD_KEY, "CryptVerifySignatureA", made, buffer, 64, key, None, 0),
+        (c.NTE_BAD_KEY, "CryptVerifySignatureA", made, buffer, 16, key, None, 0),
         (c.NTE_BAD_KEY, "CryptExportKey", pair, 0, c.PLAINTEXTKEYBLOB, 0, None, size),
         (c.NTE_BAD_KEY, "CryptExportKey", key, 0, c.PRIVATEKEYBLOB, 0, None, size),
         (c.NTE_BAD_KEY, "CryptCreateHash", context, c.CALG_HMAC, pair, 0, out),
