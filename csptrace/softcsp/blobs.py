@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from csptrace.softcsp import rsakeys
+from csptrace.softcsp import keywrap, rsakeys
 from csptrace.softcsp.algorithms import SPEC_OF_ALGID
 from csptrace.softcsp.answers import Answer, answer
 from csptrace.softcsp.ciphers import SESSION_ALGIDS
@@ -39,13 +39,19 @@ from csptrace.softcsp.constants import (
     PRIVATEKEYBLOB,
     PUBLICKEYBLOB,
     SIMPLEBLOB,
+    SYMMETRICWRAPKEYBLOB,
     szOID_RSA_RSA,
 )
 from csptrace.softcsp.errors import CspError, Profile
 from csptrace.softcsp.keys import Keys, key_length
 from csptrace.softcsp.objects import Context, Key
 
+if TYPE_CHECKING:
+    from csptrace.softcsp.ciphers import BlockCipher
+
 _HEADER_SIZE: Final = 8
+_WRAPPING_BLOCK: Final = 8
+_SESSION_BLOBS: Final = (SIMPLEBLOB, PLAINTEXTKEYBLOB, OPAQUEKEYBLOB, SYMMETRICWRAPKEYBLOB)
 
 
 class Blobs(Keys):
@@ -63,8 +69,8 @@ class Blobs(Keys):
         Args:
             hKey: the key.
             hExpKey: what to encrypt the blob with; 0 for nothing.
-            dwBlobType: PUBLICKEYBLOB, PRIVATEKEYBLOB, SIMPLEBLOB, PLAINTEXTKEYBLOB or
-                OPAQUEKEYBLOB.
+            dwBlobType: PUBLICKEYBLOB, PRIVATEKEYBLOB, SIMPLEBLOB, PLAINTEXTKEYBLOB,
+                SYMMETRICWRAPKEYBLOB or OPAQUEKEYBLOB.
             dwFlags: CRYPT_OAEP, CRYPT_DESTROYKEY or 0.
             room: how many bytes the caller has room for; None asks for the size.
 
@@ -87,18 +93,22 @@ class Blobs(Keys):
             if wrapper is not None or key.rsa is None:
                 raise CspError(NTE_BAD_KEY)
             return rsakeys.public_blob(key.rsa)
-        if dwBlobType not in (PRIVATEKEYBLOB, SIMPLEBLOB, PLAINTEXTKEYBLOB, OPAQUEKEYBLOB):
+        if dwBlobType not in (PRIVATEKEYBLOB, *_SESSION_BLOBS):
             raise CspError(NTE_BAD_TYPE)
-        if (key.rsa is None) == (dwBlobType == PRIVATEKEYBLOB):
-            raise CspError(NTE_BAD_KEY)
         if dwBlobType == SIMPLEBLOB and not _is_exchange_key(wrapper):
             raise CspError(NTE_BAD_PUBLIC_KEY)
+        if (key.rsa is None) == (dwBlobType == PRIVATEKEYBLOB):
+            raise CspError(NTE_BAD_KEY)
         if not key.permissions & CRYPT_EXPORT:
             raise CspError(NTE_BAD_KEY_STATE)
         if dwBlobType == PLAINTEXTKEYBLOB:
             return struct.pack("<I", len(key.material)) + bytes(key.material)
         if dwBlobType == OPAQUEKEYBLOB:
             return self._seal(key)
+        if dwBlobType == SYMMETRICWRAPKEYBLOB:
+            cipher = _wrapping_cipher(wrapper)
+            wrapped = keywrap.wrap(key.algid, bytes(key.material), cipher)
+            return struct.pack("<I", wrapper.algid if wrapper else 0) + wrapped
         if key.rsa is not None:
             if key.rsa.private is None:
                 raise CspError(NTE_BAD_KEY)
@@ -166,11 +176,13 @@ class Blobs(Keys):
             return self._issue_rsa(context, algid, rsa, exportable=exportable)
         if blob_type == PRIVATEKEYBLOB:
             return self._import_pair(context, algid, _unwrap(body, wrapper), dwFlags)
-        if blob_type not in (SIMPLEBLOB, PLAINTEXTKEYBLOB, OPAQUEKEYBLOB):
+        if blob_type not in _SESSION_BLOBS:
             raise CspError(NTE_BAD_TYPE)
         salt: bytes | None = None
         if blob_type == SIMPLEBLOB:
             material = self._open_simple(context, wrapper, body, dwFlags)
+        elif blob_type == SYMMETRICWRAPKEYBLOB:
+            material = keywrap.unwrap(algid, body[4:], _wrapping_cipher(wrapper))
         elif blob_type == OPAQUEKEYBLOB:
             material, salt = self._unseal(body)
         else:
@@ -240,6 +252,13 @@ class Blobs(Keys):
             raise CspError(ERROR_FILE_NOT_FOUND)
         rsa = rsakeys.parse_public_der(data)
         return self._issue_rsa(context, CALG_RSA_KEYX, rsa, exportable=False)
+
+
+def _wrapping_cipher(wrapper: Key | None) -> BlockCipher:
+    """Give the cipher of a SYMMETRICWRAPKEYBLOB's key, which must have blocks of 8 bytes."""
+    if wrapper is None or wrapper.block != _WRAPPING_BLOCK:
+        raise CspError(NTE_BAD_KEY)
+    return wrapper.cipher()
 
 
 def _is_exchange_key(key: Key | None) -> bool:

@@ -36,6 +36,7 @@ from csptrace.softcsp.constants import (
     NTE_BAD_FLAGS,
     NTE_BAD_HASH,
     NTE_BAD_KEY,
+    NTE_BAD_KEYSET,
     NTE_BAD_PROV_TYPE,
     NTE_BAD_PROVIDER,
     NTE_BAD_TYPE,
@@ -52,6 +53,7 @@ from csptrace.softcsp.constants import (
     PP_ENUMCONTAINERS,
     PP_IMPTYPE,
     PP_KEYEXCHANGE_PIN,
+    PP_KEYSET_SEC_DESCR,
     PP_KEYSET_TYPE,
     PP_KEYSPEC,
     PP_KEYSTORAGE,
@@ -361,6 +363,11 @@ class Contexts:
         context = self._find(Context, hProv)
         if dwParam in _ENUMERATIONS:
             return self._enumerate(context, dwParam, dwFlags, room)
+        if dwParam == PP_KEYSET_SEC_DESCR:
+            # The flags are SECURITY_INFORMATION: which parts of the descriptor are wanted.
+            if context.container is None:
+                raise CspError(NTE_BAD_KEYSET)
+            return answer(_security_descriptor(dwFlags), room)
         if dwFlags:
             raise CspError(NTE_BAD_FLAGS)
         read = _PROV_PARAMS.get(dwParam)
@@ -406,6 +413,9 @@ class Contexts:
         if dwParam == PP_CLIENT_HWND and not hProv:
             return
         context = self._find(Context, hProv)
+        if dwParam == PP_KEYSET_SEC_DESCR and context.container is not None:
+            # Accepted, and without effect: containers are their owner's alone.
+            return
         if dwFlags:
             raise CspError(NTE_BAD_FLAGS)
         if dwParam == PP_CLIENT_HWND:
@@ -503,6 +513,37 @@ _PROV_PARAMS: Final[dict[int, Callable[[Context], bytes]]] = {
     PP_SIG_KEYSIZE_INC: lambda _: dword(8),
     PP_KEYX_KEYSIZE_INC: lambda _: dword(8),
 }
+
+
+_OWNER, _GROUP, _DACL = 1, 2, 4  # SECURITY_INFORMATION
+_OWNER_RIGHTS: Final = struct.pack("<BB6BI", 1, 1, 0, 0, 0, 0, 0, 3, 4)  # the SID S-1-3-4
+_SELF_RELATIVE, _DACL_PRESENT = 0x8000, 0x4
+_ALL_KEY_ACCESS: Final = 0xF003F
+
+
+def _security_descriptor(wanted: int) -> bytes:
+    """Write a self-relative SECURITY_DESCRIPTOR that says what the container's file is like.
+
+    Its owner has all rights and nobody else has any. The owner is S-1-3-4, "owner rights": users
+    of other systems have no SID.
+
+    Args:
+        wanted: SECURITY_INFORMATION.
+
+    """
+    control, body = _SELF_RELATIVE, b""
+    places = [0, 0, 0]
+    for place, part in enumerate((_OWNER, _GROUP)):
+        if wanted & part:
+            places[place] = 20 + len(body)
+            body += _OWNER_RIGHTS
+    if wanted & _DACL:
+        control |= _DACL_PRESENT
+        places[2] = 20 + len(body)
+        ace = struct.pack("<BBHI", 0, 0, 8 + len(_OWNER_RIGHTS), _ALL_KEY_ACCESS) + _OWNER_RIGHTS
+        body += struct.pack("<BBHHH", 2, 0, 8 + len(ace), 1, 0) + ace
+    owner, group, dacl = places
+    return struct.pack("<BBHIIII", 1, 0, control, owner, group, 0, dacl) + body
 
 
 _ENUMERATIONS: Final = (PP_ENUMALGS, PP_ENUMALGS_EX, PP_ENUMCONTAINERS)

@@ -290,7 +290,7 @@ class Hashes(Contexts):
         return self._described(hash_, sDescription), trailer
 
     def _described(self, hash_: Hash, sDescription: str | None) -> bytes:
-        if sDescription:
+        if sDescription is not None:
             self._update(hash_, sDescription.encode("utf-16-le", "surrogatepass"))
         return self._finish(hash_)
 

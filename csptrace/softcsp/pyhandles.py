@@ -298,7 +298,12 @@ class PyCRYPTPROV(_Handle):
         if not isinstance(Info, dict):
             message = "Object used to construct a CERT_PUBLIC_KEY_INFO must be a dict"
             raise TypeError(message)
-        oid, data = Info["Algorithm"]["ObjId"], _bytes(Info["PublicKey"]["Data"])
+        try:
+            oid, data = Info["Algorithm"]["ObjId"], Info["PublicKey"]["Data"]
+        except KeyError as problem:
+            message = f"function missing required argument {problem}"
+            raise TypeError(message) from None
+        data = _bytes(data)
         name = "CryptImportPublicKeyInfo"
         return _key(_native(name, name, self._handle, oid, data), self)
 
@@ -422,8 +427,11 @@ class PyCRYPTHASH(_Handle):
     def CryptSignHash(self, KeySpec: int, Flags: int = 0) -> bytes:
         """Sign the hash (not the data that it represents) with a key pair of the container."""
         arguments = (self._handle, _dword(KeySpec), None, _dword(Flags))
-        size = _native("CryptSignHash", "CryptSignHash", *arguments, None)
         name = "PyCRYPTHASH::CryptSignHash"
+        try:
+            size = _native(name, "CryptSignHash", *arguments, None)
+        except pywintypes.error:
+            size = 0  # pywin32 goes on, and reports what the second call says
         return cast("bytes", _native(name, "CryptSignHash", *arguments, size))
 
     def CryptVerifySignature(self, Signature: Readable, PubKey: PyCRYPTKEY, Flags: int = 0) -> None:
@@ -567,5 +575,8 @@ def CryptGetDefaultProvider(ProvType: int, Flags: int) -> str:
 
 def CryptSetProviderEx(ProvName: str, ProvType: int, Flags: int) -> None:
     """Choose the default provider of a type; in this process only, unlike on Windows."""
+    if ProvName is not None and not isinstance(ProvName, str):
+        message = f"Objects of type {type(ProvName).__name__!r} can not be converted to Unicode."
+        raise TypeError(message)
     name = "CryptSetProviderEx"
     _native(name, name, ProvName, _dword(ProvType), _dword(Flags))

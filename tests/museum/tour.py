@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE / "exhibits")]
 
-from catalogue import EXHIBITS, Exhibit
+from catalogue import EXHIBITS, Exhibit  # noqa: E402 - found by the line above
 
 if TYPE_CHECKING:
     from csptrace import Tracer

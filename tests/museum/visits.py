@@ -10,9 +10,10 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from catalogue import Exhibit
+if TYPE_CHECKING:
+    from catalogue import Exhibit
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
@@ -49,13 +50,21 @@ def unavailable(provider: str) -> str | None:
     return reason
 
 
-@functools.cache
 def visit(provider: str) -> dict[str, dict[str, Result]]:
     """Run every exhibit in one process; return exhibit → run → what happened.
 
     Raises:
         RuntimeError: the process failed.
     """
+    status, output, errors = _process(provider)
+    if status:
+        raise RuntimeError(f"{provider}: exit status {status}\n{errors[-4000:]}")
+    results: dict[str, dict[str, Result]] = json.loads(output)
+    return results
+
+
+@functools.cache
+def _process(provider: str) -> tuple[int, str, str]:
     script = HERE / "tour.py"
     if provider == "windows":
         environment = windows().environment(project=ROOT)
@@ -71,10 +80,7 @@ def visit(provider: str) -> dict[str, dict[str, Result]]:
             timeout=300,
             check=False,
         )
-    if done.returncode:
-        raise RuntimeError(f"{provider}: exit status {done.returncode}\n{done.stderr[-4000:]}")
-    results: dict[str, dict[str, Result]] = json.loads(done.stdout)
-    return results
+    return done.returncode, done.stdout, done.stderr
 
 
 class Verdict(NamedTuple):

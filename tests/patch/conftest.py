@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib.util
 import sys
 from pathlib import Path
@@ -44,6 +45,7 @@ def win32crypt() -> Iterator[ModuleType]:
 
     yield win32crypt
     faults.disarm()
+    gc.collect()  # a destructor releases its value again, which by then may be a later test's
 
 
 @pytest.fixture(scope="session")

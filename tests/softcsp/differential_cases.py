@@ -69,8 +69,14 @@ _PRIMES = {
         int("eba2dc0b61b00bc61c495760b37678a88af7980af626c79cbc888eb27ceef093", 16),
     ),
     1024: (
-        int("cd7a4283056b72e9d0653ddf1b7da9542e7f9807439ab1bd8c17e1dad505d2eb60d557771f13b5a784cdac0f2a618e9f5964ec75b7cb2f6b58a7ef3ef6c7153b", 16),
-        int("cb3fca3d21f51ed03f88ddc1354f6286273e17b6ecd9630da74bf739c4e2c03fc3708b111c78a1e22ccd2b14a45bf9bc3014343b6dd2b00d7faf94e76bc02c77", 16),
+        int(
+            "cd7a4283056b72e9d0653ddf1b7da9542e7f9807439ab1bd8c17e1dad505d2eb60d557771f13b5a784cdac0f2a618e9f5964ec75b7cb2f6b58a7ef3ef6c7153b",
+            16,
+        ),
+        int(
+            "cb3fca3d21f51ed03f88ddc1354f6286273e17b6ecd9630da74bf739c4e2c03fc3708b111c78a1e22ccd2b14a45bf9bc3014343b6dd2b00d7faf94e76bc02c77",
+            16,
+        ),
     ),
 }
 _EXPONENT = 65537
@@ -304,9 +310,7 @@ class Maker:
 
     def _random(self) -> None:
         length = self._one((0, 1, 8, 100))
-        self.calls.append(
-            ["CryptGenRandom", self._handle(self._contexts), length, ["out", length]]
-        )
+        self.calls.append(["CryptGenRandom", self._handle(self._contexts), length, ["out", length]])
 
     def _prov_param(self) -> None:
         param = self._one(
@@ -408,7 +412,9 @@ class Maker:
 
     def _import_damaged(self) -> None:
         algid = self._one((c.CALG_RC2, c.CALG_RSA_KEYX, c.CALG_AES_128, 0))
-        blob = bytearray.fromhex(self._one((plaintext_blob(algid, bytes(16)), public_blob(512, algid))))
+        blob = bytearray.fromhex(
+            self._one((plaintext_blob(algid, bytes(16)), public_blob(512, algid)))
+        )
         place = self._one((0, 1, 4, 5, 8, 9, 12))
         blob[place] = self._one((0, 1, 2, 7, 9, 0xFF))
         length = self._one((0, 1, 7, 8, 11, 12, len(blob), len(blob)))
@@ -445,7 +451,9 @@ class Maker:
         context = self._context()
         algid = self._one((*CIPHERS, *ODD_ALGIDS))
         bits = self._one((0, 0, 40, 56, 64, 128, 192, 256, 100))
-        flags = bits << 16 | self._one((c.CRYPT_EXPORTABLE, 0, c.CRYPT_NO_SALT, c.CRYPT_CREATE_SALT))
+        flags = bits << 16 | self._one(
+            (c.CRYPT_EXPORTABLE, 0, c.CRYPT_NO_SALT, c.CRYPT_CREATE_SALT)
+        )
         name = self._new("k")
         place = self._rarely(f">{name}", None)
         self.calls.append(["CryptGenKey", f"${context.name}", algid, flags, place])
@@ -592,7 +600,6 @@ class Maker:
     def _set_key_param(self) -> None:
         values = {
             c.KP_IV: ("00" * 16, "0102030405060708" * 2, "ff" * 16),
-            c.KP_SALT: ("0102030405060708090a0b" + "00" * 13,),
             c.KP_PADDING: (1, 2, 3, 0),
             c.KP_MODE: (1, 2, 4, 2, 4, 3, 5, 0, 99),
             c.KP_MODE_BITS: (0, 1, 8, 64),
@@ -725,9 +732,7 @@ class Maker:
     def _set_hash_value(self) -> None:
         value = self._key_bytes(64).hex()
         param = self._rarely(c.HP_HASHVAL, c.HP_ALGID, 77)
-        self.calls.append(
-            ["CryptSetHashParam", self._handle(self._hashes), param, ["b", value], 0]
-        )
+        self.calls.append(["CryptSetHashParam", self._handle(self._hashes), param, ["b", value], 0])
 
     def _duplicate_hash(self) -> None:
         made = self._hash()

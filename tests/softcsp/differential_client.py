@@ -329,9 +329,7 @@ class _Chance:
         if source:
             spoiled = given + made if done else given
             self._random.update(one for one in spoiled if one[0] in "kh")
-        if source and name in ("CryptDecrypt", "CryptImportKey") or (
-            source and name.startswith("CryptVerify")
-        ):
+        if source and name.startswith(("CryptDecrypt", "CryptImportKey", "CryptVerify")):
             return 2
         return int(source or padded)
 

@@ -88,9 +88,7 @@ def _passwords() -> list[Call]:
     for place, (algid, digest) in enumerate((a, d) for a in CIPHERS for d in HASHES):
         key, made, kept = f"k{place}", f"h{place}", f"b{place}"
         calls += _hashed(digest, made)
-        calls.append(
-            ["CryptDeriveKey", "$p", algid, f"${made}", c.CRYPT_EXPORTABLE, f">{key}"]
-        )
+        calls.append(["CryptDeriveKey", "$p", algid, f"${made}", c.CRYPT_EXPORTABLE, f">{key}"])
         calls.append(
             ["CryptExportKey", f"${key}", 0, c.PLAINTEXTKEYBLOB, 0, ["out", 60], ["n", 60]]
         )
@@ -120,9 +118,7 @@ def _modes() -> list[Call]:
                 _decrypt(key, "b3"),
             ]
             for param in (c.KP_IV, c.KP_MODE, c.KP_PADDING, c.KP_BLOCKLEN, c.KP_KEYLEN):
-                calls.append(
-                    ["CryptGetKeyParam", f"${key}", param, ["out", 16], ["n", 16], 0]
-                )
+                calls.append(["CryptGetKeyParam", f"${key}", param, ["out", 16], ["n", 16], 0])
     return calls
 
 
@@ -161,9 +157,7 @@ def _signatures() -> list[Call]:
             )
             for key in ("$krpublic", "$krpair"):
                 signature = [["kept", kept], ["size*", kept]]
-                calls.append(
-                    ["CryptVerifySignatureW", f"${name}", *signature, key, None, flags]
-                )
+                calls.append(["CryptVerifySignatureW", f"${name}", *signature, key, None, flags])
             wrong = ["b", "5a" * 128]
             calls.append(["CryptVerifySignatureA", f"${name}", wrong, 128, "$krpair", None, flags])
     for kind in (c.PUBLICKEYBLOB, c.PRIVATEKEYBLOB):

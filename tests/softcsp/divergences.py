@@ -290,14 +290,14 @@ DIVERGENCES: tuple[Divergence, ...] = (
         ],
     ),
     Divergence(
-        name="plaintext blob of an RSA key",
+        name="session key blob of an RSA key",
         functions=("CryptExportKey",),
         softcsp="NTE_BAD_KEY",
-        genuine="writes as many zero bytes as the modulus has",
-        reason="documented: PLAINTEXTKEYBLOB is for session keys",
+        genuine="writes as many zero bytes as the modulus has, or fails to encrypt them",
+        reason="documented: PLAINTEXTKEYBLOB and SIMPLEBLOB are for session keys",
         ours=(c.NTE_BAD_KEY,),
-        theirs=(0, c.ERROR_MORE_DATA),
-        arguments={3: (c.PLAINTEXTKEYBLOB,)},
+        theirs=(0, c.ERROR_MORE_DATA, c.NTE_BAD_DATA, c.NTE_BAD_LEN),
+        arguments={3: (c.PLAINTEXTKEYBLOB, c.SIMPLEBLOB)},
         demonstration=[
             _context(),
             _import(_PAIR, name=">kr"),
@@ -600,6 +600,21 @@ DIVERGENCES: tuple[Divergence, ...] = (
         demonstration=[_context(), ["CryptContextAddRef", "$p", ["n", 0], 0]],
     ),
     Divergence(
+        name="KP_SALT of the providers that ignore it",
+        functions=("CryptEncrypt",),
+        softcsp="the Enhanced, AES and schannel-type providers ignore KP_SALT",
+        genuine="they use it for one message, and ignore it from the next one on",
+        reason="no message can be read that was not written right after KP_SALT was set",
+        same_code=True,
+        outputs=["e99c40f947e219cc", 8],
+        demonstration=[
+            _context(),
+            _import(_RC4),
+            ["CryptSetKeyParam", "$k", c.KP_SALT, ["b", "0102030405060708090a0b"], 0],
+            ["CryptEncrypt", "$k", 0, 1, 0, ["io", "00" * 8, 8], ["n", 8], 8],
+        ],
+    ),
+    Divergence(
         name="size query of a stream cipher",
         functions=("CryptEncrypt",),
         softcsp="the length of the data",
@@ -664,3 +679,22 @@ DIVERGENCES: tuple[Divergence, ...] = (
         ],
     ),
 )
+
+_POINTER = "pywin32 passes a pointer where NULL is required, so that it always fails there"
+
+FACES: dict[str, str] = {
+    "prov.CryptGenKey KeyLen=3": "refused key length",
+    "prov.CryptGetProvParam Flags=3": "flags of queries and exports",
+    "key.CryptExportKey Flags=3": "flags of queries and exports",
+    "key.CryptDuplicateKey by position": _POINTER,
+    "key.CryptDuplicateKey shortest": _POINTER,
+    "key.CryptDuplicateKey by name": _POINTER,
+    "key.CryptDuplicateKey Reserved=3": _POINTER,
+    "hash.CryptDuplicateHash by position": _POINTER,
+    "hash.CryptDuplicateHash shortest": _POINTER,
+    "hash.CryptDuplicateHash by name": _POINTER,
+    "module.CryptAcquireContext ProvType=3": "DSS and Diffie-Hellman",
+    "module.CryptAcquireContext Flags=3": "unknown flags of CryptAcquireContext",
+    "module.CryptGetDefaultProvider ProvType=3": "DSS and Diffie-Hellman",
+}
+"""Call of the win32crypt face that answers differently → why; see `faces_client`."""

@@ -46,7 +46,7 @@ METHODS: dict[str, dict[str, tuple[dict[str, Any], int]]] = {
         "CryptHashSessionKey": ({"Key": "<key>", "Flags": 0}, 1),
         "CryptDuplicateHash": ({"Flags": 0}, 0),
         "CryptSignHash": ({"KeySpec": 2, "Flags": 0}, 1),
-        "CryptVerifySignature": ({"Signature": b"x" * 16, "PubKey": "<key>", "Flags": 8}, 2),
+        "CryptVerifySignature": ({"Signature": b"x" * 64, "PubKey": "<key>", "Flags": 8}, 2),
         "CryptGetHashParam": ({"Param": 2, "Flags": 0}, 1),
         "CryptDestroyHash": ({}, 0),
     },
@@ -69,6 +69,7 @@ class Face:
     def __init__(self, module: Any, error: type[Exception]) -> None:
         self.module = module
         self.error = error
+        self._all: list[Any] = []
         self._objects()
 
     def _objects(self) -> None:
@@ -81,6 +82,9 @@ class Face:
             "hash": prov.CryptCreateHash(SHA1),
             "module": self.module,
         }
+        # An object of pywin32 whose handle was released explicitly releases it again when it is
+        # collected, and by then it is somebody else's: none may be collected.
+        self._all.append(self.objects)
 
     def look(self) -> dict[str, Any]:
         """Note names and answers."""
@@ -100,9 +104,7 @@ class Face:
     def _answer(
         self, kind: str, method: str, positional: list[Any], named: dict[str, Any]
     ) -> list[Any]:
-        # Fresh ones each time: some calls destroy or finish them, and an object of pywin32 whose
-        # handle was released explicitly releases it again when it is collected.
-        self._objects()
+        self._objects()  # some calls destroy or finish them
         live = [self.objects["key"] if value == "<key>" else value for value in positional]
         live_named = {
             name: self.objects["key"] if value == "<key>" else value
@@ -119,9 +121,7 @@ class Face:
         return ["returned", type(result).__name__]
 
 
-def _ways(
-    arguments: dict[str, Any], required: int
-) -> dict[str, tuple[list[Any], dict[str, Any]]]:
+def _ways(arguments: dict[str, Any], required: int) -> dict[str, tuple[list[Any], dict[str, Any]]]:
     """List ways to call a method: right ones and wrong ones."""
     names = list(arguments)
     values = list(arguments.values())
@@ -137,11 +137,11 @@ def _ways(
     if required:
         ways["too few"] = (values[: required - 1], {})
     for place, name in enumerate(names):
-        for wrong in (1.5, object, "text", None, b"bytes", 3):
+        for wrong in (1.5, object, "text", None, b"sixteen bytes...", 3):
             if wrong == arguments[name] or (wrong is None and arguments[name] is None):
                 continue
             label = getattr(wrong, "__name__", None) or repr(wrong)
-            changed = values[:place] + [wrong] + values[place + 1 :]
+            changed = [*values[:place], wrong, *values[place + 1 :]]
             ways[f"{name}={label}"] = (changed, {})
     return ways
 

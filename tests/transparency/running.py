@@ -50,33 +50,35 @@ def unavailable() -> str | None:
 
 
 @functools.cache
-def play(binding: str, mode: str, seed: int = SEED, count: int = COUNT) -> Run:
+def play(binding: str, mode: str, repetition: int = 0) -> Run:
     """Play all programs through one binding.
 
     Args:
         binding: one of `SOFT` or `GENUINE`.
         mode: "off", or one of `MODES`.
-        seed: equal seeds give equal programs.
-        count: how many generated programs are added to the scripted ones.
+        repetition: another number is another run of the same programs.
 
     Raises:
         RuntimeError: the player failed.
     """
-    script, arguments = HERE / "player.py", [binding, mode, str(seed), str(count)]
+    status, errors = _process(binding, mode, repetition)
+    if status:
+        raise RuntimeError(f"{binding} {mode}: exit status {status}\n{errors[-4000:]}")
+    return read(errors.splitlines(), own_memory=binding != "win32crypt")
+
+
+@functools.cache
+def _process(binding: str, mode: str, _repetition: int) -> tuple[int, str]:
+    script, arguments = HERE / "player.py", [binding, mode, str(SEED), str(COUNT)]
     if binding in GENUINE:
-        done = (
-            windows()
-            .environment(project=ROOT)
-            .run(
-                [windows().windows_path(script), *arguments],
-                env={
-                    "PYTHONUTF8": "1",
-                    "PYTHONDONTWRITEBYTECODE": "1",
-                    "WINEDEBUG": "-all,+crypt",
-                },
-                timeout=300,
-            )
-        )
+        environment = windows().environment(project=ROOT)
+        tracing = {
+            "PYTHONUTF8": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "WINEDEBUG": "-all,+crypt",
+        }
+        command = [windows().windows_path(script), *arguments]
+        done = environment.run(command, env=tracing, timeout=300)
     else:
         done = subprocess.run(
             [sys.executable, str(script), *arguments],
@@ -86,11 +88,7 @@ def play(binding: str, mode: str, seed: int = SEED, count: int = COUNT) -> Run:
             timeout=300,
             check=False,
         )
-    if done.returncode:
-        raise RuntimeError(
-            f"{binding} {mode}: exit status {done.returncode}\n{done.stderr[-4000:]}"
-        )
-    return read(done.stderr.splitlines(), own_memory=binding != "win32crypt")
+    return done.returncode, done.stderr
 
 
 def judge(binding: str, mode: str) -> Comparison:

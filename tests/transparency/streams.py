@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 _NATIVE: Final = re.compile(r"^[0-9a-f]+:trace:crypt:(Crypt\w+) \((.*)\)$")
 _HANDLE: Final = re.compile(r"\b0x[0-9a-f]+\b")
@@ -202,53 +202,56 @@ def compare(plain: Run, traced: Run, *, quarantine: bool) -> Comparison:
     if len(plain.programs) != len(traced.programs):
         result.differences.append(f"{len(plain.programs)} programs, {len(traced.programs)} traced")
     for number, (old, new) in enumerate(zip(plain.programs, traced.programs, strict=False)):
-        expected = old
-        if quarantine:
-            expected = _without_second_releases(old, plain.dead[number], result)
-        _compare_program(number, expected, new, result)
+        expected, second = _without_second_releases(old, plain.dead[number] if quarantine else ())
+        last = _compare_program(number, expected, new, result)
+        result.second_releases += sum(step <= last for step in second)
     return result
 
 
 def _without_second_releases(
-    events: list[Event], dead: set[str], result: Comparison
-) -> list[Event]:
+    events: list[Event], dead: Collection[str]
+) -> tuple[list[Event], list[int]]:
+    """Return the events without the second releases, and the steps that had one."""
     kept: list[Event] = []
-    gone: set[tuple[str, int]] = set()
+    gone: list[int] = []
     for event in events:
         second = f"{_RELEASE_OF.get(event.slot[:1], '')}({event.slot}"
         if (
             event.what == "native"
             and event.slot in dead
             and event.text.startswith((second + ")", second + ","))
-            and (event.slot, event.step) not in gone
+            and event.step not in gone
         ):
-            gone.add((event.slot, event.step))
-            result.second_releases += 1
-        elif event.what == "end" and (event.slot, event.step) in gone:
+            gone.append(event.step)
+        elif event.what == "end" and event.step in gone:
             kept.append(dataclasses.replace(event, text=_ANY))
         else:
             kept.append(event)
-    return kept
+    return kept, gone
 
 
 def _equal(old: Event, new: Event) -> bool:
     return old.what == new.what and old.text in (new.text, _ANY)
 
 
-def _compare_program(number: int, old: list[Event], new: list[Event], result: Comparison) -> None:
+def _compare_program(number: int, old: list[Event], new: list[Event], result: Comparison) -> int:
+    """Compare one program; return the number of its last step that was compared."""
+    last = -1
     for index, event in enumerate(new):
         if event.what == "raised":
             result.raised += 1
             if event.text != "HandleLeak" and new[index - 1].what != "begin":
                 result.differences.append(f"program {number}: {event} after the native call")
-            return
+            break
         if event.what == "between":
             if index < len(old) and old[index].what != "between":
                 result.differences.append(f"program {number}: ends early, at {old[index]}")
-            return
+            break
         if index >= len(old) or not _equal(old[index], event):
             was = old[index] if index < len(old) else None
             result.differences.append(f"program {number}: {was}\n  traced: {event}")
-            return
+            break
         result.calls += event.what == "native"
         result.steps += event.what == "end"
+        last = event.step if event.what == "end" else last
+    return last

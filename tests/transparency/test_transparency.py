@@ -14,6 +14,8 @@ from programs import SCRIPTED, programs
 from running import COUNT, GENUINE, MODES, SEED, SOFT, judge, play, unavailable
 from streams import compare, read
 
+import csptrace
+
 
 @pytest.fixture
 def genuine() -> None:
@@ -52,7 +54,7 @@ def test_windows_programs_make_the_same_native_calls(
 @pytest.mark.parametrize("binding", GENUINE)
 def test_windows_programs_repeat_themselves(binding: str, genuine: None) -> None:
     """Two untraced runs are equal, so that a difference of a traced one means something."""
-    first, second = play(binding, "off"), play.__wrapped__(binding, "off")
+    first, second = play(binding, "off"), play(binding, "off", 1)
     assert compare(first, second, quarantine=False).differences == []
     assert first.calls > 2000
 
@@ -62,6 +64,33 @@ def test_programs_depend_on_nothing_but_the_seed() -> None:
     assert programs(SEED, COUNT) == programs(SEED, COUNT)
     assert programs(SEED, COUNT) != programs(SEED + 1, COUNT)
     assert len(programs(SEED, COUNT)) == len(SCRIPTED) + COUNT
+
+
+# --- what destructors release -----------------------------------------------------------------
+
+
+def _releases_of_a_forgotten_provider() -> int:
+    """Destroy a key explicitly, forget its provider, and count the releases of the context."""
+    from csptrace.softcsp import faults, win32crypt
+
+    counter = faults.arm(faults.Fault("CryptReleaseContext", 1, nth=1 << 60))
+    try:
+        provider = win32crypt.CryptAcquireContext(None, None, 24, 0xF0000000)
+        key = provider.CryptGenKey(0x660E, 0)
+        key.CryptDestroyKey()
+        del key, provider
+        return counter.calls
+    finally:
+        faults.disarm()
+
+
+def test_quarantine_of_a_key_does_not_keep_its_context() -> None:
+    """A forgotten context is released by its object, although a quarantined key refers to it."""
+    assert _releases_of_a_forgotten_provider() == 1
+    with csptrace.tracing(quiet=True, strict=True) as tracer:
+        assert _releases_of_a_forgotten_provider() == 1
+        assert [finding.code.value for finding in tracer.check()] == ["lost"]
+    assert _releases_of_a_forgotten_provider() == 1
 
 
 # --- the comparison itself ------------------------------------------------------------------------

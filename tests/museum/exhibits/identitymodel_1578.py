@@ -1,4 +1,4 @@
-"""AzureAD/azure-activedirectory-identitymodel-extensions-for-dotnet#1578: a cache keeps what is gone.
+"""AzureAD/azure-activedirectory-identitymodel-extensions-for-dotnet#1578: a stale cache entry.
 
 "Safe handle has been closed": the signature provider stays in a cache when the key it signs with is
 disposed, so that every second token fails, in CryptCreateHash.
