@@ -41,10 +41,9 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
             monkeypatch.delenv(name)
     monkeypatch.setenv("SOFTCSP_HOME", str(tmp_path / "softcsp"))
     yield
-    left = csptrace.current()
-    if left is not None:
+    if csptrace.current() is not None:
         csptrace.stop()
-    assert left is None, "the test left a tracer running"
+        pytest.fail("the test left a tracer running")
 
 
 @pytest.fixture

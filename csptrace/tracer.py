@@ -404,6 +404,9 @@ class Tracer:
             HandleError: the use is wrong and `on_misuse` is `raise`.
         """
         try:
+            if self._collected:
+                with self.graph.lock:
+                    self._drain()
             verdict = verdict_on_use(handle)
             if verdict is None:
                 return
@@ -536,6 +539,10 @@ class Tracer:
         before the next change, so before the value can be seen again.
         """
         self._collected.append((handle, site, released))
+        if released:
+            # A use of what went with it must be looked at even before the note is read.
+            for child in list(handle.children or ()):
+                child.alert = True
 
     def quarantined(self, handle: Handle, site: CallSite) -> None:
         """Say once that a binding's destructor would release a second time."""

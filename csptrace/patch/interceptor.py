@@ -683,10 +683,13 @@ class _General:
                     try:
                         if raw is not None:
                             plain = raw.result
-                        gone = plain is not _FAILED and succeeded(plain)
-                        if not gone and anyway is not None:
-                            gone = anyway(args, kwargs)
-                        leak = settle(handle, frame, gone)
+                        if plain is _FAILED:
+                            leak = settle(handle, frame, None)  # the arguments were refused
+                        else:
+                            gone = succeeded(plain)
+                            if not gone and anyway is not None:
+                                gone = anyway(args, kwargs)
+                            leak = settle(handle, frame, gone)
                     except DELIBERATE:
                         raise
                     except Exception as error:  # noqa: BLE001 - as above
@@ -726,12 +729,13 @@ class _General:
                 last_error.restore(code)
             try:
                 result = native(*args, **kwargs)
-            except BaseException:
+            except BaseException as error:
                 if last_error is not None:
                     code = last_error.save()
                 # The program's own errcheck may have raised after a call that succeeded.
                 raw = None if outcome is None else outcome(False)
-                after(args, kwargs, _FAILED if raw is None else raw.result, frame, begun)
+                plain = raw.result if raw is not None else self.failure(error)
+                after(args, kwargs, plain, frame, begun)
                 if last_error is not None:
                     last_error.restore(code)
                 raise
@@ -746,6 +750,15 @@ class _General:
             return result
 
         return traced
+
+    def failure(self, error: BaseException) -> Any:
+        """Return what an exception says of the native call: that it failed, or was never made.
+
+        A C-like binding raises only for arguments that it cannot pass on; a Python API does so
+        with `TypeError` and its like, and with an error of its own when the call has failed.
+        """
+        numbers = isinstance(self.handles, Numbers)
+        return _NOT_MADE if numbers or isinstance(error, TypeError | OverflowError) else _FAILED
 
     def before(
         self, args: Arguments, kwargs: Keywords, frame: FrameType | None
@@ -808,12 +821,12 @@ class _General:
         leak: HandleLeak | None = None
         succeeded = False
         try:
-            succeeded = plain is not _FAILED and self.succeeded(plain)
+            succeeded = plain is not _FAILED and plain is not _NOT_MADE and self.succeeded(plain)
         except Exception as error:  # noqa: BLE001 - the program's own result type broke
             monitor.broken(site, error)
         try:
             for settle in begun:
-                leak = settle(succeeded) or leak
+                leak = settle(None if plain is _NOT_MADE else succeeded) or leak
             if succeeded:
                 for kind, read in self.refs:
                     value = self.handles.value(kind, read(args, kwargs))
@@ -847,6 +860,7 @@ class _General:
 
 
 _FAILED: Any = object()
+_NOT_MADE: Any = object()
 _NOTHING_BEGUN: list[Settlement] = []
 
 

@@ -2,52 +2,69 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
+from typing import TYPE_CHECKING, Any
 
 import pyperf
 import wrapt
-from workload import Library, acquire_context, alone, at_depth, byref, c_void_p, handmade, through_files
+from workload import (
+    Library,
+    acquire_context,
+    alone,
+    at_depth,
+    byref,
+    c_void_p,
+    handmade,
+    through_files,
+)
 
 import csptrace
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def pair(create, destroy, context, below):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, D103
-    def timed(loops):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        def run():  # type: ignore[no-untyped-def]  # noqa: ANN202
+
+def pair(create: Any, destroy: Any, context: Any, below: Any) -> Callable[[int], float]:
+    """Return a benchmark of an acquisition and its release."""
+
+    def timed(loops: int) -> float:
+        def run() -> float:
             hash_ = c_void_p()
             rounds = range(loops)
             start = pyperf.perf_counter()
             for _ in rounds:
                 create(context, 1, 0, 0, byref(hash_))
                 destroy(hash_)
-            return pyperf.perf_counter() - start
+            return float(pyperf.perf_counter() - start)
 
-        return alone(below, run)
+        return float(alone(below, run))
 
     return timed
 
 
-def use(function, handle):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, D103
-    def timed(loops):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def use(function: Any, handle: Any) -> Callable[[int], float]:
+    """Return a benchmark of a call that only uses a handle."""
+
+    def timed(loops: int) -> float:
         rounds = range(loops)
         start = pyperf.perf_counter()
         for _ in rounds:
             function(handle, None, 0, 0)
-        return pyperf.perf_counter() - start
+        return float(pyperf.perf_counter() - start)
 
     return timed
+
+
+def wrapped(function: Any) -> Any:
+    """Return the floor: a wrapper that only calls through."""
+    return wrapt.FunctionWrapper(
+        function, lambda call, _instance, args, kwargs: call(*args, **kwargs)
+    )
 
 
 def main() -> None:
     """Register every benchmark; pyperf runs each in processes of its own."""
     runner = pyperf.Runner()
-    wrapped = lambda function: wrapt.FunctionWrapper(  # noqa: E731
-        function, lambda call, _instance, args, kwargs: call(*args, **kwargs)
-    )
     raw = Library("rawlib")
     context = acquire_context(raw)
     hash_ = c_void_p()

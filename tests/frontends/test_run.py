@@ -127,7 +127,7 @@ def test_fingerprint_does_not_depend_on_the_way_in(tmp_path: Path) -> None:
         "run -m": ["-m", "csptrace", "run", "-m", "program"],
         "console script": [
             "-c",
-            "import csptrace.frontends.cli as cli; raise SystemExit(cli.main(['run', 'program.py']))",
+            "from csptrace.frontends import cli; raise SystemExit(cli.main(['run', 'program.py']))",
         ],
         "startup": ["program.py"],
     }

@@ -16,12 +16,6 @@ MISUSES = (
     "out-of-order-release",
     "stale-dependency",
 )
-MISSED = {
-    "pywin32_lost_provider": (
-        "a use right after the collection of its provider is not judged: the collection is noted "
-        "with the next change only"
-    ),
-}
 """Bugs that are not caught yet: exhibit → why."""
 
 each = pytest.mark.parametrize("exhibit", EXHIBITS, ids=lambda exhibit: exhibit.name)
@@ -44,27 +38,16 @@ def runs(exhibit: Exhibit, provider: str) -> dict[str, Result]:
     return visit(provider)[exhibit.name]
 
 
-def _known(exhibit: Exhibit, request: pytest.FixtureRequest) -> None:
-    if exhibit.name in MISSED:
-        request.applymarker(pytest.mark.xfail(reason=MISSED[exhibit.name], strict=True))
-
-
 @each
-def test_bug_is_reported_as_what_it_is(
-    exhibit: Exhibit, runs: dict[str, Result], request: pytest.FixtureRequest
-) -> None:
+def test_bug_is_reported_as_what_it_is(exhibit: Exhibit, runs: dict[str, Result]) -> None:
     """The findings are those of the catalogue: codes, kinds, acquisition lines; and no others."""
-    _known(exhibit, request)
     found = [tuple(finding) for finding in runs["log"]["findings"]]
     assert found == list(exhibit.findings)
 
 
 @each
-def test_misuse_is_raised_and_leaks_are_not(
-    exhibit: Exhibit, runs: dict[str, Result], request: pytest.FixtureRequest
-) -> None:
+def test_misuse_is_raised_and_leaks_are_not(exhibit: Exhibit, runs: dict[str, Result]) -> None:
     """By default the first misuse raises, with everything before it found already."""
-    _known(exhibit, request)
     codes = [finding.code for finding in exhibit.findings]
     first = next((index for index, code in enumerate(codes) if code in MISUSES), None)
     if first is None:
