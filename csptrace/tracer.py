@@ -780,7 +780,7 @@ class Tracer:
         text = self.explain(finding)
         if self.settings.on_misuse == "raise":
             raise _ERRORS[finding.code](text, finding)
-        warnings.warn(text, MisuseWarning, stacklevel=4)
+        warnings.warn(text, MisuseWarning, stacklevel=_stacklevel())
 
     def _react_to_leaks(
         self, findings: list[Finding], *, exiting: bool = False, deferred: bool = False
@@ -789,7 +789,7 @@ class Tracer:
             return None
         text = summary(findings, self._ownership, redact=self.settings.redact_names)
         if self.settings.on_leak == "warn":
-            warnings.warn(text, LeakWarning, stacklevel=5)
+            warnings.warn(text, LeakWarning, stacklevel=_stacklevel())
             return None
         if exiting:
             return None
@@ -800,6 +800,23 @@ class Tracer:
 
 
 _SELF = CallSite("csptrace", "", "")
+
+
+_HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+_EXAMPLES = os.path.join(_HERE, "examples", "")
+
+
+def _stacklevel() -> int:
+    """Return the `stacklevel` with which a warning points at the program's own line."""
+    level = 1
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = os.path.abspath(frame.f_code.co_filename)
+        if not name.startswith(_HERE) or name.startswith(_EXAMPLES):
+            return level
+        level += 1
+        frame = frame.f_back
+    return 1
 
 
 def _task_name() -> str:

@@ -164,7 +164,7 @@ class Installation:
         self._cancel: list[Callable[[], None]] = []
         self._waiting: dict[str, None] = {}
         self._cdlls: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._patched: dict[int, Any] = {}
+        self._patched: dict[tuple[int, object], ModuleType] = {}
         self._lock = threading.RLock()
         self._codecs: dict[Codec, ArgumentCodec] = {}
         self._starting = False
@@ -182,19 +182,21 @@ class Installation:
         Raises:
             Exception: whatever patching raised; then nothing stays patched.
         """
-        wanted: dict[str, Callable[[ModuleType], None]] = {}
+        # Libraries are patched once for all specs, a module with handle objects once for each.
+        wanted: dict[tuple[str, object], Callable[[ModuleType], None]] = {}
         for spec in self.specs:
             for binding in spec.bindings:
                 if binding.codec is Codec.CTYPES:
-                    wanted["ctypes"] = self._patch_ctypes
+                    wanted["ctypes", None] = self._patch_ctypes
                 elif binding.codec is Codec.CFFI:
-                    wanted["cffi.api"] = self._patch_cffi
+                    wanted["cffi.api", None] = self._patch_cffi
                 elif isinstance(binding.target, Objects):
+                    patch = self._object_patcher(spec, binding, binding.target)
                     for name in binding.target.modules:
-                        wanted[name] = self._object_patcher(spec, binding, binding.target)
+                        wanted[name, spec] = patch
         self._starting = True
         try:
-            for name, patch in wanted.items():
+            for (name, _), patch in wanted.items():
                 self._waiting[name] = None
                 self._cancel.append(when_imported(name, self._guarded(name, patch)))
         except BaseException:
@@ -229,12 +231,12 @@ class Installation:
 
         def guarded(module: ModuleType) -> None:
             with self._lock:
-                if id(module) in self._patched:
-                    return
+                if (id(module), patch) in self._patched:
+                    return  # one module under two names
                 mark = len(self.journal)
                 try:
                     patch(module)
-                    self._patched[id(module)] = module
+                    self._patched[id(module), patch] = module
                     self._waiting.pop(name, None)
                 except Exception as error:
                     self.journal.undo(mark)
