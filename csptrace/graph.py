@@ -259,13 +259,8 @@ class Graph:
                     return changes
                 if handle.duty:
                     changes.append(Refused(handle, moment))
-                elif (
-                    handle.acquired is None
-                    and handle.refs == 1
-                    and not handle.children
-                    and not handle.uses
-                ):
-                    self._forget(handle)
+                else:
+                    self._forget_unknown(handle)
                 return changes
             return [Refused(handle, moment)] if handle.duty else []
         handle.refs -= 1
@@ -315,6 +310,7 @@ class Graph:
             handle.pending -= 1
         if handle.state == RELEASING and handle.pending < handle.refs:
             handle.state = LIVE
+            self._forget_unknown(handle)
 
     def begin_release_all(self, kind: Kind, parent: Handle | None) -> list[Handle]:
         """Mark every live handle of a kind before the call that ends them all.
@@ -541,8 +537,10 @@ class Graph:
             for other in others
         )
 
-    def _forget(self, handle: Handle) -> None:
+    def _forget_unknown(self, handle: Handle) -> None:
         """Drop a borrowed handle of which nothing is known after all."""
+        if handle.acquired is not None or handle.refs > 1 or handle.children or handle.uses:
+            return
         handle.state = VANISHED
         self._unlink(handle)
         if handle.generation == 1:
