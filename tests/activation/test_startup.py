@@ -162,6 +162,56 @@ def test_children_are_traced_into_logs_of_their_own(
     assert len(found) >= 2
 
 
+WIN32CRYPT = """
+import csptrace.softcsp
+csptrace.softcsp.install()
+import win32crypt
+
+def digest(hProv, data):
+    hHash = hProv.CryptCreateHash(0x800C, None, 0)
+    hHash.CryptHashData(data, 0)
+    try:
+        return hHash.CryptGetHashParam(2, 0)
+    finally:
+        hHash.CryptDestroyHash()
+
+kept = []
+
+def main():
+    hProv = win32crypt.CryptAcquireContext(None, None, 24, 0xF0000000)
+    hKey = hProv.CryptGenKey(0x660E, 1)
+    kept.append(hKey)               # never destroyed
+    for data in (b"a", b"b"):
+        digest(hProv, data)
+    hHash = hProv.CryptCreateHash(0x800C, None, 0)
+    kept.append(hHash)
+    hHash.CryptDestroyHash()
+    try:
+        hHash.CryptHashData(b"late", 0)
+    except Exception as error:
+        print(type(error).__name__)
+    hProv.CryptReleaseContext()
+    try:
+        hKey.CryptDestroyKey()
+    except Exception as error:
+        print(type(error).__name__)
+
+main()
+"""
+
+
+def test_a_pywin32_shaped_program_is_traced(installed: Any, tmp_path: Path) -> None:
+    """CSPTRACE=1 on a program that uses win32crypt reports its mistakes and nothing else."""
+    program = tmp_path / "service.py"
+    program.write_text(WIN32CRYPT, encoding="utf-8")
+    log = tmp_path / "log"
+    result = installed.run(program, environ={"CSPTRACE": "1", "CSPTRACE_LOG": str(log)})
+
+    assert result.status == 0, result.err
+    assert result.out == "UseAfterRelease\nOutOfOrderRelease\n"
+    assert codes(log) == [["use-after-release", "leaked-at-release", "out-of-order-release"]]
+
+
 @pytest.mark.parametrize("how", ["spawn", "forkserver", "fork"])
 def test_workers_of_multiprocessing_are_judged_when_they_end(
     installed: Any, tmp_path: Path, how: str
