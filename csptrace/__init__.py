@@ -19,6 +19,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # importing typing would cost every interpreter start
 if TYPE_CHECKING:
     from csptrace.errors import (
+        ActivationError,
         CspTraceError,
         DoubleRelease,
         HandleError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ActivationError",
     "CspTraceError",
     "DoubleRelease",
     "HandleError",

@@ -218,11 +218,13 @@ class Graph:
         handle.duty = False
         return [HandedOver(handle, moment)]
 
-    def begin_release(self, handle: Handle) -> bool:
+    def begin_release(self, handle: Handle, marks: list[Handle] | None = None) -> bool:
         """Mark a release before the native call is made.
 
         Args:
             handle: the handle that is about to be released.
+            marks: gets the handle as soon as it is marked, so that the mark can be taken back
+                even if an exception from outside (a signal handler's) arrives at any point.
 
         Returns:
             Whether the release must be settled: false if the handle is dead already.
@@ -232,6 +234,9 @@ class Graph:
         handle.pending += 1
         if handle.pending >= handle.refs:
             handle.state = RELEASING
+        # No call, and hence no signal handler, comes between the mark and this.
+        if marks is not None:
+            marks.append(handle)
         return True
 
     def settle_release(self, handle: Handle, moment: Moment, *, released: bool) -> list[Change]:
@@ -311,6 +316,22 @@ class Graph:
         if handle.state == RELEASING and handle.pending < handle.refs:
             handle.state = LIVE
             self._forget_unknown(handle)
+
+    def lose_track(self, handle: Handle, moment: Moment) -> list[Change]:
+        """Write off a handle of which nobody knows whether its release has happened.
+
+        Args:
+            handle: the handle given to `begin_release`.
+            moment: the call.
+
+        Returns:
+            `Vanished`, for the handle and what was under it.
+        """
+        changes: list[Change] = []
+        handle.pending = max(handle.pending - 1, 0)
+        if handle.state in (LIVE, RELEASING):
+            self._vanish(handle, moment, changes)
+        return changes
 
     def begin_release_all(self, kind: Kind, parent: Handle | None) -> list[Handle]:
         """Mark every live handle of a kind before the call that ends them all.

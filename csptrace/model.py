@@ -30,6 +30,7 @@ __all__ = [
     "Code",
     "Collected",
     "Ended",
+    "Fate",
     "Finding",
     "Frame",
     "HandedOver",
@@ -327,6 +328,19 @@ def value_text(value: int) -> str:
 
 
 # --- changes: what the graph says after a transition ------------------------------------------
+
+
+class Fate(enum.Enum):
+    """What is known of a release after its call."""
+
+    RELEASED = "released"
+    """The provider has taken the reference away."""
+    REFUSED = "refused"
+    """The provider has refused, and the reference stands."""
+    NOT_MADE = "not made"
+    """The native call was never made."""
+    UNKNOWN = "unknown"
+    """An exception from outside arrived while the call was under way."""
 
 
 class Acquired(NamedTuple):

@@ -69,7 +69,7 @@ def _number(least: int, most: int, unit: str) -> Callable[[str, object], int]:
             number = least - 1
         if isinstance(value, bool) or not least <= number <= most:
             raise SettingsError(
-                f"{name} = {value!r}: allowed is a whole number of {unit} from {least} to {most}"
+                f"{name} = {value!r}: allowed is a whole number ({unit}) from {least} to {most}"
             )
         return number
 

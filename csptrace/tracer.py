@@ -51,6 +51,7 @@ from csptrace.events.terminal import Terminal
 from csptrace.graph import Graph
 from csptrace.model import (
     LIVE,
+    RELEASING,
     VANISHED,
     Acquired,
     CallSite,
@@ -58,6 +59,7 @@ from csptrace.model import (
     Code,
     Collected,
     Ended,
+    Fate,
     Finding,
     HandedOver,
     Handle,
@@ -224,7 +226,7 @@ class Tracer:
             self.active = False
         if not exiting:
             for error in self.installation.uninstall():
-                self.broken(_SELF, error)
+                self._complain_of_bug(_SELF, error)
         with self.graph.lock:
             self._write_end()
             self.graph.clear()
@@ -368,7 +370,9 @@ class Tracer:
             yield scope
             failed = False
         finally:
-            _scope.reset(token)
+            # An asynchronous generator may be closed in another context than it was opened in.
+            with suppress(ValueError):
+                _scope.reset(token)
             with self.graph.lock:
                 found: list[Finding] = []
                 if self.active:
@@ -452,22 +456,24 @@ class Tracer:
         """Return two functions, one for before the release of a handle and one for after it.
 
         Returns:
-            `begin(value, handle, frame)`, which judges and marks the release and returns the
-            handle to be settled, `None` if the release is wrong and is made all the same; it
+            `begin(value, handle, frame, marks)`, which judges the release, marks the handle and
+            puts it into `marks`, but not if the release is wrong and is made all the same; it
             raises `HandleError` if the release is wrong and `on_misuse` is `raise`. And
-            `settle(handle, frame, released)`, which confirms or rolls back, and returns the error
-            to raise if leaks raise; `released` is `None` if the native call was not made after all.
+            `settle(handle, frame, fate)`, which confirms or rolls back, and returns the error to
+            raise if leaks raise.
         """
         graph, collected = self.graph, self._collected
         moment_of = self._moment_maker(site, self._stacks.capture_short)
 
-        def begin(value: int, handle: Handle | None, frame: FrameType | None) -> Handle | None:
+        def begin(
+            value: int, handle: Handle | None, frame: FrameType | None, marks: list[Handle]
+        ) -> None:
             with graph.lock:
                 if collected:
                     self._drain()
                 if handle is not None and handle.state == LIVE:
-                    graph.begin_release(handle)
-                    return handle
+                    graph.begin_release(handle, marks)
+                    return
                 found: Finding | None = None
                 if handle is None or handle.state == VANISHED:
                     other = graph.other_kind(kind, value)
@@ -478,28 +484,37 @@ class Tracer:
                 if handle is not None:
                     verdict = verdict_on_release(handle)
                     if verdict is None:
-                        graph.begin_release(handle)
-                        return handle
+                        graph.begin_release(handle, marks)
+                        return
                     found = self._misuse(handle, verdict.code, verdict.culprit, site, frame)
             self._react_to_misuse(found)
-            return None
 
-        def settle(
-            handle: Handle, frame: FrameType | None, released: bool | None
-        ) -> HandleLeak | None:
-            if released is None:
+        def settle(handle: Handle, frame: FrameType | None, fate: Fate) -> HandleLeak | None:
+            if fate is Fate.NOT_MADE:
                 with graph.lock:
                     graph.cancel_release(handle)
                 return None
             moment = moment_of(frame)
+            released = fate is Fate.RELEASED
             with graph.lock:
                 if released and self._log is None and graph.settle_leaf(handle, moment):
                     self._count_release(handle, moment)
                     return None
-                leaked = self._publish(graph.settle_release(handle, moment, released=released))
+                if fate is Fate.UNKNOWN:
+                    changes = graph.lose_track(handle, moment)
+                else:
+                    changes = graph.settle_release(handle, moment, released=released)
+                leaked = self._publish(changes)
             return self._react_to_leaks(leaked, deferred=True) if leaked else None
 
         return begin, settle
+
+    def forget(self, kind: Kind, value: int | None) -> None:
+        """Forget the dead or dying handle whose value may have been handed out again, unseen."""
+        table = self.graph.table(kind)
+        handle = None if value is None else table.get(value)
+        if handle is not None and (handle.alert or handle.state == RELEASING):
+            table.pop(handle.value, None)
 
     def borrowed(self, kind: Kind, value: int) -> Handle:
         """Return the handle with a value, entering it without a duty if it is unknown."""
@@ -555,14 +570,20 @@ class Tracer:
 
     def patching_failed(self, what: str, error: BaseException) -> None:
         """Note that a target could not be patched."""
-        self.broken(CallSite(f"patching {what}", "", ""), error)
+        self._complain_of_bug(CallSite(f"patching {what}", "", ""), error)
 
     def broken(self, site: CallSite, error: BaseException) -> None:
         """Note a bug of the tracer itself; the program goes on.
 
         Raises:
-            BaseException: the error itself, with the setting `strict`.
+            BaseException: the error itself, if it is not the tracer's own (the program's signal
+                handler has raised while the tracer was at work), or with the setting `strict`.
         """
+        if _is_foreign(error):
+            raise error
+        self._complain_of_bug(site, error)
+
+    def _complain_of_bug(self, site: CallSite, error: BaseException) -> None:
         if self.settings.strict:
             raise error
         where = f"{site.binding}.{site.call}" if site.binding else site.call
@@ -789,7 +810,11 @@ class Tracer:
             return None
         text = summary(findings, self._ownership, redact=self.settings.redact_names)
         if self.settings.on_leak == "warn":
-            warnings.warn(text, LeakWarning, stacklevel=_stacklevel())
+            try:
+                warnings.warn(text, LeakWarning, stacklevel=_stacklevel())
+            except LeakWarning:  # a filter has made it an error
+                if not exiting:
+                    raise
             return None
         if exiting:
             return None
@@ -802,8 +827,36 @@ class Tracer:
 _SELF = CallSite("csptrace", "", "")
 
 
+def _is_foreign(error: BaseException) -> bool:
+    """Return whether an exception comes from code that is neither csptrace nor what it calls."""
+    if isinstance(error, RecursionError):
+        return False  # wherever it is noticed, it was the tracer that went a step too deep
+    root = type(error).__module__.partition(".")[0]
+    if root not in ("csptrace", "orjson", "structlog") and root not in sys.stdlib_module_names:
+        return True  # set from another thread, it has no frame of its own
+    frame = error.__traceback__
+    while frame is not None:
+        name = frame.tb_frame.f_code.co_filename
+        if not name.startswith(_OWN) and (
+            "site-packages" in name or not name.startswith(_STANDARD)
+        ):
+            return True
+        frame = frame.tb_next
+    return False
+
+
 _HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 _EXAMPLES = os.path.join(_HERE, "examples", "")
+
+
+_OWN = (
+    _HERE,
+    *(
+        os.path.join(os.path.dirname(os.path.abspath(sys.modules[name].__file__ or "")), "")
+        for name in ("structlog", "wrapt")
+    ),
+)
+_STANDARD = (os.path.join(os.path.dirname(os.path.abspath(os.__file__)), ""), "<")
 
 
 def _stacklevel() -> int:
@@ -912,7 +965,6 @@ def tracing(**given: Any) -> Iterator[Tracer]:
         ActivationError: a tracer is active already and settings are given.
         HandleLeak: the block leaked, `on_leak` is `raise`, and it raised nothing itself.
     """
-    global _current  # noqa: PLW0603 - as above
     if _current is not None and not given:
         with _current.scope("tracing"):
             yield _current
@@ -921,19 +973,24 @@ def tracing(**given: Any) -> Iterator[Tracer]:
     try:
         yield tracer
     except BaseException:
-        with _switch:
-            _current = None
+        _leave(tracer)
         _stop_quietly(tracer)
         raise
     else:
-        with _switch:
-            _current = None
+        _leave(tracer)
         tracer.stop()
+
+
+def _leave(tracer: Tracer) -> None:
+    global _current  # noqa: PLW0603 - as above
+    with _switch:
+        if _current is tracer:
+            _current = None
 
 
 def _stop_quietly(tracer: Tracer) -> None:
     # The leak is recorded; the block's own exception is the one to see.
-    with suppress(HandleLeak):
+    with suppress(HandleLeak, LeakWarning):
         tracer.stop()
 
 
@@ -955,23 +1012,34 @@ def trace_library(library: Any, api: str) -> Any:
     return library if tracer is None else tracer.trace_library(library, api)
 
 
+class _ExitStatus:
+    """Ends the process with a status when the interpreter takes its modules apart.
+
+    By then every exit handler has run and the standard streams are flushed; an exit handler cannot
+    change the status, and one that ended the process would keep the others from running.
+    """
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def __del__(self, leave: Callable[[int], object] = os._exit) -> None:
+        leave(self.code)
+
+
+_last_word: _ExitStatus | None = None
+
+
 def _at_exit() -> None:
-    global _current
+    global _current, _last_word  # noqa: PLW0603 - as above
     with _switch:
         tracer, _current = _current, None
     if tracer is None:
         return
     tracer.stop(exiting=True)
     code = tracer.settings.exit_code
-    if code and tracer.serious and not tracer.program_status:
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except (AttributeError, OSError, ValueError):
-                continue
-        # Nothing else can change the status at this point. This handler was registered first, so
-        # it runs last.
-        os._exit(code)
+    failed = tracer.program_status or getattr(sys, "last_value", None) is not None
+    if code and tracer.serious and not failed:
+        _last_word = _ExitStatus(code)
 
 
 def _end_with_multiprocessing(util: Any) -> None:

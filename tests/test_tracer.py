@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 import sys
@@ -351,11 +352,9 @@ def test_a_bug_of_the_tracer_is_said_once_and_the_program_goes_on(
     """An internal error never reaches the program; its text may quote data and is left out."""
     tracer = trace(strict=False, quiet=False)
 
-    def broken(*_arguments: object, **_keywords: object) -> Any:
-        raise ZeroDivisionError(bytes.fromhex("6120736563726574").decode())
-
-    monkeypatch.setattr(tracer.graph, "acquire", broken)
-    monkeypatch.setattr(tracer.graph, "begin_release", broken)
+    # Builtins, because what raises from code that is not csptrace's is the program's own.
+    monkeypatch.setattr(tracer.graph, "acquire", functools.partial(int, "a secret"))
+    monkeypatch.setattr(tracer.graph, "begin_release", functools.partial(int, "a secret"))
     for _ in range(3):
         hProv = context()
         assert advapi32.CryptReleaseContext(hProv, 0)
@@ -363,7 +362,7 @@ def test_a_bug_of_the_tracer_is_said_once_and_the_program_goes_on(
 
     assert error.count("internal error in ctypes.CryptAcquireContextW") == 1
     assert error.count("internal error in ctypes.CryptReleaseContext") == 1
-    assert "ZeroDivisionError" in error
+    assert "TypeError" in error
     assert "a secret" not in error
 
 

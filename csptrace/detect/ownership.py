@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 from typing import TYPE_CHECKING, Final
 
 import wrapt
 
 import csptrace
+from csptrace.model import module_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -123,4 +125,12 @@ class Ownership:
 
 
 def _within(module: str, packages: tuple[str, ...]) -> bool:
+    if "__main__" in packages and module == _main_module():
+        return True
     return any(module == package or module.startswith(package + ".") for package in packages)
+
+
+def _main_module() -> str:
+    """Return the name by which frames of the program's own file are known."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    return "" if file is None else module_name(file)

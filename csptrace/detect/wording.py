@@ -208,7 +208,10 @@ def remedy(
         case Code.DOUBLE_RELEASE:
             text = f"remove one of the two releases; the first is{there or ' shown above'}"
             if reused_by is not None:
-                text += ". The second would hit a handle that is not this one"
+                text += (
+                    f". If the newer {reused_by.kind.title} with this value was meant, release it "
+                    f"with {reused_by.kind.release or 'its own function'}"
+                )
             return text
         case Code.WRONG_RELEASE:
             return f"release it with {release}"

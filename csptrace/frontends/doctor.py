@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -163,9 +164,14 @@ def _why_pending(name: str) -> str:
 
 
 def _given(settings: Settings) -> dict[str, object]:
-    environ = settings.environment()
-    environ.pop("CSPTRACE", None)
-    return dict(environ)
+    """Return the settings that differ from the default."""
+    default = Settings()
+    names = [field.name for field in dataclasses.fields(settings)]
+    return {
+        name: getattr(settings, name)
+        for name in names
+        if getattr(settings, name) != getattr(default, name)
+    }
 
 
 def _canary(report: dict[str, Any], problems: list[str]) -> str:

@@ -36,6 +36,18 @@ class Codec(Protocol):
 _MASK = (1 << (8 * ctypes.sizeof(ctypes.c_void_p))) - 1
 _PARAM_ADDRESS = re.compile(r"\((?:0x)?([0-9a-fA-F]+)\)>$")
 _UNSIGNED = frozenset("BHILQP")
+# What reading an argument may raise if it is no handle. Anything else is the program's own (an
+# argument's property, a signal handler), and the program has to see it.
+_UNREADABLE = (
+    TypeError,
+    ValueError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    BufferError,
+    RuntimeError,
+    SystemError,
+)
 _CArgObject: type = type(ctypes.byref(ctypes.c_int()))
 _SimpleCData: type = ctypes.c_int.__mro__[1]
 _plain_value: Any = _SimpleCData.value  # type: ignore[attr-defined]
@@ -68,7 +80,7 @@ class CtypesCodec:
         """
         try:
             return self._value(argument)
-        except Exception:  # noqa: BLE001 - the program's own object broke; it is no handle
+        except _UNREADABLE:
             return None
 
     def _value(self, argument: Any) -> int | None:
@@ -109,7 +121,7 @@ class CtypesCodec:
             ):
                 return target.value  # type: ignore[no-any-return]  # byref(c_void_p()), mostly
             return self._stored(argument)
-        except Exception:  # noqa: BLE001 - as above
+        except _UNREADABLE:
             return None
 
     def _stored(self, argument: Any) -> int | None:
@@ -156,7 +168,7 @@ class CtypesCodec:
         """Return a text argument, empty for NULL and for what is not text."""
         try:
             argument = getattr(argument, "value", argument)
-        except Exception:  # noqa: BLE001 - as above
+        except _UNREADABLE:
             return ""
         if isinstance(argument, bytes):
             return argument.decode(errors="replace")
@@ -203,7 +215,7 @@ class CffiCodec:
             return None
         try:
             return int(argument) & _MASK
-        except Exception:  # noqa: BLE001 - the program's own object broke; it is no handle
+        except _UNREADABLE:
             return None
 
     def stored(self, argument: Any) -> int | None:

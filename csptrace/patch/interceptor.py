@@ -7,10 +7,12 @@ is decided before the first call.
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from csptrace.errors import CspTraceWarning, HandleError, HandleLeak
+from csptrace.model import Fate
 from csptrace.specs.vocabulary import (
     RETURN,
     Acquires,
@@ -42,14 +44,14 @@ Finder: TypeAlias = "Callable[[Any], Handle | None]"
 Enter: TypeAlias = (
     "Callable[[int, Handle | None, tuple[Handle, ...], str, FrameType | None], Handle]"
 )
-Begin: TypeAlias = "Callable[[int, Handle | None, FrameType | None], Handle | None]"
-Settle: TypeAlias = "Callable[[Handle, FrameType | None, bool | None], HandleLeak | None]"
+Begin: TypeAlias = "Callable[[int, Handle | None, FrameType | None, list[Handle]], None]"
+Settle: TypeAlias = "Callable[[Handle, FrameType | None, Fate], HandleLeak | None]"
 
 DELIBERATE = (HandleError, HandleLeak, CspTraceWarning)
 """What a tracer raises on purpose; anything else that comes out of it is its own bug."""
 
 
-Settlement: TypeAlias = "Callable[[bool | None], HandleLeak | None]"
+Settlement: TypeAlias = "Callable[[Fate], HandleLeak | None]"
 
 
 class Monitor(Protocol):
@@ -76,12 +78,15 @@ class Monitor(Protocol):
         """Return a function `(value, parent, needs, name, frame)` that enters a new handle."""
 
     def releaser(self, kind: Kind, site: CallSite) -> tuple[Begin, Settle]:
-        """Return `begin(value, handle, frame)` and `settle(handle, frame, released)`.
+        """Return `begin(value, handle, frame, marks)` and `settle(handle, frame, fate)`.
 
-        The first judges and marks a release and returns the handle to be settled, `None` for a
-        wrong one that is made all the same. The second confirms or rolls back, and returns the
-        error to raise, if leaks raise; `released` is `None` if the native call was not made.
+        The first judges a release, marks the handle and puts it into `marks`, but not if the
+        release is wrong and is made all the same. The second confirms or rolls back, and returns
+        the error to raise, if leaks raise.
         """
+
+    def forget(self, kind: Kind, value: int | None) -> None:
+        """Forget the dead or dying handle whose value may have been handed out again, unseen."""
 
     def borrowed(self, kind: Kind, value: int) -> Handle:
         """Return the handle with a value, entering it without a duty if it is unknown."""
@@ -542,6 +547,7 @@ class _General:
         outcome, succeeded, codec = self.outcome, self.succeeded, self.codec
         (row,) = self.acquisitions
         enter, when, name = row.enter, row.when, row.name
+        forget = functools.partial(monitor.forget, row.kind)
         (effect,) = (e for e in self.call.effects if isinstance(e, Acquires))
         used = [e for e in self.call.effects if isinstance(e, Uses)]
         positions = self.signature.positions
@@ -582,6 +588,9 @@ class _General:
             try:
                 result = plain = native(*args, **kwargs)
             except BaseException as error:
+                if not _refuses_arguments(error):
+                    # It may have come from outside, after the provider had handed out a handle.
+                    forget(stored(args[out_at]) if count > out_at else None)
                 if outcome is None:
                     raise
                 raised = error
@@ -617,7 +626,12 @@ class _General:
                         )
             except DELIBERATE:
                 raise
-            except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
+            except RecursionError:
+                pass  # no room for a complaint; the call is what matters
+            except BaseException as error:
+                forget(stored(args[out_at]) if count > out_at else None)
+                if not isinstance(error, Exception):
+                    raise
                 monitor.broken(site, error)
             if last_error is not None:
                 last_error.restore(code)
@@ -651,47 +665,57 @@ class _General:
             if not monitor.active or len(args) <= index:
                 return native(*args, **kwargs)
             code = 0 if last_error is None else last_error.save()
-            handle: Handle | None = None
-            try:
-                frame = getframe(1)
-            except ValueError:  # no Python code made the call
-                frame = None
-            try:
-                value: Any = args[index]
-                cls = type(value)
-                if cls is not int:
-                    value = value.value if cls in simple else value_of(value)
-                elif value < 0:  # passed on as unsigned
-                    value = value_of(value)
-                if value not in null and (when is None or when(args, kwargs)):
-                    handle = begin(value, get(value), frame)
-            except DELIBERATE:
-                raise
-            except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
-                monitor.broken(site, error)
-            if last_error is not None:
-                last_error.restore(code)
+            marks: list[Handle] = []
+            fate = Fate.NOT_MADE
             plain: Any = _FAILED
+            leak: HandleLeak | None = None
+            frame: FrameType | None = None
+            # An exception from outside (Ctrl-C, a signal handler's) may arrive at any point: what
+            # was marked is settled in any case.
             try:
+                try:
+                    frame = getframe(1)
+                except ValueError:  # no Python code made the call
+                    frame = None
+                try:
+                    value: Any = args[index]
+                    cls = type(value)
+                    if cls is not int:
+                        value = value.value if cls in simple else value_of(value)
+                    elif value < 0:  # passed on as unsigned
+                        value = value_of(value)
+                    if value not in null and (when is None or when(args, kwargs)):
+                        begin(value, get(value), frame, marks)
+                except DELIBERATE:
+                    raise
+                except RecursionError:
+                    pass  # no room for a complaint; the call is what matters
+                except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
+                    monitor.broken(site, error)
+                if last_error is not None:
+                    last_error.restore(code)
+                fate = Fate.UNKNOWN
                 result = plain = native(*args, **kwargs)
+            except BaseException as error:
+                if fate is Fate.UNKNOWN and _refuses_arguments(error):
+                    fate = Fate.NOT_MADE
+                raise
             finally:
                 if last_error is not None:
                     code = last_error.save()
-                leak: HandleLeak | None = None
                 raw = None if outcome is None else outcome(plain is not _FAILED)
-                if handle is not None:
+                if marks:
                     try:
                         if raw is not None:
                             plain = raw.result
-                        if plain is _FAILED:
-                            leak = settle(handle, frame, None)  # the arguments were refused
-                        else:
-                            gone = succeeded(plain)
-                            if not gone and anyway is not None:
-                                gone = anyway(args, kwargs)
-                            leak = settle(handle, frame, gone)
+                        if plain is not _FAILED:
+                            gone = succeeded(plain) or (anyway is not None and anyway(args, kwargs))
+                            fate = Fate.RELEASED if gone else Fate.REFUSED
+                        leak = settle(marks[0], frame, fate)
                     except DELIBERATE:
                         raise
+                    except RecursionError:
+                        pass
                     except Exception as error:  # noqa: BLE001 - as above
                         monitor.broken(site, error)
                 if last_error is not None:
@@ -714,27 +738,31 @@ class _General:
                 return native(*args, **kwargs)
             frame = _caller()
             code = 0 if last_error is None else last_error.save()
+            begun: list[Settlement] = []
+            plain = _NOT_MADE
+            result: Any = None
             try:
-                begun = before(args, kwargs, frame)
-            except DELIBERATE:
-                raise
-            except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
-                monitor.broken(site, error)
                 try:
-                    return native(*args, **kwargs)
-                finally:
-                    if outcome is not None:
-                        outcome(False)
-            if last_error is not None:
-                last_error.restore(code)
-            try:
-                result = native(*args, **kwargs)
+                    before(args, kwargs, frame, begun)
+                except DELIBERATE:
+                    raise
+                except RecursionError:
+                    pass  # no room for a complaint; the call is what matters
+                except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
+                    monitor.broken(site, error)
+                if last_error is not None:
+                    last_error.restore(code)
+                plain = _UNKNOWN
+                result = plain = native(*args, **kwargs)
             except BaseException as error:
                 if last_error is not None:
                     code = last_error.save()
                 # The program's own errcheck may have raised after a call that succeeded.
                 raw = None if outcome is None else outcome(False)
-                plain = raw.result if raw is not None else self.failure(error)
+                if raw is not None:
+                    plain = raw.result
+                elif plain is _UNKNOWN:
+                    plain = self.failure(error)
                 after(args, kwargs, plain, frame, begun)
                 if last_error is not None:
                     last_error.restore(code)
@@ -752,18 +780,24 @@ class _General:
         return traced
 
     def failure(self, error: BaseException) -> Any:
-        """Return what an exception says of the native call: that it failed, or was never made.
+        """Return what an exception says of the native call.
 
-        A C-like binding raises only for arguments that it cannot pass on; a Python API does so
-        with `TypeError` and its like, and with an error of its own when the call has failed.
+        It was never made if the binding could not pass the arguments on. A Python API raises an
+        error of its own when the call has failed. Anything else came from outside.
         """
-        numbers = isinstance(self.handles, Numbers)
-        return _NOT_MADE if numbers or isinstance(error, TypeError | OverflowError) else _FAILED
+        if _refuses_arguments(error):
+            return _NOT_MADE
+        own = not isinstance(self.handles, Numbers) and isinstance(error, Exception)
+        return _FAILED if own else _UNKNOWN
 
     def before(
-        self, args: Arguments, kwargs: Keywords, frame: FrameType | None
-    ) -> list[Settlement]:
-        """Check every handle and mark the releases; return what settles them after the call."""
+        self,
+        args: Arguments,
+        kwargs: Keywords,
+        frame: FrameType | None,
+        begun: list[Settlement],
+    ) -> None:
+        """Check every handle and mark the releases; `begun` gets what settles them."""
         monitor, site = self.monitor, self.site
         for read, find, when in self.uses:
             handle = find(read(args, kwargs))
@@ -773,39 +807,30 @@ class _General:
                 handle.uses += 1
                 if monitor.touches:
                     monitor.touched(handle, site, frame)
-        if not self.releases and not self.sweeps:
-            return _NOTHING_BEGUN
-        begun: list[Settlement] = []
-        try:
-            for release in self.releases:
-                if release.when is not None and not release.when(args, kwargs):
-                    # Not released this time: an ordinary use, checked by the row's uses().
-                    continue
-                argument = release.read(args, kwargs)
-                handle = release.find(argument)
-                value = handle.value if handle else self.handles.value(release.kind, argument)
-                if value is None:
-                    continue
-                marked = release.begin(value, handle, frame)
-                if marked is not None:
-                    anyway = release.even_on_failure
-                    gone = anyway is not None and anyway(args, kwargs)
-                    begun.append(_settlement(release.settle, marked, frame, gone))
-            for kind, under in self.sweeps:
-                parent = None if under is None else under(args, kwargs)
-                if parent is None and under is not None:
-                    continue
-                swept = monitor.begin_sweep(kind, parent)
-                begun.append(
-                    lambda succeeded, swept=swept: monitor.settle_sweep(  # type: ignore[misc]
-                        swept, site, frame, released=bool(succeeded)
-                    )
+        for release in self.releases:
+            if release.when is not None and not release.when(args, kwargs):
+                # Not released this time: an ordinary use, checked by the row's uses().
+                continue
+            argument = release.read(args, kwargs)
+            handle = release.find(argument)
+            value = handle.value if handle else self.handles.value(release.kind, argument)
+            if value is None:
+                continue
+            anyway = release.even_on_failure
+            gone = anyway is not None and anyway(args, kwargs)
+            marks: list[Handle] = []
+            begun.append(_settlement(release.settle, marks, frame, gone))
+            release.begin(value, handle, frame, marks)
+        for kind, under in self.sweeps:
+            parent = None if under is None else under(args, kwargs)
+            if parent is None and under is not None:
+                continue
+            swept = monitor.begin_sweep(kind, parent)
+            begun.append(
+                lambda fate, swept=swept: monitor.settle_sweep(  # type: ignore[misc]
+                    swept, site, frame, released=fate is Fate.RELEASED
                 )
-        except BaseException:
-            for settle in begun:
-                settle(None)
-            raise
-        return begun
+            )
 
     def after(
         self,
@@ -821,12 +846,13 @@ class _General:
         leak: HandleLeak | None = None
         succeeded = False
         try:
-            succeeded = plain is not _FAILED and plain is not _NOT_MADE and self.succeeded(plain)
+            succeeded = not isinstance(plain, _Sign) and self.succeeded(plain)
         except Exception as error:  # noqa: BLE001 - the program's own result type broke
             monitor.broken(site, error)
         try:
+            fate = Fate.RELEASED if succeeded else _fate_of(plain)
             for settle in begun:
-                leak = settle(None if plain is _NOT_MADE else succeeded) or leak
+                leak = settle(fate) or leak
             if succeeded:
                 for kind, read in self.refs:
                     value = self.handles.value(kind, read(args, kwargs))
@@ -852,6 +878,8 @@ class _General:
                     result = self.handles.adopt(result, handle, args)
         except DELIBERATE:
             raise
+        except RecursionError:
+            pass
         except Exception as error:  # noqa: BLE001 - as above
             monitor.broken(site, error)
         if leak is not None:
@@ -859,18 +887,41 @@ class _General:
         return result
 
 
-_FAILED: Any = object()
-_NOT_MADE: Any = object()
-_NOTHING_BEGUN: list[Settlement] = []
+class _Sign:
+    """Stands for the result of a call that has none."""
+
+
+_FAILED: Any = _Sign()
+_NOT_MADE: Any = _Sign()
+_UNKNOWN: Any = _Sign()
+
+
+def _fate_of(plain: Any) -> Fate:
+    """Return what is known of the releases of a call that has not succeeded."""
+    if plain is _NOT_MADE:
+        return Fate.NOT_MADE
+    return Fate.UNKNOWN if plain is _UNKNOWN else Fate.REFUSED
+
+
+def _refuses_arguments(error: BaseException) -> bool:
+    """Return whether an exception says that a binding could not pass the arguments on.
+
+    `ctypes.ArgumentError` is known by name: this module does not import ctypes.
+    """
+    return isinstance(error, TypeError | OverflowError) or type(error).__name__ == "ArgumentError"
 
 
 def _settlement(
-    settle: Settle, handle: Handle, frame: FrameType | None, anyway: bool
+    settle: Settle, marks: list[Handle], frame: FrameType | None, anyway: bool
 ) -> Settlement:
-    """Return a function that settles one release, told whether the call succeeded."""
+    """Return a function that settles one release, if it was marked."""
 
-    def settled(succeeded: bool | None) -> HandleLeak | None:
-        return settle(handle, frame, None if succeeded is None else succeeded or anyway)
+    def settled(fate: Fate) -> HandleLeak | None:
+        if not marks:
+            return None
+        if fate is Fate.REFUSED and anyway:
+            fate = Fate.RELEASED
+        return settle(marks[0], frame, fate)
 
     return settled
 

@@ -347,7 +347,7 @@ class Installation:
         if not self._starting:
             return
         for where, module in list(sys.modules.items()):
-            for name, value in list(getattr(module, "__dict__", {}).items()):
+            for name, value in list(_namespace(module).items()):
                 # A proxy here is one of an earlier tracer, which nothing reports to any more.
                 if (
                     issubclass(type(value), function_type | ForeignFunction)
@@ -452,7 +452,7 @@ class Installation:
         for where, other in list(sys.modules.items()):
             if other is module:
                 continue
-            for name, value in list(getattr(other, "__dict__", {}).items()):
+            for name, value in list(_namespace(other).items()):
                 # The module that a function is defined in is no program that bound it.
                 if functions.get(id(value), where) != where:
                     self.missed.append(f"{where}.{name}")
@@ -708,6 +708,15 @@ def _unwrapping(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*map(unwrap, args), **unwrap(kwargs))
 
     return native
+
+
+def _namespace(module: Any) -> dict[str, Any]:
+    """Return what a module binds, without waking a lazy one."""
+    try:
+        found = object.__getattribute__(module, "__dict__")
+    except Exception:  # noqa: BLE001 - anything may stand in sys.modules
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _is_proxy(value: Any) -> bool:
