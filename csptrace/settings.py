@@ -61,7 +61,7 @@ def _choice(*allowed: str) -> Callable[[str, object], str]:
     return read
 
 
-def _number(least: int, most: int, unit: str) -> Callable[[str, object], int]:
+def _number(least: int, most: int, unit: str = "") -> Callable[[str, object], int]:
     def read(name: str, value: object) -> int:
         try:
             number = int(str(value).strip())
@@ -69,7 +69,7 @@ def _number(least: int, most: int, unit: str) -> Callable[[str, object], int]:
             number = least - 1
         if isinstance(value, bool) or not least <= number <= most:
             raise SettingsError(
-                f"{name} = {value!r}: allowed is a whole number ({unit}) from {least} to {most}"
+                f"{name} = {value!r}: allowed is a whole number{unit} from {least} to {most}"
             )
         return number
 
@@ -210,13 +210,13 @@ _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "level": _choice("count", "acquire", "full"),
     "on_leak": _choice("log", "warn", "raise"),
     "on_misuse": _choice("log", "warn", "raise"),
-    "exit_code": _number(0, 255, "the exit status"),
-    "depth": _number(1, 1000, "frames"),
+    "exit_code": _number(0, 255),
+    "depth": _number(1, 1000, " of frames"),
     "apis": _names,
     "libraries": _names,
     "include": _names,
     "exclude": _names,
-    "tombstones": _number(0, 10_000_000, "handles"),
+    "tombstones": _number(0, 10_000_000, " of handles"),
     "redact_names": _flag,
     "quiet": _flag,
     "strict": _flag,
