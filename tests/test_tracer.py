@@ -310,8 +310,13 @@ def test_include_and_exclude(trace: Callable[..., Tracer]) -> None:
 
     tracer = csptrace.start(quiet=True, exclude=["test_tracer"])
     context()
+    assert csptrace.stop() == []
+    assert codes(tracer) == []
+
+    tracer = csptrace.start(quiet=True, include=["test_tracer"])
+    context()
     csptrace.stop()
-    assert csptrace.current() is None
+    assert codes(tracer) == ["leaked-at-exit"]
 
 
 def test_a_callback_in_the_middle_of_a_call_is_traced(trace: Callable[..., Tracer]) -> None:

@@ -91,11 +91,6 @@ class EventLog:
             self._begin()
 
     @property
-    def is_open(self) -> bool:
-        """Whether events are still written."""
-        return self._file >= 0
-
-    @property
     def is_empty(self) -> bool:
         """Whether there is no file yet."""
         return self._deferred

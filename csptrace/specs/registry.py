@@ -248,6 +248,7 @@ def covered(spec: Spec) -> dict[str, object]:
                 "must_release": kind.must_release,
                 "secret": kind.secret,
                 "release": kind.release,
+                "harm": kind.harm,
             }
             for kind in spec.kinds
         ],
