@@ -1,0 +1,386 @@
+"""What an analysis found: frozen values that engines fill and renderers show.
+
+Every number of time is in nanoseconds; `ts` values count from 1970-01-01 UTC, `mono` values and
+ages from nowhere in particular. Texts come from traced programs and are not escaped: a renderer
+escapes what it shows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final, NamedTuple
+
+__all__ = [
+    "VERSION",
+    "Change",
+    "Comparison",
+    "Context",
+    "Cost",
+    "Example",
+    "Frame",
+    "Group",
+    "Held",
+    "Lifetime",
+    "Node",
+    "Point",
+    "Problem",
+    "Report",
+    "Run",
+    "Site",
+    "Source",
+    "Step",
+]
+
+VERSION: Final = 1
+"""The version of this form in JSON output. It rises when a field changes its meaning."""
+
+
+class Frame(NamedTuple):
+    """One frame of a stack, as the log has it.
+
+    Attributes:
+        file: path on the machine that ran the program.
+        line: line number, from 1.
+        function: qualified name.
+        module: the module's name.
+        user: whether it is the user's own code.
+    """
+
+    file: str
+    line: int
+    function: str
+    module: str
+    user: bool
+
+
+class Step(NamedTuple):
+    """One moment in a finding's story: acquired, released, misused, …, innermost frame first.
+
+    Attributes:
+        role: `acquired`, `ended`, `exit` (how the acquiring function was left), `last_use` or
+            `misused`.
+        call: the C function, empty if none was called.
+        text: the moment in words.
+        stack: the frames, innermost first; empty if none was captured.
+    """
+
+    role: str
+    call: str
+    text: str
+    stack: tuple[Frame, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One finding of a group, whole: the first one that was seen.
+
+    Attributes:
+        run: the run's id.
+        ts: when.
+        value: the handle's value, hexadecimal.
+        generation: counts the handles with this value.
+        name: the container, empty if it has none.
+        thread: the thread's name.
+        task: the asyncio task's name, empty if there was none.
+        scope: the innermost scope or test.
+        age: nanoseconds from acquisition, -1 if unknown.
+        uses: how often it was used.
+        steps: what happened to it, in the order of time.
+    """
+
+    run: str
+    ts: int
+    value: str
+    generation: int
+    name: str
+    thread: str
+    task: str
+    scope: str
+    age: int
+    uses: int
+    steps: tuple[Step, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """All findings with one fingerprint.
+
+    Attributes:
+        fingerprint: equal for the same bug across machines and runs.
+        code: the finding code.
+        severity: `error`, `warning` or `info`.
+        api: the spec's name.
+        kind: the kind of handle.
+        count: how many findings.
+        runs: how many runs had it.
+        first_seen: `ts` of the first.
+        last_seen: `ts` of the last.
+        hosts: the hosts, sorted.
+        scopes: the scopes or tests that had it, with counts, most first.
+        causes: how the acquiring function was left, with counts, most first; empty if not known.
+        where: `file:line` of the user's code that it is about.
+        remedy: what to do about it.
+        hint: what became of the other handles from the same place; empty if nothing is known.
+        example: the first finding.
+    """
+
+    fingerprint: str
+    code: str
+    severity: str
+    api: str
+    kind: str
+    count: int
+    runs: int
+    first_seen: int
+    last_seen: int
+    hosts: tuple[str, ...]
+    scopes: tuple[tuple[str, int], ...]
+    causes: tuple[tuple[str, int], ...]
+    where: str
+    remedy: str
+    hint: str
+    example: Example
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One log file and what was in it.
+
+    Attributes:
+        path: as it was found.
+        events: events read.
+        torn: lines cut off by a kill (at most one in a file that one process wrote).
+        foreign: lines that are not events of csptrace.
+        other_schema: events of another schema version, as version → count; they are read as far
+            as their fields are known.
+        unreadable: why the file could not be read to its end; empty if it could.
+    """
+
+    path: str
+    events: int
+    torn: int
+    foreign: int
+    other_schema: tuple[tuple[str, int], ...]
+    unreadable: str
+
+
+class Problem(NamedTuple):
+    """A `csptrace.notice`: something a traced process could not do, and how often it said so."""
+
+    code: str
+    message: str
+    times: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One traced process.
+
+    Attributes:
+        run: its id.
+        host: the machine's name.
+        pid: the process.
+        parent_run: the run it was forked from, empty if none.
+        program: file name of the program.
+        python: version.
+        platform: operating system.
+        level: how much was recorded.
+        started: `ts` of its first event.
+        ended: `ts` of its last event.
+        finished: whether it said that it ended; a killed process does not.
+        acquired: handles acquired.
+        peak: most handles alive at once.
+        live: handles alive at its last event.
+        findings: counts by code, sorted by code.
+    """
+
+    run: str
+    host: str
+    pid: int
+    parent_run: str
+    program: str
+    python: str
+    platform: str
+    level: str
+    started: int
+    ended: int
+    finished: bool
+    acquired: int
+    peak: int
+    live: int
+    findings: tuple[tuple[str, int], ...]
+
+
+class Lifetime(NamedTuple):
+    """Quantiles of the ages at which handles of one site were released, in nanoseconds."""
+
+    p50: int
+    p90: int
+    p99: int
+    longest: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """One place that acquires handles of one kind.
+
+    Attributes:
+        api: the spec's name.
+        kind: the kind of handle.
+        where: `file:line` of the first frame of user code, else of the innermost frame.
+        stack: one example, innermost frame first.
+        acquired: how many.
+        released: how many were released by the program.
+        leaked: how many were invalidated by a parent's release, collected, or never ended.
+        live: how many were alive at the end of their runs.
+        growth: live handles of this site at the end of the runs, less those at half time: a site
+            whose live count rises from start to end is positive.
+        lifetime: of the released ones; None if there are none.
+        released_at: `file:line` that released most of them; empty if unknown.
+        released_there: how many it released.
+    """
+
+    api: str
+    kind: str
+    where: str
+    stack: tuple[Frame, ...]
+    acquired: int
+    released: int
+    leaked: int
+    live: int
+    growth: int
+    lifetime: Lifetime | None
+    released_at: str
+    released_there: int
+
+
+class Point(NamedTuple):
+    """Live handles at one moment, for a timeline: `at` nanoseconds since the run's start."""
+
+    at: int
+    live: int
+
+
+class Held(NamedTuple):
+    """One handle that was held long: `age` in nanoseconds; `ended` is how, or `alive`."""
+
+    run: str
+    hid: int
+    kind: str
+    value: str
+    name: str
+    age: int
+    ended: str
+    where: str
+
+
+class Context(NamedTuple):
+    """One released handle that took others with it: `under` is kind → count, sorted."""
+
+    run: str
+    hid: int
+    kind: str
+    value: str
+    name: str
+    at: int
+    where: str
+    under: tuple[tuple[str, int], ...]
+
+
+class Node(NamedTuple):
+    """One handle in the graph of a run.
+
+    Attributes:
+        hid: the handle.
+        parent: `hid` of the handle it lives under, 0 if none.
+        kind: its kind.
+        value: hexadecimal.
+        name: the container, empty if it has none.
+        acquired: nanoseconds since the run's start.
+        ended: nanoseconds since the run's start, -1 if it never ended.
+        how: `released`, `invalidated`, `collected`, `handed-over`, `unseen` or `alive`.
+        where: `file:line` of the acquisition.
+        needs: handles it depends on.
+    """
+
+    hid: int
+    parent: int
+    kind: str
+    value: str
+    name: str
+    acquired: int
+    ended: int
+    how: str
+    where: str
+    needs: tuple[int, ...]
+
+
+class Cost(NamedTuple):
+    """What the tracer itself cost: events and bytes written, distinct stacks, and its own time.
+
+    `writing` is the time spent in writing events, in nanoseconds, -1 if no run recorded it.
+    """
+
+    events: int
+    bytes: int
+    stacks: int
+    writing: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The answers to every question.
+
+    Attributes:
+        sources: the files, sorted by path.
+        runs: the processes, sorted by start.
+        groups: the findings by fingerprint: errors first, then by count.
+        sites: the acquisition sites, those that leak most first.
+        timelines: live handles over time, as run → points.
+        held: the handles held longest, longest first.
+        contexts: the releases that took other handles with them, worst first.
+        graph_run: the run that `graph` shows, empty if there is none.
+        graph: the handles of that run, parents before children; cut off at a limit.
+        graph_cut: how many handles of that run `graph` leaves out.
+        problems: what traced processes could not do.
+        cost: what the tracer cost.
+    """
+
+    sources: tuple[Source, ...]
+    runs: tuple[Run, ...]
+    groups: tuple[Group, ...]
+    sites: tuple[Site, ...]
+    timelines: tuple[tuple[str, tuple[Point, ...]], ...]
+    held: tuple[Held, ...]
+    contexts: tuple[Context, ...]
+    graph_run: str
+    graph: tuple[Node, ...]
+    graph_cut: int
+    problems: tuple[Problem, ...]
+    cost: Cost
+
+
+class Change(NamedTuple):
+    """One fingerprint in two sets of logs: `what` is `new`, `fixed`, `grown` or `shrunk`."""
+
+    what: str
+    before: int
+    after: int
+    group: Group
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What changed between two sets of logs.
+
+    Attributes:
+        old_runs: runs in the old logs.
+        new_runs: runs in the new logs.
+        changes: new first, then grown, shrunk, fixed; within each by count.
+        unchanged: fingerprints with the same count on both sides.
+    """
+
+    old_runs: int
+    new_runs: int
+    changes: tuple[Change, ...]
+    unchanged: int
