@@ -112,22 +112,26 @@ class Format(NamedTuple):
 
 _HERE: Final = "csptrace.analysis.render"
 
-FORMATS: Final[Mapping[str, Format]] = MappingProxyType({
-    form.name: form
-    for form in (
-        Format("terminal", ".txt", "for people, in a terminal", f"{_HERE}.terminal", True),
-        Format("json", ".json", "everything, for programs", f"{_HERE}.jsonform", True),
-        Format("html", ".html", "one page to explore, without a network", f"{_HERE}.html", True),
-        Format("junit", ".xml", "test results for CI servers", f"{_HERE}.junit", True),
-        Format("markdown", ".md", "a GitHub step summary", f"{_HERE}.markdown", True),
-        Format("dot", ".dot", "the handle graph for Graphviz", f"{_HERE}.dot", False),
-        Format("mermaid", ".mmd", "the handle graph for Mermaid", f"{_HERE}.mermaid", False),
-        Format(
-            "collapsed", ".folded", "stacks for flame-graph tools", f"{_HERE}.collapsed", False
-        ),
-        Format(
-            "perfetto", ".json", "lifetimes for Perfetto and Chrome", f"{_HERE}.perfetto", False
-        ),
-    )
-})
+FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
+    {
+        form.name: form
+        for form in (
+            Format("terminal", ".txt", "for people, in a terminal", f"{_HERE}.terminal", True),
+            Format("json", ".json", "everything, for programs", f"{_HERE}.jsonform", True),
+            Format(
+                "html", ".html", "one page to explore, without a network", f"{_HERE}.html", True
+            ),
+            Format("junit", ".xml", "test results for CI servers", f"{_HERE}.junit", True),
+            Format("markdown", ".md", "a GitHub step summary", f"{_HERE}.markdown", True),
+            Format("dot", ".dot", "the handle graph for Graphviz", f"{_HERE}.dot", False),
+            Format("mermaid", ".mmd", "the handle graph for Mermaid", f"{_HERE}.mermaid", False),
+            Format(
+                "collapsed", ".folded", "stacks for flame-graph tools", f"{_HERE}.collapsed", False
+            ),
+            Format(
+                "perfetto", ".json", "lifetimes for Perfetto and Chrome", f"{_HERE}.perfetto", False
+            ),
+        )
+    }
+)
 """The forms of output by name; the first is what people see if they ask for none."""

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from csptrace.analysis.results import Comparison, Example, Group, Report, Run, Step
+    from csptrace.analysis.results import (
+        Comparison,
+        Example,
+        Group,
+        Report,
+        Run,
+        Source,
+        Step,
+    )
 
 __all__ = [
     "CHANGES",
@@ -18,6 +26,7 @@ __all__ = [
     "bytes_text",
     "counted",
     "duration",
+    "faults",
     "handle",
     "moment",
     "pairs",
@@ -25,6 +34,7 @@ __all__ = [
     "runs_text",
     "since",
     "span",
+    "summary",
     "title",
     "totals",
 ]
@@ -104,7 +114,7 @@ def since(first: int, last: int) -> str:
         last: likewise.
     """
     start, end = moment(first), moment(last)
-    if start == end or end == "unknown":
+    if end in (start, "unknown"):
         return start
     if start[:10] == end[:10]:
         return f"{start.removesuffix(' UTC')} to {end[11:]}"
@@ -272,8 +282,27 @@ def summary(comparison: Comparison) -> str:
     Args:
         comparison: two sets of logs.
     """
-    counts = {what: 0 for what in CHANGES}
+    counts = dict.fromkeys(CHANGES, 0)
     for change in comparison.changes:
         counts[change.what] = counts.get(change.what, 0) + 1
     parts = [f"{count} {what}" for what, count in counts.items()]
     return ", ".join((*parts, f"{comparison.unchanged} unchanged"))
+
+
+def faults(source: Source) -> str:
+    """Say what was wrong with a log file; empty if nothing was.
+
+    Args:
+        source: the file.
+    """
+    parts = []
+    if source.torn:
+        parts.append(f"{plural(source.torn, 'line')} cut off by a kill")
+    if source.foreign:
+        parts.append(f"{plural(source.foreign, 'foreign line')}")
+    parts.extend(
+        f"{plural(count, 'event')} of schema {schema}" for schema, count in source.other_schema
+    )
+    if source.unreadable:
+        parts.append(f"not read to its end: {source.unreadable}")
+    return ", ".join(parts)
