@@ -1,6 +1,6 @@
 """Settles the day's payments."""
 
-# ruff: noqa: ANN001, ANN201, ANN204
+# ruff: noqa: ANN001, ANN201
 
 from payments.provider import api, check
 from payments.signing import Signer
