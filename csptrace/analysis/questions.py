@@ -130,7 +130,6 @@ INPUTS: Final[dict[str, tuple[str | None, dict[str, str]]]] = {
 FINDING: Final = tuple(INPUTS["findings"][1])
 
 _CAUSE: Final = "cause" if "cause" in FINDING else "CAST(NULL AS VARCHAR)"
-_ENDS: Final = "'released', 'invalidated', 'collected', 'handed-over', 'unseen'"
 _ROLES: Final = tuple(
     name.removesuffix("_stack") for name in FINDING if name.endswith("_stack")
 )
@@ -152,11 +151,13 @@ def _place(frames: str) -> str:
     )
 
 
-# What ends a handle of the run: `e` is the event, `s` its run's span, `x` its earlier end.
-_IS_END: Final = f"""(
-    e.how IN ({_ENDS}) AND e.age >= 0 AND e.hid >= s.first_hid
-    AND (x.seq IS NULL OR e.seq <= x.seq)
+# Whether an event acquires or ends a handle of its run: `e` is the event, `s` the span of its run,
+# `x` the handle's early end. An acquisition has no age. (The form is the fastest of several.)
+_COUNTS: Final = """(
+    e.how <> 'reference' AND e.hid >= s.first_hid AND COALESCE(e.age, 0) >= 0
+    AND COALESCE(x.seq, e.seq) >= e.seq
 )"""
+_IS_END: Final = f"e.how <> 'acquired' AND {_COUNTS}"
 _SIZE: Final = "POWER(2, FLOOR(LOG2(e.age)) - 5)"
 
 PARTIALS: Final[dict[str, str]] = {
@@ -185,11 +186,14 @@ PARTIALS: Final[dict[str, str]] = {
                 THEN 1 ELSE 0 END) AS BIGINT) AS late
         FROM events e JOIN spans s ON e.run = s.run
             LEFT JOIN early x ON x.run = e.run AND x.hid = e.hid
-        WHERE e.how = 'acquired' OR {_IS_END}
+        WHERE {_COUNTS}
         GROUP BY e.run, e.kind, e.stack, e.how, e.release_stack""",
     "by_stack": """
         SELECT t.run, t.kind, t.stack, COALESCE(MAX(t.api), '') AS api,
             COALESCE(MAX(p.place), '') AS place, COALESCE(MIN(p.frames), '') AS frames,
+            DENSE_RANK() OVER (
+                ORDER BY COALESCE(MAX(t.api), ''), t.kind, COALESCE(MAX(p.place), '')
+            ) AS site,
             CAST(SUM(CASE WHEN how = 'acquired' THEN times ELSE 0 END) AS BIGINT) AS acquired,
             CAST(SUM(CASE WHEN how = 'released' THEN times ELSE 0 END) AS BIGINT) AS released,
             CAST(SUM(CASE WHEN how IN ('invalidated', 'collected') THEN times ELSE 0 END)
@@ -213,20 +217,18 @@ PARTIALS: Final[dict[str, str]] = {
         GROUP BY b.api, b.kind, b.place, COALESCE(p.place, '')""",
     # Ages in buckets, 32 for each power of two; a bucket is named by its least age.
     "age_counts": f"""
-        SELECT e.run, e.kind, e.stack,
-            CASE WHEN e.age < 64 THEN e.age
+        SELECT b.site, CASE WHEN e.age < 64 THEN e.age
                 ELSE CAST(FLOOR(e.age / {_SIZE}) * {_SIZE} AS BIGINT) END AS low,
             COUNT(*) AS times, MAX(e.age) AS longest
         FROM events e JOIN spans s ON e.run = s.run
+            JOIN by_stack b ON b.run = e.run AND b.kind = e.kind AND b.stack = e.stack
             LEFT JOIN early x ON x.run = e.run AND x.hid = e.hid
-        WHERE e.how = 'released' AND {_IS_END}
-        GROUP BY 1, 2, 3, 4""",
+        WHERE e.how = 'released' AND {_COUNTS}
+        GROUP BY 1, 2""",
     "ages": """
-        SELECT b.api, b.kind, b.place, a.low,
-            CAST(SUM(a.times) AS BIGINT) AS times, MAX(a.longest) AS longest
-        FROM age_counts a JOIN by_stack b
-            ON b.run = a.run AND b.kind = a.kind AND b.stack = a.stack
-        GROUP BY b.api, b.kind, b.place, a.low""",
+        SELECT b.api, b.kind, b.place, a.low, a.times, a.longest
+        FROM age_counts a
+            JOIN (SELECT DISTINCT site, api, kind, place FROM by_stack) b ON b.site = a.site""",
     # Handles that never ended: looked for only where fewer have ended than were acquired.
     "alive": f"""
         SELECT a.run, a.hid, a.kind, a.val, a.stack, s.last_mono - a.mono AS age
@@ -236,7 +238,7 @@ PARTIALS: Final[dict[str, str]] = {
             LEFT JOIN (
                 SELECT DISTINCT e.run, e.hid FROM events e JOIN by_stack c
                     ON c.run = e.run AND c.kind = e.kind AND c.stack = e.stack AND c.live > 0
-                WHERE e.how IN ({_ENDS})
+                WHERE e.how NOT IN ('acquired', 'reference')
             ) f ON f.run = a.run AND f.hid = a.hid
         WHERE a.how = 'acquired' AND f.hid IS NULL""",
     "longest": f"""
