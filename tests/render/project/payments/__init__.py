@@ -1,0 +1,1 @@
+"""A program that was traced, so that there is something to quote. Never imported."""
