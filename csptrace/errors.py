@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ActivationError",
     "AnalysisError",
+    "BaselineError",
     "CspTraceError",
     "CspTraceWarning",
     "DoubleRelease",
@@ -43,6 +44,10 @@ class SpecError(CspTraceError):
 
 class SettingsError(CspTraceError):
     """An unknown setting or a value that is not allowed; lists the allowed ones."""
+
+
+class BaselineError(CspTraceError):
+    """A baseline file cannot be read, written or understood; names file, line and field."""
 
 
 class ActivationError(CspTraceError):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from csptrace.analysis import questions
+from csptrace.analysis.grouping import Occurrence, groups_of
 from csptrace.analysis.results import (
     Context,
     Cost,
-    Example,
     Frame,
     Group,
     Held,
@@ -22,7 +24,6 @@ from csptrace.analysis.results import (
     Run,
     Site,
     Source,
-    Step,
 )
 
 if TYPE_CHECKING:
@@ -205,16 +206,14 @@ def _groups(answers: Mapping[str, Rows], sites: Sequence[Site]) -> Iterable[Grou
     places = {(site.api, site.kind, site.where): site for site in sites}
     for row in answers["groups"]:
         fingerprint = row["fingerprint"]
-        first = examples[fingerprint]
-        code, api, kind = first["code"] or "", first["api"] or "", first["kind"] or ""
+        first = _first(examples[fingerprint])
+        acquired_at = _where(examples[fingerprint]["acquired_place"] or "")
         why = tuple(causes[fingerprint])
-        site = places.get((api, kind, _where(first["acquired_place"] or "")))
-        yield Group(
-            fingerprint=fingerprint,
-            code=code,
+        site = places.get((first.api, first.kind, acquired_at))
+        known = first.code in _LEAKS and site is not None and site.acquired
+        yield dataclasses.replace(
+            first,
             severity=_SEVERITIES[row["severity"]],
-            api=api,
-            kind=kind,
             count=row["times"],
             runs=row["runs"],
             first_seen=row["first_seen"],
@@ -222,10 +221,8 @@ def _groups(answers: Mapping[str, Rows], sites: Sequence[Site]) -> Iterable[Grou
             hosts=tuple(host for (host,) in hosts[fingerprint]),
             scopes=tuple(scopes[fingerprint]),
             causes=why,
-            where=first["place"] or _where(first["acquired_place"] or ""),
-            remedy=first["remedy"] or "",
-            hint=_hint(site, why) if code in _LEAKS and site is not None else "",
-            example=_example(first),
+            where=first.where or acquired_at,
+            hint=_hint(site, why) if known else first.hint,
         )
 
 
@@ -238,62 +235,43 @@ def _by_fingerprint(rows: Rows, *columns: str) -> dict[str, list[Any]]:
 
 def _hint(site: Site, causes: tuple[tuple[str, int], ...]) -> str:
     """Say what became of the other handles that were acquired in the same place."""
-    if not site.acquired:
-        return ""
     if not site.released:
         text = f"none of the {site.acquired} handles acquired at {site.where} was released"
     else:
         text = f"{site.released} of {site.acquired} handles acquired at {site.where} were released"
         if site.released_at:
-            most = "" if site.released_there == site.released else "most of them "
+            most = "" if site.released_there == site.released else "most "
             text += f", {most}at {site.released_at}"
-    known = sum(times for _, times in causes)
-    if known:
-        each = "; ".join(
-            cause if len(causes) == 1 else f"{times} × {cause}" for cause, times in causes[:3]
-        )
-        text += f". Leaked: {each}"
+    if causes:
+        text += "; leaked: " + ", ".join(f"{times} × {cause}" for cause, times in causes[:3])
     return text
 
 
-_ROLES: Final = (
-    ("acquired", "acquired", "acquired by {}"),
-    ("ended", "ended", "ended by {}"),
-    ("last_use", "last_use", "last used by {}"),
-    ("misused", "misused", "misused by {}"),
-)
+def _first(row: dict[str, Any]) -> Group:
+    """Return the group of the first finding alone."""
+    event = {
+        _FIELDS.get(column, column): value for column, value in row.items() if value is not None
+    }
+    stacks = {
+        row[f"{role}_stack"]: frames(row[f"{role}_frames"])
+        for role in ("acquired", "ended", "last_use", "misused")
+        if row[f"{role}_stack"]
+    }
+    for field, empty in _REQUIRED.items():
+        event.setdefault(field, empty)
+    event["severity"] = row["severity"] if row["severity"] in _SEVERITIES else _SEVERITIES[0]
+    (group,) = groups_of([Occurrence(event, stacks, row["run"], "")])
+    return group
 
 
-def _example(row: dict[str, Any]) -> Example:
-    steps = []
-    for role, field, words in _ROLES:
-        call = row.get(f"{field}_by") or ""
-        stack = frames(row.get(f"{field}_frames"))
-        if call or stack:
-            steps.append(Step(role, call, words.format(call) if call else role, stack))
-        if role == "acquired" and row.get("cause"):
-            steps.append(Step("exit", "", row["cause"], _exit_frames(row)))
-    return Example(
-        run=row["run"],
-        ts=row["ts"],
-        value=row["val"] or "",
-        generation=row["gen"] or 0,
-        name=row["name"] or "",
-        thread=row["thread"] or "",
-        task=row["task"] or "",
-        scope=row["scope"] or "",
-        age=-1 if row["age"] is None else row["age"],
-        uses=row["uses"] or 0,
-        steps=tuple(steps),
-    )
-
-
-def _exit_frames(row: dict[str, Any]) -> tuple[Frame, ...]:
-    """Return where the acquiring function was left."""
-    file, colon, line = (row.get("cause_where") or "").rpartition(":")
-    if not colon or not line.isdigit():
-        return ()
-    return (Frame(file, int(line), row.get("cause_function") or "", "", True),)
+_FIELDS: Final = {column: field for column, field in questions.INPUTS["findings"][1].items()}
+_REQUIRED: Final[dict[str, Any]] = {
+    **dict.fromkeys(("code", "api", "kind", "remedy", "value", "thread"), ""),
+    "gen": 0,
+    "age_ns": -1,
+    "uses": 0,
+}
+"""What a finding of another schema version may lack."""
 
 
 def _timelines(rows: Rows) -> tuple[tuple[str, tuple[Point, ...]], ...]:

@@ -129,7 +129,11 @@ INPUTS: Final[dict[str, tuple[str | None, dict[str, str]]]] = {
 
 FINDING: Final = tuple(INPUTS["findings"][1])
 
-_CAUSE: Final = "cause" if "cause" in FINDING else "CAST(NULL AS VARCHAR)"
+_CAUSES: Final = tuple(name for name in ("cause_exit", "cause_pattern") if name in FINDING)
+_CAUSE: Final = (
+    f"NULLIF(CONCAT_WS('/', {', '.join(_CAUSES)}), '')" if _CAUSES else "CAST(NULL AS VARCHAR)"
+)
+"""How the acquiring function was left, in two words; null if that is not known."""
 _ROLES: Final = tuple(
     name.removesuffix("_stack") for name in FINDING if name.endswith("_stack")
 )
