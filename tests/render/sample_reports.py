@@ -411,7 +411,7 @@ def small() -> Report:
                 "HCRYPTPROV",
                 "0x00a30f00",
                 "settlement",
-                9 * SECOND,
+                START + 16 * SECOND,
                 where(CLOSE[0]),
                 (("HCRYPTHASH", 1), ("HCRYPTKEY", 3)),
             ),
@@ -714,7 +714,7 @@ def hostile() -> Report:
         if name in ("run", "graph_run", "parent_run", "severity", "how", "role", "ended"):
             return value
         if isinstance(value, str):
-            return text()
+            return text() or ("code" if name == "code" else "")
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return type(value)(
                 **{

@@ -1,9 +1,9 @@
 """Source lines around a frame, read when the report is made, if this machine has the file.
 
-A log names files of the machine that ran the program, and may name anything at all. So a file is only
-read if it is Python source below the folder that the user gave (links resolved), and a line is only
-quoted if it lies in a function with the frame's name: otherwise the file has changed since, or is
-another one.
+A log names files of the machine that ran the program, and may name anything at all. So a file is
+only read if it is Python source below the folder that the user gave (links resolved), and a line is
+only quoted if it lies in a function with the frame's name: otherwise the file has changed since, or
+is another one.
 """
 
 from __future__ import annotations

@@ -90,6 +90,7 @@ def report(report: Report, options: Options) -> str:
         "contexts": [
             {
                 **_texts(context._replace(under=())),
+                "at": context.at // 1_000_000,
                 "under": [[_text(kind), number] for kind, number in context.under],
                 "where": _text(places.where(context.where)),
             }
@@ -290,7 +291,16 @@ def _json(data: dict[str, Any]) -> str:
 
 def _static(rows: Sequence[tuple[Group, Change | None]], places: Places) -> str:
     """Return the findings as a plain table, for browsers that run no scripts."""
-    heads = ("Finding", "Severity", "Kind", "Where", "Count", "Runs", "Fix", "Fingerprint")
+    heads: tuple[str, ...] = (
+        "Finding",
+        "Severity",
+        "Kind",
+        "Where",
+        "Count",
+        "Runs",
+        "Fix",
+        "Fingerprint",
+    )
     if rows and rows[0][1] is not None:
         heads = ("Change", *heads)
     lines = ["<tr>", *(f'<th scope="col">{head}</th>' for head in heads), "</tr>"]

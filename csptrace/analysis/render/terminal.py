@@ -201,7 +201,7 @@ class _Page:
             ("leaked", "right"),
             ("acquired", "right"),
             ("growth", "right"),
-            ("lifetime p50 / p99", "right"),
+            ("life p50 / p99", "right"),
             ("kind", ""),
             ("where", "fold"),
         )

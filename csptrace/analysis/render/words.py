@@ -231,7 +231,6 @@ class Total(NamedTuple):
         live: handles alive at the end of their runs.
         hosts: machines.
         events: events read.
-        flawed: log files of which something could not be read, or not in full.
     """
 
     findings: int
@@ -245,7 +244,6 @@ class Total(NamedTuple):
     live: int
     hosts: int
     events: int
-    flawed: int
 
 
 def totals(report: Report) -> Total:
@@ -269,10 +267,6 @@ def totals(report: Report) -> Total:
         live=sum(run.live for run in report.runs),
         hosts=len({run.host for run in report.runs}),
         events=sum(source.events for source in report.sources),
-        flawed=sum(
-            bool(source.torn or source.foreign or source.other_schema or source.unreadable)
-            for source in report.sources
-        ),
     )
 
 
@@ -303,6 +297,8 @@ def faults(source: Source) -> str:
     parts.extend(
         f"{plural(count, 'event')} of schema {schema}" for schema, count in source.other_schema
     )
+    if source.repeated:
+        parts.append(f"{plural(source.repeated, 'event')} that stand twice, counted once")
     if source.unreadable:
         parts.append(f"not read to its end: {source.unreadable}")
     return ", ".join(parts)

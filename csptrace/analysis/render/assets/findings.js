@@ -88,9 +88,9 @@ function makeFindings(state) {
     order = groups.map((_, index) => index).filter((index) => fits(groups[index], index));
     if (sorting.key !== "worst") order.sort(compare);
     rows.reset(order.length, current ? order.indexOf(groups.indexOf(current)) : -1);
-    if (rows.active >= 0) rows.activate(rows.active, { quiet: true });
-    else if (order.length) rows.activate(0);
-    else show(null);
+    rows.scroll.scrollTop = 0;
+    if (rows.active < 0 && order.length) rows.activate(0);
+    else if (!order.length) show(null);
     status.textContent = order.length === groups.length ? plural(groups.length, "finding") : `${number(order.length)} of ${number(groups.length)}`;
     clear.hidden = !Object.values(chosen).some(Boolean) && !state.terms.length;
     empty.hidden = order.length > 0;
@@ -162,6 +162,6 @@ function makeFindings(state) {
       const index = order.findIndex((each) => groups[each].fingerprint === fingerprint);
       if (index >= 0) rows.activate(index);
     },
-    refresh: () => rows.refresh(),
+    refresh: () => rows.activate(rows.active, { quiet: true }),
   };
 }

@@ -142,7 +142,7 @@ function makeHandles(state) {
         { name: "Where", get: (context) => context.where, cls: "mono" },
         { name: "Handle", get: (context) => label(context), cls: "mono" },
         { name: "Under it", get: (context) => context.under.reduce((sum, [, count]) => sum + count, 0), show: (context) => context.under.map(([kind, count]) => `${number(count)} ${kind}`).join(", "), down: true, cls: "plain" },
-        { name: "After", get: (context) => context.at, show: (context) => duration(context.at), down: true },
+        { name: "When", get: (context) => context.at, show: (context) => moment(context.at), down: true },
       ]),
       makeTable("Held longest", DATA.held, [
         { name: "Where", get: (held) => held.where, cls: "mono" },
