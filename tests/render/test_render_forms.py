@@ -156,6 +156,9 @@ def test_files_are_named_within_their_packages() -> None:
     assert places.file("/srv/x/odd.py") == "/srv/x/odd.py"
     assert places.where("/never/seen.py:1") == "/never/seen.py:1"
     assert places.where("not a place") == "not a place"
+    assert places.prose("released, most at /srv/x/payments/signing.py:17; see x:3, (C:9)") == (
+        "released, most at payments/signing.py:17; see x:3, (C:9)"
+    )
 
 
 def test_equal_short_names_are_not_used() -> None:

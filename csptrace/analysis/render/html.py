@@ -213,8 +213,8 @@ def _group(group: Group, stacks: _Stacks, places: Places) -> dict[str, Any]:
         "scopes": [[_text(name), count] for name, count in group.scopes],
         "causes": [[_text(name), count] for name, count in group.causes],
         "where": _text(places.where(group.where)),
-        "remedy": _text(group.remedy),
-        "hint": _text(group.hint),
+        "remedy": _text(places.prose(group.remedy)),
+        "hint": _text(places.prose(group.hint)),
         "handle": _text(words.handle(example, group.kind)),
         "run": _text(example.run),
         "thread": _text(example.thread),
@@ -225,7 +225,7 @@ def _group(group: Group, stacks: _Stacks, places: Places) -> dict[str, Any]:
         "steps": [
             {
                 "role": _text(step.role),
-                "title": _text(words.title(step)),
+                "title": _text(places.prose(words.title(step))),
                 "stack": stacks.number(step.stack, quoted=True),
             }
             for step in example.steps
@@ -312,7 +312,7 @@ def _static(rows: Sequence[tuple[Group, Change | None]], places: Places) -> str:
             places.where(group.where),
             f"{group.count:,}",
             f"{group.runs:,}",
-            group.remedy,
+            places.prose(group.remedy),
             group.fingerprint,
         ]
         if change is not None:

@@ -48,14 +48,14 @@ def text(group: Group, places: Places) -> str:
     if group.causes:
         lines.append(f"left by: {shortened(words.pairs(group.causes))}")
     for step in example.steps:
-        lines.append(shortened(words.title(step)))
+        lines.append(shortened(places.prose(words.title(step))))
         inner, own = own_first(step.stack)
         for mark, frame in (*((" ", f) for f in inner), *((">", f) for f in own[:1])):
             lines.append(f"  {mark} {_frame(places.frame(frame), frame.function)}")
         lines.extend(f"    {_frame(places.frame(f), f.function)}" for f in own[1:])
     if group.hint:
-        lines.append(shortened(group.hint))
-    lines.append(f"fix: {shortened(group.remedy)}")
+        lines.append(shortened(places.prose(group.hint)))
+    lines.append(f"fix: {shortened(places.prose(group.remedy))}")
     lines.append(f"fingerprint: {shortened(group.fingerprint)}")
     return "\n".join(lines)
 

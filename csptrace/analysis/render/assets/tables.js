@@ -51,7 +51,7 @@ function makeRuns() {
   const count = (run) => run.findings.reduce((sum, finding) => sum + finding.count, 0);
   const flawed = DATA.sources.filter((source) => source.faults);
   const { cost } = DATA;
-  const size = cost.bytes > 1e6 ? `${(cost.bytes / 2 ** 20).toFixed(1)} MiB` : `${(cost.bytes / 1024).toFixed(1)} KiB`;
+  const size = cost.bytes > 1e6 ? `${(cost.bytes / 2 ** 20).toFixed(1)} MiB, ` : cost.bytes ? `${(cost.bytes / 1024).toFixed(1)} KiB, ` : "";
   return {
     element: h("div.stack",
       makeTable("What traced processes could not do", DATA.problems, [
@@ -83,7 +83,7 @@ function makeRuns() {
         { name: "File", get: (source) => source.path, cls: "mono" },
         { name: "Events", get: (source) => source.events, down: true },
       ]),
-      h("p.soft", `Tracing wrote ${plural(cost.events, "event")} (${size}, ${plural(cost.stacks, "distinct stack")})${cost.writing >= 0 ? ` in ${duration(cost.writing)}` : ""}.`)),
+      h("p.soft", `Tracing wrote ${plural(cost.events, "event")} (${size}${plural(cost.stacks, "distinct stack")})${cost.writing >= 0 ? ` in ${duration(cost.writing)}` : ""}.`)),
     update() {},
   };
 }
