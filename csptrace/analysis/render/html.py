@@ -211,7 +211,7 @@ def _group(group: Group, stacks: _Stacks, places: Places) -> dict[str, Any]:
         "about": _text(words.about(group)),
         "hosts": [_text(host) for host in group.hosts],
         "scopes": [[_text(name), count] for name, count in group.scopes],
-        "causes": [[_text(name), count] for name, count in group.causes],
+        "causes": [[_text(name), count] for name, count in words.causes(group)],
         "where": _text(places.where(group.where)),
         "remedy": _text(places.prose(group.remedy)),
         "hint": _text(places.prose(group.hint)),

@@ -46,7 +46,7 @@ def text(group: Group, places: Places) -> str:
     if group.scopes:
         lines.append(f"in: {shortened(words.pairs(group.scopes))}")
     if group.causes:
-        lines.append(f"left by: {shortened(words.pairs(group.causes))}")
+        lines.append(f"why: {shortened(words.pairs(words.causes(group)))}")
     for step in example.steps:
         lines.append(shortened(places.prose(words.title(step))))
         inner, own = own_first(step.stack)

@@ -333,7 +333,7 @@ class _Page:
             self._line(self._places.prose(words.title(step)), "cyan")
             self._stack(step.stack)
         if group.causes:
-            self._line(f"left by: {words.pairs(group.causes)}", "")
+            self._line(f"why: {words.pairs(words.causes(group))}", "")
         if group.scopes:
             self._line(f"in: {words.pairs(group.scopes)}", "")
         if group.hint:

@@ -24,6 +24,7 @@ __all__ = [
     "Total",
     "about",
     "bytes_text",
+    "causes",
     "counted",
     "duration",
     "faults",
@@ -145,6 +146,25 @@ def pairs(counts: Iterable[tuple[str, int]], most: int = 3) -> str:
     every = [(name, count) for name, count in counts if name]
     text = ", ".join(f"{name} {count:,}" for name, count in every[:most])
     return f"{text}, {len(every) - most} more" if len(every) > most else text
+
+
+def causes(group: Group) -> tuple[tuple[str, int], ...]:
+    """Return why the handles leaked, in words, with counts.
+
+    A log has `exit/pattern` (`raised/exception`, `returned/early-return`): how the acquiring
+    function was left, and the mistake that this looks like.
+
+    Args:
+        group: the findings with one fingerprint.
+    """
+    return tuple((_cause(name), count) for name, count in group.causes)
+
+
+def _cause(text: str) -> str:
+    exit_, slash, pattern = text.replace("-", " ").partition("/")
+    if not slash or exit_ == pattern:
+        return exit_ if slash else text
+    return f"{pattern} ({exit_})"
 
 
 def handle(example: Example, kind: str) -> str:

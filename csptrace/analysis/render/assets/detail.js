@@ -94,7 +94,7 @@ function detailOf(group) {
     group.hint ? h("p.callout.hint", h("strong", "Siblings"), group.hint) : null,
     group.steps.length ? h("h3", "What happened, in the first one that was seen") : null,
     h("ol.story", group.steps.map((step) => h(`li.${known(step.role, { acquired: 0, ended: 0, exit: 0, last_use: 0, misused: 0 }, "other")}`, h("p.when", step.title), stackOf(step.stack)))),
-    shares("How the acquiring function was left", group.causes),
+    shares("Why", group.causes),
     shares("Tests and scopes", group.scopes),
     h("h3", "Facts"),
     h("dl.facts",
