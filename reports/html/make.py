@@ -2,9 +2,9 @@
 
     python -m pip install -e '.[test]' && python reports/html/make.py
 
-The program is the folder `payments` beside this file: eighteen processes on the software CSP, with
-the mistakes people make. Its logs go through the analysis and the HTML renderer; nothing is made up.
-The second page has 5,000 distinct findings, made by the tests' generator, and is timed.
+The program is the folder `payments` beside this file: eighteen processes on the software CSP with
+the mistakes people make. Its logs go through the analysis and the renderers; nothing is made up.
+The page that is timed has 5,000 distinct findings, made by the tests' generator.
 """
 
 from __future__ import annotations
@@ -94,10 +94,13 @@ def timed(browser: browsing.Browser, page: Path) -> tuple[float, float]:
     """Return when the page with all its rows was ready, and when it was first painted, in s."""
     browser.open(page)
     browser.frame()
-    ready, painted = browser.run(
-        "return [performance.getEntriesByName('csptrace-ready')[0].startTime,"
-        "performance.getEntriesByType('paint').find((e) => e.name === 'first-contentful-paint')"
-        ".startTime]"
+    ready, painted = browser.chrome.execute_async_script(
+        "const done = arguments[0];"
+        "new PerformanceObserver((list) => {"
+        "  const [paint] = list.getEntriesByName('first-contentful-paint');"
+        "  const [ready] = performance.getEntriesByName('csptrace-ready');"
+        "  if (paint) done([ready.startTime, paint.startTime]);"
+        "}).observe({ type: 'paint', buffered: true })"
     )
     return ready / 1000, painted / 1000
 
@@ -106,6 +109,7 @@ def text(times: list[tuple[float, float]], sizes: tuple[int, int], version: str)
     """Return the README beside this file."""
     ready, painted = (statistics.median(each) for each in zip(*times, strict=True))
     worst = max(painted for _, painted in times)
+    paint = f"{painted:.2f} s | {worst:.2f} s | {ready:.2f} s"
     return f"""# The HTML report in a real browser
 
 Regenerate with `python -m pip install -e '.[test]' && python reports/html/make.py` (needs Chromium
@@ -114,7 +118,7 @@ analyses their logs and photographs the page; `terminal.txt` is the same report 
 
 | page | size | first contentful paint, median of {ROUNDS} | slowest | ready, median |
 |---|---|---|---|---|
-| 5,000 distinct findings | {sizes[1] / 2**20:.1f} MiB | {painted:.2f} s | {worst:.2f} s | {ready:.2f} s |
+| 5,000 distinct findings | {sizes[1] / 2**20:.1f} MiB | {paint} |
 
 Target: first paint under 2 s: {"met" if worst < 2 else "missed"}. *Ready* is when the list, its
 filters and the first story are in the page; the paint follows it. Chromium {version}, headless,

@@ -17,7 +17,7 @@ function grow(weight) {
     root.total += value;
     let node = root;
     const stack = DATA.stacks[site.stack];
-    const path = [...stack].reverse().map((index) => DATA.frames[index]).map((frame) => ({ key: `${frame[0]}:${frame[2]}:${frame[1]}`, label: frame[2], at: placeOf(frame), own: Boolean(frame[3]) }));
+    const path = [...stack].reverse().map((index) => DATA.frames[index]).map((frame) => ({ key: `${frame[0]}:${frame[2]}:${frame[1]}`, label: frame[2] === "<module>" ? DATA.files[frame[0]][0] : frame[2], at: placeOf(frame), own: Boolean(frame[3]) }));
     path.push({ key: ` ${site.kind}`, label: site.kind, at: "kind of handle", own: true, kind: true });
     for (const part of path) {
       if (!node.children.has(part.key)) node.children.set(part.key, { ...part, total: 0, children: new Map(), parent: node, depth: node.depth + 1 });

@@ -57,7 +57,7 @@ function tracks() {
     return {
       name: run ? run.program : id, about: run ? `${run.host}, process ${run.pid}` : "",
       pairs, length, offset: run ? (run.started - first) * 1000 : 0,
-      peak: run ? run.peak : Math.max(...pairs.map((pair) => pair[1])), end: last[1],
+      peak: run ? run.peak : Math.max(...pairs.map((pair) => pair[1])), end: run ? run.live : last[1],
     };
   }).sort((one, other) => other.peak - one.peak);
 }
