@@ -688,6 +688,7 @@ def huge(number: int = 5000) -> Report:
 HOSTILE = (
     "</script><script>document.title='owned'</script>",
     "<img src=x onerror=document.title='owned'>",
+    "<!-- <script </script x",
     "\x1b[31mred\x1b[0m \x1b]0;owned\x07",
     "[bold red]markup[/bold red] :skull:",
     "a\nb\r\n::error::c\td",

@@ -14,6 +14,7 @@ from sample_reports import BUILT, SECOND, frame
 from csptrace.analysis.render import FORMATS, Options
 from csptrace.analysis.render.jsonform import schema
 from csptrace.analysis.render.places import Places, own_first
+from csptrace.analysis.render.tree import worst
 from csptrace.analysis.render.words import (
     bytes_text,
     counted,
@@ -118,6 +119,18 @@ def test_a_parent_that_was_cut_off_is_not_drawn() -> None:
         assert "n1000" not in text
         assert "n77" not in text
         assert "3 more handles not shown" in text
+
+
+def test_the_worst_handles_are_drawn_first() -> None:
+    """Where there is no room for all, those that did not end well are drawn with their parents."""
+    graph = tuple(
+        Node(hid, 1 if hid == 9 else 0, "K", "0x1", "", 0, 1, how, "", ())
+        for hid, how in enumerate(["released"] * 7 + ["alive", "invalidated"], 1)
+    )
+
+    assert [node.hid for node in worst(graph, 3).nodes] == [1, 8, 9]
+    assert [node.hid for node in worst(graph, 1).nodes] == [8]
+    assert worst(graph, 9).left_out == 0
 
 
 def test_long_timelines_keep_their_peaks() -> None:
