@@ -1,7 +1,7 @@
 """Reports made by hand: a small one, a fleet's, an empty one, a huge one and a hostile one.
 
-The stacks of the first two are those of the program in `reports/html`, read from its source, so that
-excerpts have something to quote.
+The stacks of the first two are those of the program in `reports/html`, read from its source, so
+that excerpts have something to quote.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from csptrace.analysis.render.places import Places, own_first
 from csptrace.analysis.render.tree import worst
 from csptrace.analysis.render.words import (
     bytes_text,
+    causes,
     counted,
     duration,
     moment,
@@ -230,6 +231,20 @@ def test_moments() -> None:
     assert since(start, start + 24 * 60 * MINUTE) == (
         "2025-11-24 16:00:00 to 2025-11-25 16:00:00 UTC"
     )
+
+
+def test_causes() -> None:
+    """What a log says of how a function was left becomes words; anything else stays as it is."""
+    names = ("raised/exception", "returned/early-return", "suspended/suspended", "a/b c", "")
+    group = sample_reports.group(causes=tuple((name, 1) for name in names))
+
+    assert [name for name, _ in causes(group)] == [
+        "exception (raised)",
+        "early return (returned)",
+        "suspended",
+        "a/b c",
+        "",
+    ]
 
 
 def test_numbers() -> None:

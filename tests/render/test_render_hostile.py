@@ -136,7 +136,10 @@ def test_html_data_survive_as_they_are_meant() -> None:
     (text, _) = rendered("html")
     page = Page()
     page.feed(text)
-    data = json.loads(next(script for script in page.scripts if '"groups"' in script))
+    block = next(script for script in page.scripts if '"groups"' in script)
+    data = json.loads(block)
+
+    assert not set("<>&") & set(block), "nothing in it can end the element or begin a comment"
 
     codes = {group["code"] for group in data["groups"]}
     assert HOSTILE[0] in codes
