@@ -1,0 +1,744 @@
+"""Why a handle was not released: from the ways in which functions were left to words.
+
+The facts are the `Departure`s that a handle has gathered. The source is read only here, when a
+finding is made, and what it says is kept for the next finding of the same sort. The function that
+is held responsible is the innermost one that had the handle and either has a release for it that
+was not reached, or let it go out of sight.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from csptrace.detect.source import Release, Target, function_of
+from csptrace.model import (
+    LIVE,
+    RELEASED,
+    RELEASING,
+    Cause,
+    Code,
+    Departure,
+    Exit,
+    Frame,
+    Pattern,
+    Skipped,
+    frame_at,
+)
+from csptrace.specs.vocabulary import RETURN, Acquires, Dll, Objects, Releases, ReleasesAll
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import CodeType
+
+    from csptrace.detect.ownership import Ownership
+    from csptrace.detect.source import Function
+    from csptrace.model import Handle, Moment, Stack, Stay
+    from csptrace.specs.vocabulary import Kind, Spec
+
+__all__ = ["Causes", "exit_of"]
+
+_MOST_KEPT: Final = 1024
+_MOST_EXITS: Final = 16
+_MOST_NAMED: Final = 3
+_BY_EXCEPTION: Final = frozenset({Exit.RAISED, Exit.CLOSED, Exit.CANCELLED})
+
+
+def exit_of(handle: Handle) -> object:
+    """Return what distinguishes the way on which a handle was leaked from others of its site."""
+    departures = handle.departures
+    if not departures:
+        return None
+    last = departures[0]
+    return (last.exit, id(last.code), last.offset, last.line, last.exception)
+
+
+class _Stage(NamedTuple):
+    """One function that had the handle, from the one that acquired it outwards.
+
+    Attributes:
+        departure: how it was left in the end.
+        passed: whether it had handed the handle to its caller.
+        to: the caller it was handed to.
+        entry: the offset of the call through which the handle came, -1 if that is not known.
+        source: its source, `None` if there is none.
+        call: the expression of that call.
+        target: what the handle is bound to.
+        releases: the releases in its source.
+        user: whether it is the user's own code.
+    """
+
+    departure: Departure
+    passed: bool
+    to: CodeType | None
+    entry: int
+    source: Function | None
+    call: object
+    target: Target
+    releases: list[Release]
+    user: bool
+
+
+class Causes:
+    """Works out why handles were not released.
+
+    Args:
+        specs: the APIs; they say which functions acquire and release.
+        ownership: tells user code from library code.
+    """
+
+    def __init__(self, specs: Iterable[Spec], ownership: Ownership) -> None:
+        self._ownership = ownership
+        self._releasing: dict[Kind, set[str]] = {}
+        self._outs: dict[tuple[str, str, str], int] = {}
+        self._kept: dict[object, Cause | None] = {}
+        for spec in specs:
+            self._learn(spec)
+
+    def _learn(self, spec: Spec) -> None:
+        called: dict[str, set[str]] = {}
+        for binding in spec.bindings:
+            for shape in binding.shapes.values():
+                called.setdefault(shape.call, set()).add(shape.python.rpartition(".")[2])
+        for row in spec.calls:
+            for effect in row.effects:
+                if isinstance(effect, ReleasesAll) or (
+                    isinstance(effect, Releases) and effect.when is None
+                ):
+                    names = self._releasing.setdefault(effect.kind, set())
+                    for name in row.names:
+                        names.update({name}, called.get(name, ()))
+                elif isinstance(effect, Acquires) and effect.out != RETURN:
+                    for binding in spec.bindings:
+                        if isinstance(binding.target, Dll):
+                            for name in row.names:
+                                at = row.params.index(effect.out)
+                                self._outs[name, spec.name, binding.name] = at
+                        else:
+                            assert isinstance(binding.target, Objects)  # noqa: S101 - for mypy
+
+    def releasing(self, kind: Kind) -> frozenset[str]:
+        """Return the names of the functions and methods that release a kind of handle."""
+        return frozenset(self._releasing.get(kind, ()))
+
+    # --- the cause ----------------------------------------------------------------------------
+
+    def why(self, handle: Handle, code: Code, ended: Moment | None) -> Cause | None:
+        """Return why a handle was not released.
+
+        Args:
+            handle: the handle; what is known of its functions is in its `departures`.
+            code: what the finding says.
+            ended: the release of its parent, where that ended it.
+
+        Returns:
+            `None` if nothing is known.
+        """
+        begin = handle.acquired
+        departures = handle.departures
+        if begin is None or begin.stack is None or not departures:
+            return None
+        stack = begin.stack
+        rivals = _rivals(handle, departures)
+        key = (
+            code,
+            id(handle.kind),
+            stack,
+            None if ended is None else ended.stack,
+            tuple(_key(departure) for departure in departures),
+            tuple((other.acquired.stack, n) for other, n in rivals if other.acquired),
+        )
+        if key not in self._kept:
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept.clear()
+            self._kept[key] = _Inquiry(self, handle, code, ended, departures, rivals).answer()
+        return self._kept[key]
+
+    def stage(
+        self, handle: Handle, departure: Departure, entry: int, to: CodeType | None, *, passed: bool
+    ) -> _Stage:
+        """Read what the source of one function says about the handle."""
+        begin = handle.acquired
+        assert begin is not None  # noqa: S101 - for the type checker
+        code = departure.code
+        source = function_of(code)
+        user = self._ownership.is_user(frame_at(code, 0))
+        call = None
+        target = Target("", "unknown", False, 0)
+        releases: list[Release] = []
+        if source is not None:
+            line = frame_at(code, entry).line if entry >= 0 else 0
+            call = source.call_at(entry, line)
+            direct = begin.stack is not None and begin.stack.codes[0] is code
+            out = self._outs.get((begin.site.call, begin.site.api, begin.site.binding))
+            if call is not None:
+                target = source.target(call, out if direct and entry == begin.stack.offsets[0] else None)  # type: ignore[union-attr]  # noqa: E501
+            releases = source.releases(
+                self.releasing(handle.kind), target if target.text else None, call
+            )
+        return _Stage(departure, passed, to, entry, source, call, target, releases, user)
+
+    def position(self, code: CodeType, offset: int) -> Frame:
+        """Return the place of an instruction."""
+        return frame_at(code, offset)
+
+
+class _Inquiry:
+    """The search for the cause of one leak."""
+
+    def __init__(
+        self,
+        causes: Causes,
+        handle: Handle,
+        code: Code,
+        ended: Moment | None,
+        departures: list[Departure],
+        rivals: list[tuple[Handle, int]],
+    ) -> None:
+        self.causes = causes
+        self.handle = handle
+        self.code = code
+        self.ended = ended
+        self.rivals = rivals
+        begin = handle.acquired
+        assert begin is not None  # noqa: S101 - for the type checker
+        assert begin.stack is not None  # noqa: S101 - as above
+        self.stack: Stack = begin.stack
+        self.release = handle.kind.release or "its release function"
+        self.stages = self._stages(departures)
+
+    def _stages(self, departures: list[Departure]) -> list[_Stage]:
+        order: dict[Stay, list[Departure]] = {}
+        for departure in departures:
+            order.setdefault(departure.stay, []).append(departure)
+        stages = []
+        after = self.stack.owner if self.stack.owner >= 0 else 0
+        came: tuple[CodeType, int] | None = None
+        for number, (stay, own) in enumerate(order.items()):
+            last = own[-1]
+            handed = next((d for d in own if d.exit in (Exit.HANDED_ON, Exit.YIELDED)), None)
+            entry = -1
+            if number == 0 and self.stack.codes[after] is stay.code:
+                entry = self.stack.offsets[after]
+            elif came is not None and came[0] is stay.code:
+                entry = came[1]
+            else:
+                for index in range(after, len(self.stack.codes)):
+                    if self.stack.codes[index] is stay.code:
+                        entry, after = self.stack.offsets[index], index
+                        break
+            came = None
+            if handed is not None and handed.to is not None:
+                came = (handed.to, handed.to_offset)
+            stages.append(
+                self.causes.stage(
+                    self.handle,
+                    last,
+                    entry,
+                    None if handed is None else handed.to,
+                    passed=handed is not None,
+                )
+            )
+        return stages
+
+    # --- who should have released it ----------------------------------------------------------
+
+    def answer(self) -> Cause | None:
+        """Return the cause."""
+        for stage in self.stages:
+            found = self._overwritten(stage)
+            if found is not None:
+                return found
+        index, pattern = self._responsible()
+        stage = self.stages[index]
+        return self._tell(index, stage, pattern)
+
+    def _responsible(self) -> tuple[int, Pattern]:
+        fallback: tuple[int, Pattern] | None = None
+        for index, stage in enumerate(self.stages):
+            if not stage.user and len(self.stages) > 1:
+                continue
+            departure = stage.departure
+            later = self.stages[index + 1 :]
+            if stage.passed and departure.exit in (Exit.HANDED_ON, Exit.YIELDED):
+                if any(each.user for each in later):
+                    continue
+                # Nobody of the user's own was seen to have it after that.
+                if departure.exit is Exit.YIELDED and stage.releases:
+                    return index, Pattern.SUSPENDED
+                fallback = fallback or (index, Pattern.HANDED_ON)
+                continue
+            if stage.passed and not stage.releases and any(each.user for each in later):
+                continue
+            kept = self._kept(stage)
+            if stage.releases:
+                elsewhere = (
+                    departure.exit is Exit.RETURNED
+                    and kept is not None
+                    and any(each.releases for each in later if each.user)
+                )
+                if elsewhere:
+                    continue
+                return index, self._passed_by(stage)
+            if kept is None and stage.source is not None and departure.exit is not Exit.RUNNING:
+                if departure.exit is Exit.SUSPENDED:
+                    return index, Pattern.SUSPENDED
+                if stage.target.form == "discarded":
+                    return index, Pattern.DISCARDED
+                return index, Pattern.NEVER_RELEASED
+            if fallback is None:
+                fallback = index, self._without_release(stage, kept)
+        if fallback is not None:
+            return fallback
+        return len(self.stages) - 1, Pattern.HANDED_ON
+
+    def _without_release(self, stage: _Stage, kept: Target | None) -> Pattern:
+        if kept is not None:
+            return Pattern.STORED
+        if stage.target.form == "discarded":
+            return Pattern.DISCARDED
+        if stage.departure.exit is Exit.SUSPENDED:
+            return Pattern.SUSPENDED
+        return Pattern.NEVER_RELEASED
+
+    def _kept(self, stage: _Stage) -> Target | None:
+        """Return what the handle is stored in that outlives the function."""
+        target = stage.target
+        if target.outlives and target.text:
+            if stage.departure.code.co_name == "<module>" and target.form == "global":
+                return None
+            return target
+        if stage.source is None or not target.text:
+            return None
+        return stage.source.kept_in(target.text, target.line)
+
+    def _passed_by(self, stage: _Stage) -> Pattern:
+        """Return how a function with a release for the handle got past it."""
+        departure = stage.departure
+        if departure.exit in _BY_EXCEPTION:
+            return Pattern.EXCEPTION
+        if departure.exit is Exit.SUSPENDED:
+            return Pattern.SUSPENDED
+        line = self._line(stage)
+        behind = [release for release in stage.releases if release.line > line]
+        if departure.exit is Exit.RUNNING and not self._pending(stage):
+            return Pattern.ORDER if behind and self._ends_here(stage) else Pattern.BRANCH
+        return Pattern.EARLY_RETURN if behind else Pattern.BRANCH
+
+    def _ends_here(self, stage: _Stage) -> bool:
+        """Return whether the parent was released from within this function."""
+        stack = self.ended.stack if self.ended is not None else None
+        return stack is not None and any(code is stage.departure.code for code in stack.codes)
+
+    def _pending(self, stage: _Stage) -> int:
+        departure = stage.departure
+        if departure.exit is not Exit.RUNNING or stage.source is None or departure.offset < 0:
+            return 0
+        return stage.source.pending_return(departure.offset, departure.frame.line)
+
+    def _line(self, stage: _Stage) -> int:
+        return self._pending(stage) or stage.departure.frame.line
+
+    # --- overwritten --------------------------------------------------------------------------
+
+    def _overwritten(self, stage: _Stage) -> Cause | None:
+        """Return the cause if the variable was bound to a second handle while this one lived."""
+        source, target = stage.source, stage.target
+        if source is None or not target.text or stage.entry < 0 or stage.call is None:
+            return None
+        if target.form == "item" or not stage.user:
+            return None
+        code = stage.departure.code
+        outer = stage is not self.stages[0]
+        for other, _ in self.rivals:
+            begin = other.acquired
+            if begin is None or begin.stack is None:
+                continue
+            stack = begin.stack
+            at = next((i for i, each in enumerate(stack.codes) if each is code), -1)
+            if at < 0:
+                continue
+            again = stack.offsets[at]
+            same_run = self._same_run(other, stage)
+            if not same_run and (outer or not target.outlives or not self._shares(stage, other)):
+                continue
+            call = source.call_at(again, frame_at(code, again).line)
+            if call is None:
+                continue
+            direct = stack.codes[0] is code
+            out = self.causes._outs.get((begin.site.call, begin.site.api, begin.site.binding))
+            bound = source.target(call, out if direct else None)
+            if bound.text != target.text:
+                continue
+            first, second = frame_at(code, stage.entry), frame_at(code, again)
+            loop = source.loop_around(call) if again == stage.entry and same_run else None
+            between = [r for r in stage.releases if first.line < r.line < second.line]
+            if between:
+                continue
+            return self._tell_overwritten(stage, first, second, loop)
+        return None
+
+    def _same_run(self, other: Handle, stage: _Stage) -> bool:
+        return other in stage.departure.stay.handles and self.handle in stage.departure.stay.handles
+
+    def _shares(self, stage: _Stage, other: Handle) -> bool:
+        """Return whether two calls of a function bind the same variable of theirs."""
+        form = stage.target.form
+        if form in ("closure", "global"):
+            return True
+        if form != "attribute" or len(self.stages) < 2:  # noqa: PLR2004 - a caller is needed
+            return False
+        if not stage.target.text.startswith("self."):
+            return False
+        caller = self.stages[1]
+        begin = other.acquired
+        if caller.source is None or begin is None or begin.stack is None or caller.entry < 0:
+            return False
+        code = caller.departure.code
+        again = next(
+            (o for c, o in zip(begin.stack.codes, begin.stack.offsets, strict=True) if c is code),
+            -1,
+        )
+        return again >= 0 and caller.source.same_receiver(caller.entry, again)
+
+    # --- words --------------------------------------------------------------------------------
+
+    def _tell_overwritten(
+        self, stage: _Stage, first: Frame, second: Frame, loop: object
+    ) -> Cause:
+        name, target = _called(stage.departure.code), stage.target.shown
+        at = stage.departure.frame
+        if loop is not None:
+            start = loop.lineno  # type: ignore[attr-defined]
+            sites, lost = self._in_loop(stage)
+            each = "one handle" if sites == 1 else f"{sites} handles"
+            words = (
+                f"{name} binds {target} anew at line {first.line} in each round of the loop at "
+                f"line {start}, {each} a round, while the one before still lives"
+            )
+            if lost > 1:
+                words += f"; {lost} were not released"
+            after = [r for r in stage.releases if r.line > (loop.end_lineno or 0)]  # type: ignore[attr-defined]
+            if after:
+                words += f"; {after[0].name} at line {after[0].line} gets the last one only"
+            remedy = (
+                f"call {self.release} at the end of each round of the loop at line {start}, in a "
+                "try/finally"
+            )
+            pattern = Pattern.LOOP
+        else:
+            after = [r for r in stage.releases if r.line > second.line]
+            pattern = Pattern.OVERWRITTEN
+            if first.line == second.line:
+                words = (
+                    f"{target} was bound to it at line {first.line} in {name}, and by the next "
+                    "call to a second handle, while the first lived"
+                )
+                remedy = f"call {self.release} on {target} before line {first.line} binds it again"
+            else:
+                words = (
+                    f"{name} bound {target} to it at line {first.line}, and at line {second.line} "
+                    "to a second handle, while the first lived"
+                )
+                remedy = (
+                    f"call {self.release} on {target} (bound at line {first.line}) before line "
+                    f"{second.line} binds it again, or use two variables"
+                )
+        return self._cause(stage, pattern, at, words, remedy, self._skipped(stage, after))
+
+    def _in_loop(self, stage: _Stage) -> tuple[int, int]:
+        """Return how many places of the loop leak, and how many handles of this place."""
+        mine = [
+            other
+            for other in stage.departure.stay.handles
+            if other.kind is self.handle.kind and other.state != RELEASED and other.acquired
+        ]
+        same = [
+            other
+            for other in mine
+            if other.acquired is not None and other.acquired.stack is self.stack
+        ]
+        source = stage.source
+        loop = None
+        if source is not None and stage.call is not None:
+            loop = source.loop_around(stage.call)  # type: ignore[arg-type]
+        places = {self.stack}
+        if loop is not None:
+            for other in mine:
+                stack = other.acquired.stack if other.acquired is not None else None
+                if stack is None or stage.departure.code not in stack.codes:
+                    continue
+                line = stack.frames[stack.codes.index(stage.departure.code)].line
+                if loop.lineno <= line <= (loop.end_lineno or 0):  # type: ignore[attr-defined]
+                    places.add(stack)
+        return len(places), len(same)
+
+    def _tell(self, index: int, stage: _Stage, pattern: Pattern) -> Cause:
+        departure = stage.departure
+        line = self._line(stage)
+        at = departure.frame._replace(line=line)
+        words = self._beginning(index, stage) + self._end(index, stage, line)
+        behind = [r for r in stage.releases if r.line > line]
+        releases = behind or stage.releases
+        kept = self._kept(stage)
+        missed = _and([f"{_shown(r)} at line {r.line}" for r in releases[:_MOST_NAMED]])
+        if pattern in (Pattern.EXCEPTION, Pattern.EARLY_RETURN) and releases:
+            words += f"; {missed} was never reached"
+        elif pattern is Pattern.ORDER:
+            words += f"; {missed} comes too late"
+        elif pattern is Pattern.SUSPENDED and releases:
+            words += f"; {missed} was not reached"
+        elif pattern is Pattern.BRANCH:
+            words += f"; {self._branch(stage, releases)}"
+        elif kept is not None and pattern is Pattern.STORED:
+            place = f"{kept.shown} (line {kept.line})"
+            words += f"; it stays in {place}, which outlives {_called(departure.code)}"
+            also = []
+            if stage.source is not None:
+                also = stage.source.releasers(self.causes.releasing(self.handle.kind), kept)
+            if also:
+                words += f", and {also[0][0]}(), which releases it at line {also[0][1]}, was not called"
+        elif pattern is Pattern.DISCARDED:
+            words += "; the result was thrown away"
+        elif pattern is Pattern.HANDED_ON:
+            words += ", where it was not released"
+        elif stage.source is not None and not stage.releases:
+            words += f"; no path of {_called(departure.code)} calls {self.release}"
+        remedy = self._remedy(stage, pattern, line, releases, kept)
+        return self._cause(stage, pattern, at, words, remedy, self._skipped(stage, releases))
+
+    def _beginning(self, index: int, stage: _Stage) -> str:
+        first = self.stages[0]
+        line = frame_at(first.departure.code, first.entry).line
+        name = _called(first.departure.code)
+        if index == 0:
+            return f"{name} acquired it at line {line}"
+        text = f"{name} acquired it at {_at(frame_at(first.departure.code, first.entry), stage)}"
+        told = [each for each in self.stages[:index] if each.passed]
+        for each in told:
+            verb = "yielded" if _is_generator(each.departure.code) else "returned"
+            giver = "" if each is first else f"{_called(each.departure.code)} "
+            to = f" to {_called(each.to)}" if each.to is not None else ""
+            text += f" and {giver}{verb} it{to}"
+        if not told:
+            text += " for its caller"
+        return f"{text}; {_called(stage.departure.code)}"
+
+    def _end(self, index: int, stage: _Stage, line: int) -> str:
+        departure = stage.departure
+        joint = " and " if index == 0 else " "
+        match departure.exit:
+            case Exit.RAISED:
+                return f"{joint}{self._raised(stage, line)}"
+            case Exit.CLOSED:
+                return f"{joint}was closed at line {line}"
+            case Exit.CANCELLED:
+                return f"{joint}was cancelled at line {line}"
+            case Exit.SUSPENDED:
+                return f"{joint}was left suspended at line {line}"
+            case Exit.HANDED_ON | Exit.YIELDED:
+                verb = "returned" if departure.exit is Exit.HANDED_ON else "yielded"
+                to = "" if stage.to is None else f" to {_called(stage.to)}"
+                return f"{joint}{verb} it at line {line}{to}"
+            case Exit.RETURNED:
+                if departure.code.co_name == "<module>":
+                    return f"{joint}ended at line {line}"
+                return f"{joint}returned at line {line}"
+        if self._pending(stage):
+            return f"{joint}returns at line {line}"
+        if departure.offset >= 0 and self._ends_here(stage):
+            over = self.handle.parent.kind.title if self.handle.parent is not None else "parent"
+            through = self.ended is not None and self.ended.stack is not None
+            if through:
+                return f"{joint}had the {over} released at line {line}"
+        if departure.offset >= 0:
+            return f"{joint}was still running, at line {line}"
+        return f"{joint}was still running"
+
+    def _raised(self, stage: _Stage, line: int) -> str:
+        departure = stage.departure
+        text = f"was left by {departure.exception}"
+        if departure.raised is not None and departure.raised is not departure.code:
+            text += f" raised in {_called(departure.raised)}"
+        text += f" at line {line}"
+        caught = self._caught(stage)
+        if caught is not None:
+            text += f" (caught in {_short(caught.qualname)} at {_at(caught, stage)})"
+        return text
+
+    def _caught(self, stage: _Stage) -> Frame | None:
+        """Return where a caller caught the exception, if its source says that it could."""
+        departure = stage.departure
+        if departure.caught is None:
+            return None
+        frame = frame_at(departure.caught, departure.caught_offset)
+        if not self.causes._ownership.is_user(frame):
+            return None
+        source = function_of(departure.caught)
+        line = 0 if source is None else source.catches(frame.line)
+        return frame._replace(line=line) if line else None
+
+    def _branch(self, stage: _Stage, releases: list[Release]) -> str:
+        release = releases[0]
+        text = f"{_shown(release)} at line {release.line}"
+        guard, line = "", 0
+        if stage.source is not None:
+            guard, line = stage.source.guard(release.node, stage.call)  # type: ignore[arg-type]
+        if guard == "condition":
+            return f"{text} stands behind the condition at line {line}, which was not met"
+        if guard == "handler":
+            return f"{text} stands in the handler at line {line}, which was not entered"
+        if guard == "handled":
+            return f"{text} was passed by on the way to the handler at line {line}"
+        return f"{text} was not reached"
+
+    def _remedy(
+        self,
+        stage: _Stage,
+        pattern: Pattern,
+        line: int,
+        releases: list[Release],
+        kept: Target | None,
+    ) -> str:
+        name, release = _called(stage.departure.code), self.release
+        start = frame_at(stage.departure.code, stage.entry).line if stage.entry >= 0 else 0
+        where = f"line {releases[0].line}" if releases else ""
+        call = releases[0].name if releases else release
+        begin = f"begin a try after line {start}" if start else "begin a try after the acquisition"
+        match pattern:
+            case Pattern.EXCEPTION:
+                return f"{begin} and move {call} ({where}) into its finally, or use a context manager"
+            case Pattern.EARLY_RETURN:
+                return (
+                    f"call {call} before the return at line {line} too, or {begin} and move it "
+                    f"({where}) into its finally"
+                )
+            case Pattern.BRANCH:
+                return f"call {call} on every path: {begin} and move it ({where}) into its finally"
+            case Pattern.ORDER:
+                return f"move {call} ({where}) in front of line {line}"
+            case Pattern.SUSPENDED:
+                if releases:
+                    return (
+                        f"{begin}, move {call} ({where}) into its finally, and exhaust or close "
+                        f"{name}"
+                    )
+                return f"{begin}, call {release} in its finally, and exhaust or close {name}"
+            case Pattern.STORED if kept is not None:
+                return (
+                    f"call {release} on {kept.shown} when its owner is done with it: give the owner "
+                    "a close(), and call that in a finally"
+                )
+            case Pattern.DISCARDED:
+                return f"keep the result of line {start} and call {release} on it"
+            case Pattern.HANDED_ON:
+                to = "its caller" if stage.to is None else _called(stage.to)
+                return f"call {release} in {to}, which gets the handle from {name}"
+        what = f" on {stage.target.shown}" if stage.target.shown else ""
+        return f"call {release}{what} in {name}: {begin} and release in its finally"
+
+    def _skipped(self, stage: _Stage, releases: list[Release]) -> tuple[Skipped, ...]:
+        frame = frame_at(stage.departure.code, 0)
+        return tuple(Skipped(r.name, frame._replace(line=r.line)) for r in releases)
+
+    def _cause(
+        self,
+        stage: _Stage,
+        pattern: Pattern,
+        at: Frame,
+        words: str,
+        remedy: str,
+        skipped: tuple[Skipped, ...],
+    ) -> Cause:
+        departure = stage.departure
+        raised = None
+        if departure.raised is not None:
+            raised = frame_at(departure.raised, 0)._replace(line=departure.raised_line)
+        exit_ = departure.exit
+        if exit_ is Exit.RUNNING and self._pending(stage):
+            exit_ = Exit.RETURNED
+        moves = []
+        for each in self.stages:
+            if each is stage:
+                break
+            if each.passed:
+                moves.append(each.departure.frame)
+        return Cause(
+            exit=exit_,
+            pattern=pattern,
+            function=departure.code.co_qualname,
+            at=at,
+            exception=departure.exception,
+            raised=raised,
+            caught=self._caught(stage),
+            moves=tuple(moves),
+            skipped=skipped,
+            words=words,
+            remedy=remedy,
+        )
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def _rivals(handle: Handle, departures: list[Departure]) -> list[tuple[Handle, int]]:
+    """Return the handles of the same kind that the same functions got later."""
+    found: dict[Handle, int] = {}
+    for number, departure in enumerate(departures):
+        handles = departure.stay.handles
+        if handle in handles:
+            for other in handles[handles.index(handle) + 1 :]:
+                if other.kind is handle.kind and other.hid > handle.hid:
+                    found.setdefault(other, number)
+                if len(found) >= _MOST_EXITS:
+                    break
+    return list(found.items())
+
+
+def _key(departure: Departure) -> object:
+    return (
+        departure.exit,
+        id(departure.code),
+        departure.offset,
+        departure.line,
+        departure.exception,
+        id(departure.raised),
+        departure.raised_line,
+        id(departure.caught),
+        departure.caught_offset,
+    )
+
+
+def _called(code: CodeType) -> str:
+    return _short(code.co_qualname)
+
+
+def _short(qualname: str) -> str:
+    """Return a function's name as people say it."""
+    if qualname == "<module>":
+        return "the module"
+    name = qualname.rpartition("<locals>.")[2]
+    return name if name.endswith(">") else f"{name}()"
+
+
+def _is_generator(code: CodeType) -> bool:
+    return bool(code.co_flags & 0x220)
+
+
+def _shown(release: Release) -> str:
+    if release.through and "(" not in release.name:
+        return f"{release.name}(), which calls {release.through},"
+    return release.name
+
+
+def _at(frame: Frame, stage: _Stage) -> str:
+    """Return a line, with its file if that is another one than the function's."""
+    if frame.filename == stage.departure.code.co_filename:
+        return f"line {frame.line}"
+    return f"{os.path.basename(frame.filename)}:{frame.line}"
+
+
+def _and(parts: list[str]) -> str:
+    if len(parts) < 2:  # noqa: PLR2004 - nothing to join
+        return "".join(parts)
+    return ", ".join(parts[:-1]) + " and " + parts[-1]
