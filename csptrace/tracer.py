@@ -188,7 +188,11 @@ class Tracer:
         self._causes: Causes | None = None
         self.exits: Exits | None = None
         if settings.causes and settings.level != "count":
-            self._causes = Causes(self.installation.specs, self._ownership)
+            self._causes = Causes(
+                self.installation.specs,
+                self._ownership,
+                lambda error: self.broken(CallSite("working out a cause", "", ""), error),
+            )
             self.exits = Exits(self._role, self._complain_of_exits, self._broken_exits)
         self._held: set[Handle] = set()
         self._lookout = Lookout(self._look) if settings.held_too_long else None
@@ -810,9 +814,14 @@ class Tracer:
         late, wait = overdue(fresh, _monotonic(), threshold)
         if late:
             self._held.update(late)
+            exits = self.exits
+            watching = exits is not None and exits.watching
+            taken = [exits.glance(handle) for handle in late] if exits and watching else []
             self._report(
                 held_too_long(late, self._ownership, self.graph.epoch, self._causes_known())
             )
+            for take_back in taken:
+                take_back()
         return wait
 
     def _note_unheld(self, change: Change) -> None:

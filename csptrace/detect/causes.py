@@ -28,7 +28,7 @@ from csptrace.model import (
 from csptrace.specs.vocabulary import RETURN, Acquires, Dll, Objects, Releases, ReleasesAll
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import CodeType
 
     from csptrace.detect.ownership import Ownership
@@ -85,9 +85,16 @@ class Causes:
     Args:
         specs: the APIs; they say which functions acquire and release.
         ownership: tells user code from library code.
+        broken: what to do with an error of this module; then a finding has no cause.
     """
 
-    def __init__(self, specs: Iterable[Spec], ownership: Ownership) -> None:
+    def __init__(
+        self,
+        specs: Iterable[Spec],
+        ownership: Ownership,
+        broken: Callable[[Exception], None],
+    ) -> None:
+        self._broken = broken
         self._ownership = ownership
         self._releasing: dict[Kind, set[str]] = {}
         self._outs: dict[tuple[str, str, str], int] = {}
@@ -151,7 +158,12 @@ class Causes:
         if key not in self._kept:
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.clear()
-            self._kept[key] = _Inquiry(self, handle, code, ended, departures, rivals).answer()
+            try:
+                cause = _Inquiry(self, handle, code, ended, departures, rivals).answer()
+            except Exception as error:  # noqa: BLE001 - a source that is read may be of any shape
+                self._broken(error)
+                cause = None
+            self._kept[key] = cause
         return self._kept[key]
 
     def stage(
@@ -331,13 +343,22 @@ class _Inquiry:
         return stack is not None and any(code is stage.departure.code for code in stack.codes)
 
     def _pending(self, stage: _Stage) -> int:
+        """Return the line of the `return` for which a clean-up is under way, 0 if there is none."""
         departure = stage.departure
         if departure.exit is not Exit.RUNNING or stage.source is None or departure.offset < 0:
             return 0
-        return stage.source.pending_return(departure.offset, departure.frame.line)
+        return stage.source.return_behind(departure.offset)
 
     def _line(self, stage: _Stage) -> int:
-        return self._pending(stage) or stage.departure.frame.line
+        """Return the line at which a function was left, or stood."""
+        departure = stage.departure
+        if (
+            departure.exit in (Exit.RETURNED, Exit.HANDED_ON)
+            and stage.source is not None
+            and departure.offset >= 0
+        ):
+            return stage.source.return_behind(departure.offset) or departure.frame.line
+        return self._pending(stage) or departure.frame.line
 
     # --- overwritten --------------------------------------------------------------------------
 
@@ -372,8 +393,10 @@ class _Inquiry:
                 continue
             first, second = frame_at(code, stage.entry), frame_at(code, again)
             loop = source.loop_around(call) if again == stage.entry and same_run else None
-            between = [r for r in stage.releases if first.line < r.line < second.line]
-            if between:
+            start, end = first.line, second.line
+            if loop is not None:
+                start, end = loop.lineno, (loop.end_lineno or 0) + 1  # type: ignore[attr-defined]
+            if any(start < r.line < end for r in stage.releases):
                 continue
             return self._tell_overwritten(stage, first, second, loop)
         return None
@@ -482,7 +505,9 @@ class _Inquiry:
         releases = behind or stage.releases
         kept = self._kept(stage)
         missed = _and([f"{_shown(r)} at line {r.line}" for r in releases[:_MOST_NAMED]])
-        if pattern in (Pattern.EXCEPTION, Pattern.EARLY_RETURN) and releases:
+        if self.code is Code.HELD_TOO_LONG:
+            pass
+        elif pattern in (Pattern.EXCEPTION, Pattern.EARLY_RETURN) and releases:
             words += f"; {missed} was never reached"
         elif pattern is Pattern.ORDER:
             words += f"; {missed} comes too late"
@@ -499,7 +524,7 @@ class _Inquiry:
             if also:
                 words += f", and {also[0][0]}(), which releases it at line {also[0][1]}, was not called"
         elif pattern is Pattern.DISCARDED:
-            words += "; the result was thrown away"
+            words = self._beginning(index, stage) + self._thrown_away(index, stage)
         elif pattern is Pattern.HANDED_ON:
             words += ", where it was not released"
         elif stage.source is not None and not stage.releases:
@@ -520,9 +545,13 @@ class _Inquiry:
             giver = "" if each is first else f"{_called(each.departure.code)} "
             to = f" to {_called(each.to)}" if each.to is not None else ""
             text += f" and {giver}{verb} it{to}"
-        if not told:
-            text += " for its caller"
+        if told and told[-1].to is stage.departure.code:
+            return f"{text}, which"
         return f"{text}; {_called(stage.departure.code)}"
+
+    def _thrown_away(self, index: int, stage: _Stage) -> str:
+        line = frame_at(stage.departure.code, stage.entry).line if stage.entry >= 0 else 0
+        return f"{' and' if index == 0 else ''} threw the result away at line {line}"
 
     def _end(self, index: int, stage: _Stage, line: int) -> str:
         departure = stage.departure
@@ -548,12 +577,13 @@ class _Inquiry:
             return f"{joint}returns at line {line}"
         if departure.offset >= 0 and self._ends_here(stage):
             over = self.handle.parent.kind.title if self.handle.parent is not None else "parent"
-            through = self.ended is not None and self.ended.stack is not None
-            if through:
-                return f"{joint}had the {over} released at line {line}"
-        if departure.offset >= 0:
-            return f"{joint}was still running, at line {line}"
-        return f"{joint}was still running"
+            stack = self.ended.stack if self.ended is not None else None
+            if stack is not None and stack.codes[0] is departure.code:
+                return f"{joint}released the {over} at line {line}"
+            return f"{joint}had the {over} released at line {line}"
+        still = "is" if self.code is Code.HELD_TOO_LONG else "was"
+        at = f", at line {line}" if departure.offset >= 0 else ""
+        return f"{joint}{still} still running{at}"
 
     def _raised(self, stage: _Stage, line: int) -> str:
         departure = stage.departure
@@ -662,7 +692,7 @@ class _Inquiry:
             if each is stage:
                 break
             if each.passed:
-                moves.append(each.departure.frame)
+                moves.append(each.departure.frame._replace(line=self._line(each)))
         return Cause(
             exit=exit_,
             pattern=pattern,

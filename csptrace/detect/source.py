@@ -7,6 +7,7 @@ that cannot be read, or that was changed since, says nothing.
 from __future__ import annotations
 
 import ast
+import copy
 import dis
 import functools
 import linecache
@@ -41,6 +42,18 @@ _LOOPS: Final = (ast.For, ast.AsyncFor, ast.While)
 _ADDRESSES: Final = frozenset({"byref", "pointer", "addressof", "cast"})
 _KEEPS: Final = frozenset({"append", "appendleft", "add", "insert", "put", "put_nowait", "extend"})
 _ROUNDS: Final = 3
+_TERMINATORS: Final = frozenset(
+    {
+        "RETURN_VALUE",
+        "RETURN_CONST",
+        "RERAISE",
+        "RAISE_VARARGS",
+        "PUSH_EXC_INFO",
+        "JUMP_FORWARD",
+        "JUMP_BACKWARD",
+        "JUMP_BACKWARD_NO_INTERRUPT",
+    }
+)
 
 
 class Target(NamedTuple):
@@ -254,35 +267,38 @@ class Function:
             for node in self._own
         )
 
-    def pending_return(self, offset: int, line: int) -> int:
-        """Return the line of the `return` that is on its way through a clean-up.
+    def return_behind(self, offset: int) -> int:
+        """Return the line of the `return` that a clean-up is run for.
+
+        The compiler copies a `finally`, or the exit of a `with`, behind each `return` that passes
+        it, and all of the copy, the returning instruction too, has the lines of the clean-up.
 
         Args:
-            offset: an instruction in a `finally`, or the exit of a `with`.
-            line: its line.
+            offset: an instruction, in bytes.
 
         Returns:
-            The line, 0 if the clean-up is not run because of a `return`.
+            The line, 0 if the instruction is not part of a clean-up for a `return`.
         """
-        bodies = []
+        cleanups: set[int] = set()
+        returns: dict[int, int] = {}
         for node in self._own:
             if isinstance(node, ast.Try) and node.finalbody:
-                first, last = node.finalbody[0].lineno, node.finalbody[-1].end_lineno or 0
-                if first <= line <= last:
-                    bodies.append((node.lineno, first - 1))
+                last = node.finalbody[-1].end_lineno or 0
+                cleanups.update(range(node.finalbody[0].lineno, last + 1))
             elif isinstance(node, ast.With | ast.AsyncWith):
-                if node.lineno <= line < node.body[0].lineno:
-                    bodies.append((node.body[0].lineno, node.body[-1].end_lineno or 0))
-        if not bodies:
-            return 0
-        for instruction in dis.get_instructions(self.code):
-            if instruction.offset <= offset:
-                continue
-            if instruction.opname in ("RERAISE", "RAISE_VARARGS", "JUMP_BACKWARD"):
+                cleanups.update(range(node.lineno, node.body[0].lineno))
+            elif isinstance(node, ast.Return):
+                lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+                returns.update(dict.fromkeys(lines, node.lineno))
+        before = [
+            each for each in dis.get_instructions(self.code) if each.offset <= offset
+        ]
+        for number, each in enumerate(reversed(before)):
+            if number and each.opname in _TERMINATORS:
                 return 0
-            if instruction.opname in ("RETURN_VALUE", "RETURN_CONST"):
-                at = _position(self.code, instruction.offset)[0] or 0
-                return at if any(first <= at <= last for first, last in bodies) else 0
+            line = None if each.positions is None else each.positions.lineno
+            if line is not None and line not in cleanups:
+                return returns.get(line, 0) if number else 0
         return 0
 
     def returns_constant(self, line: int) -> bool:
@@ -393,7 +409,7 @@ class Function:
             form = "attribute"
         elif isinstance(node, ast.Subscript):
             form = "item"
-        return Target(text, form, outlives, line, _without_texts(text))
+        return Target(text, form, outlives, line, _without_texts(node))
 
     def _form(self, name: str) -> str:
         code = self.code
@@ -569,14 +585,20 @@ def _owners(text: str) -> set[str]:
     return found
 
 
-def _without_texts(text: str) -> str:
-    tree = ast.parse(text, mode="eval")
-    found = False
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
-            node.value = ...
-            found = True
-    return ast.unparse(tree) if found else text
+class _NoTexts(ast.NodeTransformer):
+    """Replaces the texts in an expression by an ellipsis."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        """Replace one."""
+        return ast.Constant(...) if isinstance(node.value, str | bytes) else node
+
+    def visit_JoinedStr(self, _node: ast.JoinedStr) -> ast.expr:
+        """Replace one with fields in it."""
+        return ast.Constant(...)
+
+
+def _without_texts(node: ast.expr) -> str:
+    return ast.unparse(_NoTexts().visit(copy.deepcopy(node)))
 
 
 def _wraps(call: ast.Call) -> bool:

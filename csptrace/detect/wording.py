@@ -118,7 +118,7 @@ def explain(finding: Finding, ownership: Ownership, *, redact: bool = False) -> 
         "" if finding.cause is None else escape(finding.cause.words),
         tuple(places),
         tuple(_hints(finding)),
-        finding.remedy,
+        escape(finding.remedy),
         finding.fingerprint,
     )
 

@@ -188,10 +188,8 @@ class Exits:
 
     def _broken(self, error: Exception) -> None:
         """Stop watching because of an error of this module; let out any other."""
-        try:
-            self._complain(error)
-        finally:
-            self.stop()
+        self._complain(error)
+        self.stop()
 
     # --- what the tracer says -----------------------------------------------------------------
 
@@ -253,6 +251,41 @@ class Exits:
             self._idle = 0
             sys.monitoring.set_events(self._tool, events.PY_UNWIND)
 
+    def glance(self, handle: Handle) -> Callable[[], None]:
+        """Do what `observe` does, in every thread, for a handle that lives on.
+
+        Args:
+            handle: the handle.
+
+        Returns:
+            A function that takes it back.
+        """
+        stay, known = handle.stay, handle.departures
+        if known is not None:
+            handle.departures = list(known)
+        for frame in sys._current_frames().values():
+            if self._find(frame, -1 if stay is None else stay.key) >= 0:
+                self.observe(handle, frame)
+                break
+        else:
+            self.observe(handle, None)
+
+        def restore() -> None:
+            handle.stay, handle.departures = stay, known
+
+        return restore
+
+    @staticmethod
+    def _find(frame: FrameType | None, key: int) -> int:
+        """Return where a function is that runs below a frame, -1 if it does not."""
+        steps = 0
+        while frame is not None and steps < _MOST_STEPS:
+            if id(frame) == key:
+                return frame.f_lasti
+            frame = frame.f_back
+            steps += 1
+        return -1
+
     def observe(self, handle: Handle, frame: FrameType | None) -> None:
         """Note, because a finding is about to be made, what the function that has it does now.
 
@@ -270,14 +303,7 @@ class Exits:
                 return
             self._append(handle, Departure(Exit.CLOSED, stay, stay.waiting))
             return
-        offset = -1
-        steps = 0
-        while frame is not None and steps < _MOST_STEPS:
-            if id(frame) == key:
-                offset = frame.f_lasti
-                break
-            frame = frame.f_back
-            steps += 1
+        offset = self._find(frame, key)
         if offset < 0 and stay.waiting >= 0:
             closed = self._is_gone(stay)
             how = Exit.CLOSED if closed else Exit.SUSPENDED
