@@ -606,6 +606,10 @@ class Tracer:
         Nothing is locked here: the collector may run in the middle of a change. The note is read
         before the next change, so before the value can be seen again.
         """
+        try:
+            self._observe((handle,), sys._getframe())  # where it was let go
+        except Exception as error:  # noqa: BLE001 - a finalizer has nobody to tell
+            self._broken_exits(error)
         self._collected.append((handle, site, released))
         if released:
             # A use of what went with it must be looked at even before the note is read.
@@ -744,9 +748,7 @@ class Tracer:
             elif isinstance(change, Acquired | RefChanged | HandedOver | Vanished):
                 continue
             if isinstance(change, Ended):
-                self._observe(change.invalidated, frame)
-            elif isinstance(change, Collected):
-                self._observe((change.handle,), frame or _caller())
+                self._observe(change.invalidated, frame or sys._getframe())
             found = self._report(
                 findings_of(change, self._ownership, self.graph.epoch, self._causes_known())
             )

@@ -167,9 +167,25 @@ class Causes:
         return self._kept[key]
 
     def stage(
-        self, handle: Handle, departure: Departure, entry: int, to: CodeType | None, *, passed: bool
+        self,
+        handle: Handle,
+        departure: Departure,
+        entry: int,
+        to: CodeType | None,
+        below: _Stage | None,
+        *,
+        passed: bool,
     ) -> _Stage:
-        """Read what the source of one function says about the handle."""
+        """Read what the source of one function says about the handle.
+
+        Args:
+            handle: the handle.
+            departure: how the function was left.
+            entry: the offset of the call through which the handle came.
+            to: the caller that it was handed to.
+            below: the function that had the handle before.
+            passed: whether it was handed to the caller.
+        """
         begin = handle.acquired
         assert begin is not None  # noqa: S101 - for the type checker
         code = departure.code
@@ -185,6 +201,13 @@ class Causes:
             out = self._outs.get((begin.site.call, begin.site.api, begin.site.binding))
             if call is not None:
                 target = source.target(call, out if direct and entry == begin.stack.offsets[0] else None)  # type: ignore[union-attr]  # noqa: E501
+            given = "" if below is None or below.source is None else below.target.text
+            if call is not None and given and not (below is not None and below.passed):
+                assert below is not None  # noqa: S101 - for the type checker
+                assert below.source is not None  # noqa: S101 - as above
+                argument = below.source.parameter(given)
+                if argument is not None:
+                    target = source.argument(call, *argument) or target
             releases = source.releases(
                 self.releasing(handle.kind), target if target.text else None, call
             )
@@ -223,7 +246,7 @@ class _Inquiry:
         order: dict[Stay, list[Departure]] = {}
         for departure in departures:
             order.setdefault(departure.stay, []).append(departure)
-        stages = []
+        stages: list[_Stage] = []
         after = self.stack.owner if self.stack.owner >= 0 else 0
         came: tuple[CodeType, int] | None = None
         for number, (stay, own) in enumerate(order.items()):
@@ -248,6 +271,7 @@ class _Inquiry:
                     last,
                     entry,
                     None if handed is None else handed.to,
+                    stages[-1] if stages else None,
                     passed=handed is not None,
                 )
             )
@@ -327,15 +351,39 @@ class _Inquiry:
     def _passed_by(self, stage: _Stage) -> Pattern:
         """Return how a function with a release for the handle got past it."""
         departure = stage.departure
-        if departure.exit in _BY_EXCEPTION:
-            return Pattern.EXCEPTION
         if departure.exit is Exit.SUSPENDED:
             return Pattern.SUSPENDED
+        if departure.exit in _BY_EXCEPTION:
+            missed = self._missed(stage, self._line(stage))
+            return Pattern.EXCEPTION if missed else Pattern.BRANCH
         line = self._line(stage)
-        behind = [release for release in stage.releases if release.line > line]
+        behind = self._behind(stage, line)
         if departure.exit is Exit.RUNNING and not self._pending(stage):
             return Pattern.ORDER if behind and self._ends_here(stage) else Pattern.BRANCH
-        return Pattern.EARLY_RETURN if behind else Pattern.BRANCH
+        explicit = stage.source is not None and stage.source.is_return(line)
+        return Pattern.EARLY_RETURN if behind and explicit else Pattern.BRANCH
+
+    def _missed(self, stage: _Stage, line: int) -> list[Release]:
+        """Return the releases that a clean-up does not reach in any case."""
+        source = stage.source
+        if source is None:
+            return stage.releases
+        return [r for r in stage.releases if not source.runs_anyway(r.node, line)]
+
+    def _behind(self, stage: _Stage, line: int) -> list[Release]:
+        """Return the releases that stand behind a line, or on it in a loop."""
+        source = stage.source
+        return [
+            release
+            for release in self._missed(stage, line)
+            if release.line > line
+            or (
+                release.line == line
+                and stage.departure.exit is Exit.RUNNING
+                and source is not None
+                and source.loop_around(release.node) is not None
+            )
+        ]
 
     def _ends_here(self, stage: _Stage) -> bool:
         """Return whether the parent was released from within this function."""
@@ -501,18 +549,22 @@ class _Inquiry:
         line = self._line(stage)
         at = departure.frame._replace(line=line)
         words = self._beginning(index, stage) + self._end(index, stage, line)
-        behind = [r for r in stage.releases if r.line > line]
-        releases = behind or stage.releases
+        behind = [r for r in self._missed(stage, line) if r.line >= line]
+        releases = behind or self._missed(stage, line) or stage.releases
+        if pattern is Pattern.BRANCH and stage.source is not None:
+            guarded = [r for r in stage.releases if stage.source.guard(r.node, stage.call)[0]]  # type: ignore[arg-type]
+            releases = guarded or releases
         kept = self._kept(stage)
-        missed = _and([f"{_shown(r)} at line {r.line}" for r in releases[:_MOST_NAMED]])
+        missed = _and([_shown(r) for r in releases[:_MOST_NAMED]])
+        was = "was" if len(releases) == 1 else "were"
         if self.code is Code.HELD_TOO_LONG:
             pass
         elif pattern in (Pattern.EXCEPTION, Pattern.EARLY_RETURN) and releases:
-            words += f"; {missed} was never reached"
+            words += f"; {missed} {was} never reached"
         elif pattern is Pattern.ORDER:
-            words += f"; {missed} comes too late"
+            words += f"; {missed} came too late"
         elif pattern is Pattern.SUSPENDED and releases:
-            words += f"; {missed} was not reached"
+            words += f"; {missed} {was} not reached"
         elif pattern is Pattern.BRANCH:
             words += f"; {self._branch(stage, releases)}"
         elif kept is not None and pattern is Pattern.STORED:
@@ -529,6 +581,8 @@ class _Inquiry:
             words += ", where it was not released"
         elif stage.source is not None and not stage.releases:
             words += f"; no path of {_called(departure.code)} calls {self.release}"
+        if self.handle.refs > 1:
+            words += f"; {self.handle.refs} references to it were left"
         remedy = self._remedy(stage, pattern, line, releases, kept)
         return self._cause(stage, pattern, at, words, remedy, self._skipped(stage, releases))
 
@@ -572,15 +626,22 @@ class _Inquiry:
             case Exit.RETURNED:
                 if departure.code.co_name == "<module>":
                     return f"{joint}ended at line {line}"
+                if stage.source is not None and not stage.source.is_return(line):
+                    return f"{joint}ran to its end at line {line}"
                 return f"{joint}returned at line {line}"
         if self._pending(stage):
             return f"{joint}returns at line {line}"
         if departure.offset >= 0 and self._ends_here(stage):
             over = self.handle.parent.kind.title if self.handle.parent is not None else "parent"
             stack = self.ended.stack if self.ended is not None else None
-            if stack is not None and stack.codes[0] is departure.code:
+            ownership = self.causes._ownership
+            codes = () if stack is None else stack.codes
+            caller = next((c for c in codes if not ownership.is_internal(frame_at(c, 0))), None)
+            if caller is departure.code:
                 return f"{joint}released the {over} at line {line}"
             return f"{joint}had the {over} released at line {line}"
+        if self.code is Code.LOST and departure.offset >= 0:
+            return f"{joint}let go of it at line {line}"
         still = "is" if self.code is Code.HELD_TOO_LONG else "was"
         at = f", at line {line}" if departure.offset >= 0 else ""
         return f"{joint}{still} still running{at}"
@@ -608,9 +669,12 @@ class _Inquiry:
         line = 0 if source is None else source.catches(frame.line)
         return frame._replace(line=line) if line else None
 
+    def _is_user(self, code: CodeType) -> bool:
+        return self.causes._ownership.is_user(frame_at(code, 0))
+
     def _branch(self, stage: _Stage, releases: list[Release]) -> str:
         release = releases[0]
-        text = f"{_shown(release)} at line {release.line}"
+        text = _shown(release)
         guard, line = "", 0
         if stage.source is not None:
             guard, line = stage.source.guard(release.node, stage.call)  # type: ignore[arg-type]
@@ -646,6 +710,15 @@ class _Inquiry:
             case Pattern.BRANCH:
                 return f"call {call} on every path: {begin} and move it ({where}) into its finally"
             case Pattern.ORDER:
+                loop = None
+                if stage.source is not None and releases and releases[0].line == line:
+                    loop = stage.source.loop_around(releases[0].node)
+                if loop is not None:
+                    parent = self.handle.parent.kind.title if self.handle.parent else "parent"
+                    return (
+                        f"reorder the loop at line {loop.lineno}: "  # type: ignore[attr-defined]
+                        f"{release} has to be called before the {parent} is released"
+                    )
                 return f"move {call} ({where}) in front of line {line}"
             case Pattern.SUSPENDED:
                 if releases:
@@ -662,6 +735,11 @@ class _Inquiry:
             case Pattern.DISCARDED:
                 return f"keep the result of line {start} and call {release} on it"
             case Pattern.HANDED_ON:
+                if stage.to is not None and not self._is_user(stage.to):
+                    return (
+                        f"{name} hands the handle to {_called(stage.to)}, which is not your code: "
+                        f"call {release} before it returns, or hand the handle over in another way"
+                    )
                 to = "its caller" if stage.to is None else _called(stage.to)
                 return f"call {release} in {to}, which gets the handle from {name}"
         what = f" on {stage.target.shown}" if stage.target.shown else ""
@@ -756,9 +834,8 @@ def _is_generator(code: CodeType) -> bool:
 
 
 def _shown(release: Release) -> str:
-    if release.through and "(" not in release.name:
-        return f"{release.name}(), which calls {release.through},"
-    return release.name
+    through = f" (it calls {release.through})" if release.through else ""
+    return f"{release.name} at line {release.line}{through}"
 
 
 def _at(frame: Frame, stage: _Stage) -> str:

@@ -42,6 +42,7 @@ _LOOPS: Final = (ast.For, ast.AsyncFor, ast.While)
 _ADDRESSES: Final = frozenset({"byref", "pointer", "addressof", "cast"})
 _KEEPS: Final = frozenset({"append", "appendleft", "add", "insert", "put", "put_nowait", "extend"})
 _ROUNDS: Final = 3
+_LONGEST: Final = 40
 _TERMINATORS: Final = frozenset(
     {
         "RETURN_VALUE",
@@ -301,19 +302,66 @@ class Function:
                 return returns.get(line, 0) if number else 0
         return 0
 
-    def returns_constant(self, line: int) -> bool:
-        """Return whether the `return` at a line returns a constant, which is no handle."""
+    def is_return(self, line: int) -> bool:
+        """Return whether a line belongs to a `return`."""
         return any(
-            isinstance(node, ast.Return)
-            and node.lineno == line
-            and isinstance(node.value, ast.Constant)
+            isinstance(node, ast.Return) and node.lineno <= line <= (node.end_lineno or node.lineno)
             for node in self._own
         )
 
-    def last_line(self) -> int:
-        """Return the last line of the function."""
-        end = getattr(self._node, "end_lineno", 0) or 0
-        return end or (self._own[-1].lineno if self._own else 0)  # type: ignore[attr-defined]
+    def runs_anyway(self, node: ast.AST, line: int) -> bool:
+        """Return whether a node stands in the `finally` that is run when a line is left."""
+        for above, child in self.ancestors(node):
+            if (
+                isinstance(above, ast.Try)
+                and child in above.finalbody
+                and above.lineno <= line < above.finalbody[0].lineno
+            ):
+                return True
+        return False
+
+    def parameter(self, text: str) -> tuple[str, int] | None:
+        """Return which parameter an expression belongs to: its name and position.
+
+        Args:
+            text: the expression (`"ctx.hHash"` belongs to `ctx`).
+        """
+        root = text.partition(".")[0].partition("[")[0]
+        names = self.code.co_varnames[: self.code.co_argcount + self.code.co_kwonlyargcount]
+        if root not in names:
+            return None
+        return root, names.index(root) if root in names[: self.code.co_argcount] else -1
+
+    def argument(self, call: ast.Call, name: str, position: int) -> Target | None:
+        """Return what a call passes for a parameter, `None` if that cannot be told.
+
+        Args:
+            call: the call.
+            name: the parameter.
+            position: its position, -1 if it has none.
+        """
+        for keyword in call.keywords:
+            if keyword.arg == name:
+                return self._of(self._pointed_at(keyword.value, call.lineno), call.lineno)
+        if name in ("self", "cls") and position == 0:
+            if isinstance(call.func, ast.Attribute):
+                return self._of(call.func.value, call.lineno)
+            return self._bound(call)  # the object that a constructor makes
+        if any(isinstance(argument, ast.Starred) for argument in call.args):
+            return None
+        if isinstance(call.func, ast.Attribute) and self._is_method(call):
+            position -= 1
+        if 0 <= position < len(call.args):
+            return self._of(self._pointed_at(call.args[position], call.lineno), call.lineno)
+        return None
+
+    def _is_method(self, call: ast.Call) -> bool:
+        """Return whether the called function takes the object in front as its first parameter."""
+        for definition in self._source.functions.get(_last_name(call.func), ()):
+            if isinstance(self._source.parents.get(definition), ast.ClassDef):
+                first = definition.args.args[:1]
+                return bool(first) and first[0].arg in ("self", "cls")
+        return False
 
     # --- what a handle is bound to ------------------------------------------------------------
 
@@ -496,9 +544,14 @@ class Function:
         """
         attribute = target.text.rpartition(".")[2]
         found = []
+        home = self._source.parents.get(self._node)
         for definitions in self._source.functions.values():
             for definition in definitions:
-                if definition is self._node:
+                if definition is self._node or (
+                    isinstance(home, ast.ClassDef)
+                    and target.text.startswith("self.")
+                    and self._source.parents.get(definition) is not home
+                ):
                     continue
                 for node in ast.walk(definition):
                     if (
@@ -523,7 +576,10 @@ class Function:
                 return Release(f"{name}(… {given} …)" if name else given, given, node.lineno, node)
         through = self._leads_to(name, names)
         if through:
-            return Release(name, through, node.lineno, node)
+            shown = _without_texts(node)
+            if len(shown) > _LONGEST:
+                shown = f"{name}()"
+            return Release(shown, through, node.lineno, node)
         return None
 
     def _resolved(self, function: ast.expr) -> str:
@@ -549,6 +605,8 @@ class Function:
     def _aliases(self, text: str) -> set[str]:
         """Return the expressions that may stand for what a target holds."""
         known = {text}
+        if text.startswith("("):  # `handle, size = make()`
+            known.update(_names_in(ast.parse(text, mode="eval")))
         for _ in range(_ROUNDS):
             before = len(known)
             for node in self._own:
