@@ -597,12 +597,12 @@ def loop_mended(prov: Any) -> None:
 
 
 def while_loop(prov: Any) -> None:
-    """The same with `while`, and no release at all."""
+    """The same with `while`, and handles that are returned."""
     count = 0
     while count < 2:  # loop
         h = opened(prov)  # got
         count += bool(h.value)
-    count = 0  # left
+    lib.CryptDestroyHash(h)  # release, left
 
 
 def while_loop_mended(prov: Any) -> None:
@@ -621,7 +621,7 @@ def loop_of_two(prov: Any) -> None:
         lib.CryptCreateHash(prov, SHA, 0, 0, byref(one))  # acquired
         lib.CryptCreateHash(prov, SHA, 0, 0, byref(two))
     lib.CryptDestroyHash(one)  # release
-    lib.CryptDestroyHash(two)
+    lib.CryptDestroyHash(two)  # left
 
 
 def loop_of_two_mended(prov: Any) -> None:
