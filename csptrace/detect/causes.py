@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Causes", "exit_of"]
 
+_MOVES: Final = frozenset({Exit.HANDED_ON, Exit.YIELDED})
 _MOST_KEPT: Final = 1024
 _MOST_EXITS: Final = 16
 _MOST_NAMED: Final = 3
@@ -240,6 +241,7 @@ class _Inquiry:
         assert begin.stack is not None  # noqa: S101 - as above
         self.stack: Stack = begin.stack
         self.release = handle.kind.release or "its release function"
+        self.departures = departures
         self.stages = self._stages(departures)
 
     def _stages(self, departures: list[Departure]) -> list[_Stage]:
@@ -419,6 +421,8 @@ class _Inquiry:
             return None
         code = stage.departure.code
         outer = stage is not self.stages[0]
+        if outer and not self.stages[self.stages.index(stage) - 1].passed:
+            return None  # it was not this call that bound it
         for other, _ in self.rivals:
             begin = other.acquired
             if begin is None or begin.stack is None:
@@ -441,6 +445,8 @@ class _Inquiry:
                 continue
             first, second = frame_at(code, stage.entry), frame_at(code, again)
             loop = source.loop_around(call) if again == stage.entry and same_run else None
+            if again == stage.entry and same_run and (loop is None or self._together(other)):
+                continue  # both came out of one call
             start, end = first.line, second.line
             if loop is not None:
                 start, end = loop.lineno, (loop.end_lineno or 0) + 1  # type: ignore[attr-defined]
@@ -448,6 +454,11 @@ class _Inquiry:
                 continue
             return self._tell_overwritten(stage, first, second, loop)
         return None
+
+    def _together(self, other: Handle) -> bool:
+        """Return whether two handles were handed on at once."""
+        mine = {id(each) for each in self.departures if each.exit in _MOVES}
+        return any(id(each) in mine for each in other.departures or ())
 
     def _same_run(self, other: Handle, stage: _Stage) -> bool:
         return other in stage.departure.stay.handles and self.handle in stage.departure.stay.handles

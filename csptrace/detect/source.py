@@ -43,13 +43,13 @@ _ADDRESSES: Final = frozenset({"byref", "pointer", "addressof", "cast"})
 _KEEPS: Final = frozenset({"append", "appendleft", "add", "insert", "put", "put_nowait", "extend"})
 _ROUNDS: Final = 3
 _LONGEST: Final = 40
+_JUMPS: Final = frozenset((*dis.hasjrel, *dis.hasjabs))
 _TERMINATORS: Final = frozenset(
     {
         "RETURN_VALUE",
         "RETURN_CONST",
         "RERAISE",
         "RAISE_VARARGS",
-        "PUSH_EXC_INFO",
         "JUMP_FORWARD",
         "JUMP_BACKWARD",
         "JUMP_BACKWARD_NO_INTERRUPT",
@@ -291,16 +291,20 @@ class Function:
             elif isinstance(node, ast.Return):
                 lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
                 returns.update(dict.fromkeys(lines, node.lineno))
-        before = [
-            each for each in dis.get_instructions(self.code) if each.offset <= offset
-        ]
-        for number, each in enumerate(reversed(before)):
-            if number and each.opname in _TERMINATORS:
-                return 0
-            line = None if each.positions is None else each.positions.lineno
-            if line is not None and line not in cleanups:
-                return returns.get(line, 0) if number else 0
-        return 0
+        lines, before = _flow(self.code)
+        found: set[int] = set()
+        seen, todo = {offset}, list(before.get(offset, ()))
+        while todo:
+            at = todo.pop()
+            if at in seen:
+                continue
+            seen.add(at)
+            line = lines.get(at)
+            if line is None or line in cleanups:
+                todo.extend(before.get(at, ()))
+            else:
+                found.add(returns.get(line, 0))
+        return found.pop() if len(found) == 1 else 0
 
     def is_return(self, line: int) -> bool:
         """Return whether a line belongs to a `return`."""
@@ -685,6 +689,21 @@ def _position(
         if index == offset // 2:
             return position
     return (None, None, None, None)
+
+
+def _flow(code: CodeType) -> tuple[dict[int, int | None], dict[int, list[int]]]:
+    """Return the line of each instruction, and the instructions that can come before it."""
+    lines: dict[int, int | None] = {}
+    before: dict[int, list[int]] = {}
+    previous: dis.Instruction | None = None
+    for each in dis.get_instructions(code):
+        lines[each.offset] = None if each.positions is None else each.positions.lineno
+        if previous is not None and previous.opname not in _TERMINATORS:
+            before.setdefault(each.offset, []).append(previous.offset)
+        if each.opcode in _JUMPS and isinstance(each.argval, int):
+            before.setdefault(each.argval, []).append(each.offset)
+        previous = each
+    return lines, before
 
 
 def _last_name(node: ast.expr) -> str:
