@@ -913,6 +913,8 @@ class Tracer:
 
     def _report(self, findings: list[Finding]) -> list[Finding]:
         """Keep, log and show findings; return those that are wanted."""
+        if findings and self._causes is not None:
+            self._causes.forget()
         wanted = []
         for finding in findings:
             moments = (finding.acquired, finding.ended, finding.misused, finding.last_use)

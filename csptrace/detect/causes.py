@@ -40,7 +40,8 @@ __all__ = ["Causes", "exit_of"]
 
 _MOVES: Final = frozenset({Exit.HANDED_ON, Exit.YIELDED})
 _MOST_KEPT: Final = 1024
-_MOST_EXITS: Final = 16
+_MOST_RIVALS: Final = 16
+_MOST_PLACED: Final = 16
 _MOST_NAMED: Final = 3
 _BY_EXCEPTION: Final = frozenset({Exit.RAISED, Exit.CLOSED, Exit.CANCELLED})
 
@@ -99,6 +100,7 @@ class Causes:
         self._ownership = ownership
         self._releasing: dict[Kind, set[str]] = {}
         self._outs: dict[tuple[str, str, str], int] = {}
+        self._placed: dict[Stay, tuple[int, dict[Handle, int]]] = {}
         self._kept: dict[object, Cause | None] = {}
         for spec in specs:
             self._learn(spec)
@@ -147,7 +149,7 @@ class Causes:
         if begin is None or begin.stack is None or not departures:
             return None
         stack = begin.stack
-        rivals = _rivals(handle, departures)
+        rivals = self._rivals(handle, departures)
         key = (
             code,
             id(handle.kind),
@@ -166,6 +168,33 @@ class Causes:
                 cause = None
             self._kept[key] = cause
         return self._kept[key]
+
+    def _rivals(self, handle: Handle, departures: list[Departure]) -> list[tuple[Handle, int]]:
+        """Return handles of the same kind that the same functions got later, the nearest ones."""
+        found: dict[Handle, int] = {}
+        for number, departure in enumerate(departures):
+            handles = departure.stay.handles
+            at = self._places(departure.stay).get(handle)
+            if at is None:
+                continue
+            for other in handles[at + 1 : at + 1 + _MOST_RIVALS]:
+                if other.kind is handle.kind and other.hid > handle.hid:
+                    found.setdefault(other, number)
+        return list(found.items())
+
+    def _places(self, stay: Stay) -> dict[Handle, int]:
+        """Return where each handle stands in a function's list; many are asked for at once."""
+        length, places = self._placed.get(stay, (-1, {}))
+        if length != len(stay.handles):
+            if len(self._placed) >= _MOST_PLACED:
+                self._placed.clear()
+            places = {handle: number for number, handle in enumerate(stay.handles)}
+            self._placed[stay] = len(stay.handles), places
+        return places
+
+    def forget(self) -> None:
+        """Let go of the handles that were last asked for."""
+        self._placed.clear()
 
     def stage(
         self,
@@ -461,7 +490,8 @@ class _Inquiry:
         return any(id(each) in mine for each in other.departures or ())
 
     def _same_run(self, other: Handle, stage: _Stage) -> bool:
-        return other in stage.departure.stay.handles and self.handle in stage.departure.stay.handles
+        places = self.causes._places(stage.departure.stay)
+        return other in places and self.handle in places
 
     def _shares(self, stage: _Stage, other: Handle) -> bool:
         """Return whether two calls of a function bind the same variable of theirs."""
@@ -798,20 +828,6 @@ class _Inquiry:
 
 
 # --- parts ----------------------------------------------------------------------------------------
-
-
-def _rivals(handle: Handle, departures: list[Departure]) -> list[tuple[Handle, int]]:
-    """Return the handles of the same kind that the same functions got later."""
-    found: dict[Handle, int] = {}
-    for number, departure in enumerate(departures):
-        handles = departure.stay.handles
-        if handle in handles:
-            for other in handles[handles.index(handle) + 1 :]:
-                if other.kind is handle.kind and other.hid > handle.hid:
-                    found.setdefault(other, number)
-                if len(found) >= _MOST_EXITS:
-                    break
-    return list(found.items())
 
 
 def _key(departure: Departure) -> object:

@@ -56,6 +56,7 @@ _DEEPEST: Final = 4
 _MOST_SEARCHES: Final = 32
 _SMALLEST_INSIDE: Final = 0x100
 """A smaller number inside an object says too little to be taken for a handle."""
+_WRAPPED: Final = "async_generator_wrapped_value"
 _RESUMABLE: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 _TOOLS: Final = (3, 4)
 """The tool ids that nobody is told to use: 0, 1, 2 and 5 belong to debuggers, coverage, profilers
@@ -370,6 +371,14 @@ class Exits:
                 self._idle_exit(code)
             elif stay.code is code:
                 stay.waiting = offset
+                cls = type(value)
+                flags = code.co_flags
+                if cls in _PLAIN or flags & CO_COROUTINE:
+                    return  # what a coroutine yields is for the event loop
+                if flags & CO_ASYNC_GENERATOR and cls.__name__ != _WRAPPED:
+                    return
+                if cls is int and all(handle.value != value for handle in stay.handles):
+                    return
                 live = [handle for handle in stay.handles if _alive(handle)]
                 if live:
                     self._left(frame, stay, offset, live, value, Exit.YIELDED)
