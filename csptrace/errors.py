@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActivationError",
+    "AnalysisError",
+    "BaselineError",
     "CspTraceError",
     "CspTraceWarning",
     "DoubleRelease",
@@ -44,8 +46,16 @@ class SettingsError(CspTraceError):
     """An unknown setting or a value that is not allowed; lists the allowed ones."""
 
 
+class BaselineError(CspTraceError):
+    """A baseline file cannot be read, written or understood; names file, line and field."""
+
+
 class ActivationError(CspTraceError):
     """Tracing could not be started or is in the wrong state for the call."""
+
+
+class AnalysisError(CspTraceError):
+    """Logs cannot be analysed as asked: no such file, nothing in it, or an engine that fails."""
 
 
 class MissingExtraError(CspTraceError):

@@ -85,7 +85,7 @@ from csptrace.settings import Settings
 from csptrace.specs import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import CodeType, FrameType
 
     from csptrace.patch.interceptor import Begin, Enter, Settle
@@ -275,7 +275,7 @@ class Tracer:
             "python": platform.python_version(),
             "platform": sys.platform,
             "host": platform.node(),
-            "program": os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else "",
+            "program": _program(getattr(sys, "argv", []), getattr(sys, "orig_argv", [])),
             "level": self.settings.level,
             "apis": [spec.name for spec in self.installation.specs],
         }
@@ -1006,6 +1006,17 @@ _OWN = (
     ),
 )
 _STANDARD = (os.path.join(os.path.dirname(os.path.abspath(os.__file__)), ""), "<")
+
+
+def _program(argv: Sequence[str], original: Sequence[str]) -> str:
+    """Return the program's file name, of `python -m` the module's, never an argument.
+
+    While start-up files run, `sys.argv` begins with `-m` or `-c`.
+    """
+    name = os.path.basename(argv[0]) if argv else ""
+    if name == "-m" and "-m" in original[:-1]:
+        name = original[original.index("-m") + 1]
+    return name
 
 
 def _stacklevel() -> int:

@@ -228,7 +228,13 @@ EVENTS: Final[dict[str, tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any
             "live": _COUNT,
             "findings": _COUNTS,
         },
-        {},
+        {
+            "bytes": {**_COUNT, "description": "length of the log before this event"},
+            "writing_ns": {
+                **_COUNT,
+                "description": "time spent in writing events, estimated from every 64th",
+            },
+        },
     ),
 }
 

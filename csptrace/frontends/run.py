@@ -84,6 +84,7 @@ def main(options: argparse.Namespace) -> int:
         tracer.stop()
         active = None
     if active is None:
+        sys.argv = list(target)  # the log names the program
         active = tracer.start(Settings.load(**given))
     os.environ.update(active.settings.environment())
     status = execute(target, module=bool(options.module))
