@@ -83,6 +83,15 @@ class Strays(NamedTuple):
     foreign: int
     damage: str
 
+    def counted(self, total: int) -> Strays:
+        """Return these with what an engine has counted in all.
+
+        Args:
+            total: how many lines the engine has read as nothing. What is more than was found
+                looks whole and is not: two lines have run into each other.
+        """
+        return self._replace(torn=self.torn + max(0, total - self.torn - self.foreign))
+
 
 def find(names: Sequence[str]) -> list[Log]:
     """Return the logs that files, folders and patterns name, sorted by path.
