@@ -463,20 +463,21 @@ class _Reader:
     def _drop_repeated(self, sources: list[dict[str, Any]]) -> None:
         """Keep one of the events that are there twice: a log and its copy, or its Parquet."""
         cursor = self._cursor
-        pieces = "(SELECT run, seq, file, rowid AS at FROM events) pieces"
-        doubtful = questions.DOUBTFUL.replace("pieces", pieces, 1)
-        cursor.execute(f"CREATE OR REPLACE TEMP TABLE doubtful AS {doubtful}")
+        cursor.execute(
+            "CREATE OR REPLACE TEMP VIEW pieces AS SELECT run, seq, file, rowid AS place FROM events"
+        )
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE doubtful AS {questions.DOUBTFUL}")
         if not cursor.execute("SELECT COUNT(*) FROM doubtful").fetchone()[0]:
             return
-        ranked = questions.RANKED.replace("pieces", pieces, 1)
         cursor.execute(
-            f"CREATE OR REPLACE TEMP TABLE gone AS SELECT at, file FROM ({ranked}) WHERE nth > 1"
+            "CREATE OR REPLACE TEMP TABLE gone AS "
+            f"SELECT place, file FROM ({questions.RANKED}) WHERE nth > 1"
         )
         for number, times in cursor.execute(
             "SELECT file, COUNT(*) FROM gone GROUP BY file"
         ).fetchall():
             sources[number]["repeated"] = times
-        cursor.execute("DELETE FROM events WHERE rowid IN (SELECT at FROM gone)")
+        cursor.execute("DELETE FROM events WHERE rowid IN (SELECT place FROM gone)")
 
 
 def _source(**given: Any) -> dict[str, Any]:
