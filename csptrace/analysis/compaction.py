@@ -200,10 +200,9 @@ class _Compactor:
             f"SELECT COUNT(*) FROM read_parquet({embedded.literal(target)}) WHERE stray IS NOT NULL"
         ).fetchone()
         if known is None and (count or reading.is_cut_off(log)):
-            known = reading.inspect(log)
+            known = reading.inspect(log, count)
         if known is None:
             return []
-        known = known.counted(count)
         damage = [(f"damage: {known.damage}", 1)] if known.damage else []
         return [("torn", known.torn), ("foreign", known.foreign), *damage]
 

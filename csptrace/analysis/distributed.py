@@ -219,6 +219,7 @@ class _Analysis:
                 reader.schema(f"{schema}, {_CORRUPT} STRING")
                 .option("mode", "PERMISSIVE")
                 .option("columnNameOfCorruptRecord", _CORRUPT)
+                .option("lineSep", "\n")
                 .option("recursiveFileLookup", "true")
                 .json([_uri(name) for name in plain])
                 .withColumn("path", sql.col("_metadata.file_path"))
@@ -241,7 +242,7 @@ class _Analysis:
     def _readable(self, log: reading.Log) -> str:
         """Return the name of a file that Spark can read to its end."""
         path = os.path.abspath(log.path)
-        damaged = log.form == "gz" and bool(reading.inspect(log).damage)
+        damaged = log.form == "gz" and bool(reading.inspect(log, 0).damage)
         if damaged or reading.is_cut_off(log):
             path = os.path.join(self._folder, f"{len(self._strays)}.jsonl")
             with open(path, "wb") as file:

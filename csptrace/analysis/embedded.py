@@ -424,9 +424,8 @@ class _Reader:
             os.unlink(copy)
         strays = counted["foreign"]
         if known is None and (strays or reading.is_cut_off(log)):
-            known = reading.inspect(log)
+            known = reading.inspect(log, strays)
         if known is not None:
-            known = known.counted(strays)
             found = {"torn": known.torn, "foreign": known.foreign, "unreadable": known.damage}
         return {**counted, **found}
 
