@@ -193,7 +193,8 @@ class _Analysis:
             if log.error:
                 continue
             if log.form == "parquet":
-                parquet.append(os.path.abspath(log.path))
+                if self._is_ours(log):
+                    parquet.append(os.path.abspath(log.path))
             else:
                 plain.append(self._readable(log))
         for name in self._remote:
@@ -249,6 +250,20 @@ class _Analysis:
                 self._strays[log.path] = reading.salvage(log, file)
         self._names[os.path.realpath(path)] = log.path
         return path
+
+    def _is_ours(self, log: reading.Log) -> bool:
+        """Return whether a Parquet file was written by `csptrace compact` and has its end."""
+        from py4j.protocol import Py4JJavaError  # noqa: PLC0415 - comes with PySpark
+        from pyspark.errors import PySparkException  # noqa: PLC0415 - an extra
+
+        try:
+            names = self._spark.read.parquet(_uri(os.path.abspath(log.path))).columns
+        except (PySparkException, Py4JJavaError):
+            names = []
+        if {"event", "stray"} <= set(names):
+            return True
+        self._strays[log.path] = reading.Strays(0, 0, "not a file of csptrace compact")
+        return False
 
     def _sources(self, lines: Any) -> dict[str, dict[str, Any]]:
         found = {
