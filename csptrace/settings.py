@@ -123,6 +123,7 @@ class Settings:
 
     Attributes:
         log: folder for event logs, one file per process; `None` writes no log.
+        log_rotate: go on in another file when an event log has so many megabytes; 0 for never.
         level: `count` (no stacks), `acquire` (stacks of acquisition and release) or `full` (also
             of the last use).
         on_leak: `log`, `warn` or `raise`.
@@ -145,6 +146,7 @@ class Settings:
     """
 
     log: Path | None = None
+    log_rotate: int = 0
     level: str = "acquire"
     on_leak: str = "log"
     on_misuse: str = "raise"
@@ -226,6 +228,7 @@ class Settings:
 
 _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "log": _path,
+    "log_rotate": _number(0, 1_000_000, " of megabytes"),
     "level": _choice("count", "acquire", "full"),
     "on_leak": _choice("log", "warn", "raise"),
     "on_misuse": _choice("log", "warn", "raise"),

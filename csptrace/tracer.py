@@ -287,6 +287,7 @@ class Tracer:
             self.complain,
             first=("csptrace.run_started", first),
             deferred=parent_run is not None,
+            rotate=self.settings.log_rotate * 1_000_000,
         )
         if parent_run is None:
             for message, code in list(self._complaints.items()):
@@ -304,6 +305,7 @@ class Tracer:
                 peak=self.graph.peak,
                 live=self.graph.live,
                 findings=dict(self.codes),
+                **self._log.cost,
             )
             self._log.close()
 

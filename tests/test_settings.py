@@ -21,6 +21,7 @@ ROOT = Path(csptrace.__file__).parents[1]
 # name → (as a keyword, in the environment, in pyproject.toml, what comes out)
 GOOD: dict[str, tuple[Any, str, str, Any]] = {
     "log": ("logs", "logs", '"logs"', Path("logs").absolute()),
+    "log_rotate": (5, "5", "5", 5),
     "level": ("full", " FULL ", '"full"', "full"),
     "on_leak": ("raise", "raise", '"raise"', "raise"),
     "on_misuse": ("warn", "Warn", '"warn"', "warn"),
@@ -41,6 +42,7 @@ GOOD: dict[str, tuple[Any, str, str, Any]] = {
 # name → (values that are not allowed, words that the error must contain)
 BAD: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
     "log": ((3, True, ["a"], "a\0b"), ("path of a folder",)),
+    "log_rotate": ((-1, 10**7, "big", True), ("whole number of megabytes", "0", "1000000")),
     "level": (("all", "", 1, True), ("count", "acquire", "full")),
     "on_leak": (("ignore", "", 0), ("log", "warn", "raise")),
     "on_misuse": (("explode", "", False), ("log", "warn", "raise")),

@@ -22,6 +22,7 @@ __all__ = ["arguments", "execute", "main"]
 
 _HELP = {
     "log": ("DIR", "write an event log, one file per process, into this folder"),
+    "log_rotate": ("MB", "begin another log file after so many megabytes (default: never)"),
     "level": ("LEVEL", "count, acquire (default) or full"),
     "on_leak": ("ACTION", "log (default), warn or raise"),
     "on_misuse": ("ACTION", "log, warn or raise (default)"),
