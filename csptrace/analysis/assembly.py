@@ -240,8 +240,8 @@ def _hint(site: Site, causes: tuple[tuple[str, int], ...]) -> str:
     else:
         text = f"{site.released} of {site.acquired} handles acquired at {site.where} were released"
         if site.released_at:
-            most = "" if site.released_there == site.released else "most "
-            text += f", {most}at {site.released_at}"
+            some = "" if site.released_there == site.released else f"{site.released_there} "
+            text += f", {some}at {site.released_at}"
     if causes:
         text += "; leaked: " + ", ".join(f"{times} × {cause}" for cause, times in causes[:3])
     return text

@@ -32,12 +32,13 @@ if TYPE_CHECKING:
     from csptrace.analysis.reading import Log
     from csptrace.analysis.results import Report
 
-__all__ = ["Progress", "analyse", "connect"]
+__all__ = ["IS_EVENT", "Progress", "analyse", "connect", "first_line", "json_source", "literal"]
 
 _BATCH: Final = 48 << 20
 """Small logs are read together until they have this many bytes (of Parquet: a tenth)."""
 _JOBS: Final = 2
 _SOURCES: Final = "sources.json"
+_DAMAGE: Final = "damage: "
 _HANDLE_EVENTS: Final = ", ".join(f"'{name}'" for name in questions.HANDLE_EVENTS)
 _LEAST_MEMORY: Final = 128 << 20
 
@@ -100,7 +101,7 @@ def analyse(
         try:
             return analysis.report()
         except analysis.failures as error:
-            raise AnalysisError(f"DuckDB: {_first_line(error)}") from error
+            raise AnalysisError(f"DuckDB: {first_line(error)}") from error
         finally:
             analysis.close()
 
@@ -144,7 +145,8 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return what an error says, without the query that DuckDB adds."""
     return str(error).strip().partition("\n")[0]
 
 
@@ -357,15 +359,37 @@ class _Reader:
         sources = [self._load(number, log) for number, log in enumerate(logs)]
         self._drop_repeated(sources)
         for name, (event, columns) in questions.INPUTS.items():
-            if event is None:
-                continue
-            chosen = ", ".join(f'"{field}" AS {column}' for column, field in columns.items())
-            self._cursor.execute(
-                f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {chosen} FROM ("
-                f"SELECT UNNEST(from_json(side, {literal(_SIDE_TYPES)})) FROM events "
-                f"WHERE side IS NOT NULL) WHERE event = {literal(event)}"
-            )
+            if event is not None:
+                self._extract(name, event, columns, logs, sources)
         return sources
+
+    def _extract(
+        self,
+        name: str,
+        event: str,
+        columns: dict[str, str],
+        logs: Sequence[Log],
+        sources: list[dict[str, Any]],
+    ) -> None:
+        """Make the relation of one of the rarer events."""
+        chosen = ", ".join(f'"{field}" AS {column}' for column, field in columns.items())
+        chosen += f" FROM {{}} WHERE event = {literal(event)}"
+        sides = (
+            f"(SELECT UNNEST(from_json(side, {literal(_SIDE_TYPES)})) FROM events "
+            "WHERE side IS NOT NULL)"
+        )
+        self._cursor.execute(
+            f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {chosen.format(sides)}"
+        )
+        for number, (log, source) in enumerate(zip(logs, sources, strict=True)):
+            if log.form == "parquet" and source["events"]:
+                query = f"SELECT {chosen.format(_parquet(log.path))}"
+                if source["repeated"]:
+                    query += (
+                        " AND (run, seq) IN "
+                        f"(SELECT (run, seq) FROM events WHERE file = {number})"
+                    )
+                self._cursor.execute(f"INSERT INTO {name} {query}")
 
     def _begin(self) -> None:
         # The shape of the table is that of an empty file.
@@ -373,38 +397,36 @@ class _Reader:
         with open(empty, "wb"):
             pass
         self._cursor.execute(
-            f"CREATE OR REPLACE TEMP TABLE events AS {_select(_json(empty), 0)} LIMIT 0"
+            f"CREATE OR REPLACE TEMP TABLE events AS {_select(json_source(empty), 0)} LIMIT 0"
         )
 
     def _load(self, number: int, log: Log) -> dict[str, Any]:
         import duckdb  # noqa: PLC0415 - an extra, there by now
 
-        found = {"torn": 0, "foreign": 0, "unreadable": ""}
+        found: dict[str, Any] = {}
         path = log.path
         if log.form == "parquet":
             try:
-                return self._insert(number, f"read_parquet({literal(path)})", parquet=True)
+                return self._insert(number, _parquet(path), parquet=True)
             except duckdb.Error as error:
                 self._cursor.execute(f"DELETE FROM events WHERE file = {number}")
-                reason = f"not a file of csptrace compact: {_first_line(error)}"
+                reason = f"not a file of csptrace compact: {first_line(error)}"
                 return _source(unreadable=reason)
         known: reading.Strays | None = None
         try:
-            counted = self._insert(number, _json(path))
+            counted = self._insert(number, json_source(path))
         except (duckdb.InvalidInputException, duckdb.IOException, duckdb.ConversionException):
             self._cursor.execute(f"DELETE FROM events WHERE file = {number}")
             copy = os.path.join(self._folder, "salvaged.jsonl")
             with open(copy, "wb") as file:
                 known = reading.salvage(log, file)
-            counted = self._insert(number, _json(copy))
+            counted = self._insert(number, json_source(copy))
             os.unlink(copy)
         strays = counted["foreign"]
         if known is None and (strays or reading.is_cut_off(log)):
-            known = reading.inspect(log)
+            known = reading.inspect(log, strays)
         if known is not None:
-            # Lines that look whole but are none: two have run into each other.
-            torn = known.torn + max(0, strays - known.torn - known.foreign)
-            found = {"torn": torn, "foreign": known.foreign, "unreadable": known.damage}
+            found = {"torn": known.torn, "foreign": known.foreign, "unreadable": known.damage}
         return {**counted, **found}
 
     def _insert(self, number: int, source: str, *, parquet: bool = False) -> dict[str, Any]:
@@ -417,63 +439,44 @@ class _Reader:
         ).fetchall()
         versions = Counter[str]()
         counts = Counter[str]()
+        damage = ""
         for version, stray, times in rows:
-            if stray:
+            if stray and version is not None and version.startswith(_DAMAGE):
+                damage = version.removeprefix(_DAMAGE)
+            elif stray:
                 counts[version or "foreign"] += times
             else:
                 counts["events"] += times
                 if version is not None:
                     versions[version] += times
-        if counts["torn"] or counts["foreign"]:
+        if counts["torn"] or counts["foreign"] or damage:
             cursor.execute("DELETE FROM events WHERE file = ? AND run IS NULL", [number])
         return _source(
             events=counts["events"],
             torn=counts["torn"],
             foreign=counts["foreign"],
             other_schema=sorted(versions.items()),
+            unreadable=damage,
         )
 
     def _drop_repeated(self, sources: list[dict[str, Any]]) -> None:
         """Keep one of the events that are there twice: a log and its copy, or its Parquet."""
         cursor = self._cursor
-        runs = defaultdict(list)
-        for run, first, last, times in cursor.execute(
-            "SELECT run, MIN(seq), MAX(seq), COUNT(*) FROM events GROUP BY run, file"
-        ).fetchall():
-            runs[run].append((first, last, times))
-        doubtful = []
-        for run, pieces in runs.items():
-            pieces.sort()
-            if any(times > last - first + 1 for first, last, times in pieces) or any(
-                one[1] >= other[0] for one, other in zip(pieces, pieces[1:], strict=False)
-            ):
-                doubtful.append(run)
-        if not doubtful:
+        cursor.execute(
+            "CREATE OR REPLACE TEMP VIEW pieces AS SELECT run, seq, file, rowid AS place FROM events"
+        )
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE doubtful AS {questions.DOUBTFUL}")
+        if not cursor.execute("SELECT COUNT(*) FROM doubtful").fetchone()[0]:
             return
+        cursor.execute(
+            "CREATE OR REPLACE TEMP TABLE gone AS "
+            f"SELECT place, file FROM ({questions.RANKED}) WHERE nth > 1"
+        )
         for number, times in cursor.execute(
-            """
-            WITH ranked AS (
-                SELECT rowid AS at, file,
-                    ROW_NUMBER() OVER (PARTITION BY run, seq ORDER BY file, rowid) AS nth
-                FROM events WHERE run IN (SELECT UNNEST(?))
-            ), gone AS MATERIALIZED (SELECT at, file FROM ranked WHERE nth > 1)
-            SELECT file, COUNT(*) FROM gone GROUP BY file
-            """,
-            [doubtful],
+            "SELECT file, COUNT(*) FROM gone GROUP BY file"
         ).fetchall():
             sources[number]["repeated"] = times
-        cursor.execute(
-            """
-            DELETE FROM events WHERE rowid IN (
-                SELECT at FROM (
-                    SELECT rowid AS at,
-                        ROW_NUMBER() OVER (PARTITION BY run, seq ORDER BY file, rowid) AS nth
-                    FROM events WHERE run IN (SELECT UNNEST(?))
-                ) WHERE nth > 1
-            )
-            """,
-            [doubtful],
-        )
+        cursor.execute("DELETE FROM events WHERE rowid IN (SELECT place FROM gone)")
 
 
 def _source(**given: Any) -> dict[str, Any]:
@@ -495,13 +498,23 @@ _JSON_COLUMNS: Final = ", ".join(
 _SIDE: Final = ", ".join(f"'{name}', \"{name}\"" for name in questions.COLUMNS)
 
 
-def _json(path: str) -> str:
+def json_source(path: str) -> str:
     """Return the SQL that reads a file of JSON lines; a line that is no object is all NULL."""
     form = "gzip" if _starts(path, b"\x1f\x8b") else "zstd" if _starts(path, _ZSTD) else "none"
     return (
         f"read_json({literal(_escaped(path))}, format = 'newline_delimited', "
         f"columns = {{{_JSON_COLUMNS}}}, ignore_errors = true, compression = '{form}')"
     )
+
+
+IS_EVENT: Final = (
+    "(event LIKE 'csptrace.%' AND run IS NOT NULL AND seq IS NOT NULL AND ts IS NOT NULL "
+    "AND mono IS NOT NULL)"
+)
+"""Whether a line is an event; `reading.is_event` in SQL."""
+def _parquet(path: str) -> str:
+    """Return the SQL that reads a Parquet file; the folders it is in mean nothing."""
+    return f"read_parquet({literal(_escaped(path))}, hive_partitioning = false)"
 
 
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -519,22 +532,23 @@ def _escaped(path: str) -> str:
 
 def _select(source: str, number: int, *, parquet: bool = False) -> str:
     """Return the SQL that turns the fields of events into the columns of `events`."""
-    is_event = (
-        "(event LIKE 'csptrace.%' AND run IS NOT NULL AND seq IS NOT NULL AND ts IS NOT NULL "
-        "AND mono IS NOT NULL)"
-    )
     columns = [
         f"{field if not field.isidentifier() else _quoted(field)} AS {column}"
         for column, field in questions.INPUTS["events"][1].items()
         if column != "run"
     ]
-    stray = "stray" if parquet else "NULL"
+    stray, side = "stray", "CAST(NULL AS VARCHAR)"
+    if not parquet:  # all that cannot be asked for a second time
+        stray = "NULL"
+        side = (
+            f"CASE WHEN event NOT IN ({_HANDLE_EVENTS}) "
+            f"THEN CAST(json_object({_SIDE}) AS VARCHAR) END"
+        )
     return (
-        f"SELECT CASE WHEN {is_event} THEN run END AS run, {', '.join(columns)}, "
-        f"CASE WHEN NOT COALESCE({is_event}, FALSE) THEN {stray} "
+        f"SELECT CASE WHEN {IS_EVENT} THEN run END AS run, {', '.join(columns)}, "
+        f"CASE WHEN NOT COALESCE({IS_EVENT}, FALSE) THEN {stray} "
         "WHEN schema = 1 THEN NULL ELSE COALESCE(CAST(schema AS VARCHAR), 'none') END AS version, "
-        f"CASE WHEN event NOT IN ({_HANDLE_EVENTS}) THEN CAST(json_object({_SIDE}) AS VARCHAR) "
-        f"END AS side, CAST({number} AS INTEGER) AS file FROM {source}"
+        f"{side} AS side, CAST({number} AS INTEGER) AS file FROM {source}"
     )
 
 

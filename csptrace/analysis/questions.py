@@ -24,6 +24,7 @@ from csptrace.events.schema import EVENTS
 
 __all__ = [
     "COLUMNS",
+    "DOUBTFUL",
     "FINDING",
     "HANDLE_EVENTS",
     "INPUTS",
@@ -32,6 +33,7 @@ __all__ = [
     "NODES",
     "PARTIALS",
     "POINTS",
+    "RANKED",
     "SIDE_COLUMNS",
     "TIMELINES",
     "TOP",
@@ -131,14 +133,14 @@ FINDING: Final = tuple(INPUTS["findings"][1])
 
 _CAUSES: Final = tuple(name for name in ("cause_exit", "cause_pattern") if name in FINDING)
 _CAUSE: Final = (
-    f"NULLIF(CONCAT_WS('/', {', '.join(_CAUSES)}), '')" if _CAUSES else "CAST(NULL AS VARCHAR)"
+    f"NULLIF(CONCAT_WS('/', {', '.join(_CAUSES)}), '')" if _CAUSES else "CAST(NULL AS STRING)"
 )
 """How the acquiring function was left, in two words; null if that is not known."""
 _ROLES: Final = tuple(
     name.removesuffix("_stack") for name in FINDING if name.endswith("_stack")
 )
 _TEXT: Final = '"([^"]*)"'
-_FRAME: Final = f"[[]{_TEXT},([0-9]+),{_TEXT},{_TEXT}"
+_FRAME: Final = f"{_TEXT},([0-9]+),{_TEXT},{_TEXT}"
 
 
 def _place(frames: str) -> str:
@@ -154,6 +156,24 @@ def _place(frames: str) -> str:
         "ELSE '' END"
     )
 
+
+DOUBTFUL: Final = """
+    SELECT DISTINCT run FROM (
+        SELECT run, lo, hi, times, LAG(hi) OVER (PARTITION BY run ORDER BY lo, hi) AS before
+        FROM (
+            SELECT run, file, MIN(seq) AS lo, MAX(seq) AS hi, COUNT(*) AS times
+            FROM pieces GROUP BY run, file
+        ) stretches
+    ) ordered WHERE times > hi - lo + 1 OR before >= lo"""
+"""The runs of which an event may be there twice, in one file or in two; `pieces` has every event
+with its `file`. The pieces of a rotated log do not overlap."""
+
+RANKED: Final = """
+    SELECT p.*, CASE WHEN d.run IS NULL THEN 1 ELSE ROW_NUMBER() OVER (
+        PARTITION BY p.run, p.seq ORDER BY p.file
+    ) END AS nth
+    FROM pieces p LEFT JOIN doubtful d ON d.run = p.run"""
+"""Every event; of those that are there twice the second has `nth` 2."""
 
 # Whether an event acquires or ends a handle of its run: `e` is the event, `s` the span of its run,
 # `x` the handle's early end. An acquisition has no age. (The form is the fastest of several.)

@@ -84,6 +84,7 @@ class Strays(NamedTuple):
     damage: str
 
 
+
 def find(names: Sequence[str]) -> list[Log]:
     """Return the logs that files, folders and patterns name, sorted by path.
 
@@ -179,19 +180,21 @@ def is_cut_off(log: Log) -> bool:
     return log.form == "zst" and not _is_ended(log.path)
 
 
-def inspect(log: Log) -> Strays:
-    """Count what in a log is no event, without parsing what looks like one.
-
-    A line that looks like an event and is none after all (two lines run into each other) is left
-    for the caller to count: the engine has read it as nothing.
+def inspect(log: Log, strays: int) -> Strays:
+    """Count what in a log is no event.
 
     Args:
         log: a file that is not Parquet.
+        strays: how many lines an engine has read as nothing. If so many do not even look like
+            events, the others are not parsed a second time.
 
     Returns:
         What was found.
     """
-    return _read(log, None)
+    found = _read(log)
+    if found.torn + found.foreign == strays:
+        return found
+    return _read(log, parse=True)
 
 
 def salvage(log: Log, target: IO[bytes]) -> Strays:
@@ -204,14 +207,14 @@ def salvage(log: Log, target: IO[bytes]) -> Strays:
     Returns:
         What was left out.
     """
-    return _read(log, target)
+    return _read(log, target, parse=True)
 
 
-def _read(log: Log, target: IO[bytes] | None) -> Strays:
+def _read(log: Log, target: IO[bytes] | None = None, *, parse: bool = False) -> Strays:
     damage: list[str] = []
     counts = {"torn": 0, "foreign": 0, "event": 0, "": 0}
     for line in _lines(log, damage):
-        sort = _sort(line, parse=target is not None)
+        sort = _sort(line, parse=parse)
         counts[sort] += 1
         if sort == "event" and target is not None:
             target.write(line.strip(b"\r\0") + b"\n")

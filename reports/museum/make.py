@@ -62,10 +62,16 @@ def row(exhibit: Exhibit) -> str:
     codes = [f"`{finding.code}` {finding.kind}" for finding in exhibit.findings]
     wanted = "<br>".join(codes) or (f"notice `{exhibit.notice}`" if exhibit.notice else "nothing")
     cells = [f"`{exhibit.name}`", exhibit.report, exhibit.bug, wanted]
+    told = dict.fromkeys(each[3] for each in visit("softcsp")[exhibit.name]["log"]["causes"])
+    cells.append("<br>".join(map(_cell, told)))
     for provider in PROVIDERS:
         judged = verdict(exhibit, provider)
         cells.append(f"{judged.caught} / {len(judged.missed)} / {len(judged.false_alarms)}")
     return f"| {' | '.join(cells)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def totals(provider: str) -> str:
@@ -91,11 +97,11 @@ def main() -> int:
             print(f"make.py: {reason}", file=sys.stderr)
             return 1
     columns = [f"{name}: caught / missed / false alarms" for name in ("softcsp", "genuine")]
-    head = ["exhibit", "report", "bug", "has to be found", *columns]
+    head = ["exhibit", "report", "bug", "has to be found", "why, as csptrace tells it", *columns]
     table = "\n".join(
         [
             f"| {' | '.join(head)} |",
-            "|---|---|---|---|---|---|",
+            "|---|---|---|---|---|---|---|",
             *map(row, EXHIBITS),
         ]
     )
