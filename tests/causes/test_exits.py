@@ -394,10 +394,10 @@ def test_no_code_of_the_program_runs(trace: Callable[..., Tracer]) -> None:
     try:
         raises()
     except SpyError:
-        pass
+        found.append(None)
 
     assert Spy.calls == []
-    assert len(found) == 5
+    assert len(found) == 6
     advapi32.CryptReleaseContext(prov, 0)
     told = words(tracer)
     assert sum("returned it to" in each for each in told) >= 3
@@ -579,7 +579,7 @@ def test_recursion_limit_is_no_end_of_watching(trace: Callable[..., Tracer]) -> 
         advapi32.CryptDestroyHash(h)
 
     for _ in range(3):
-        with pytest.raises(RecursionError, match="^maximum recursion depth exceeded"):
+        with pytest.raises(RecursionError, match="maximum recursion depth"):
             leaves()
     watching(tracer)
     advapi32.CryptReleaseContext(prov, 0)

@@ -57,7 +57,7 @@ def events(tracer: Tracer, name: str) -> list[dict[str, Any]]:
 
 
 def test_it_is_reported_once_and_followed_up(trace: Callable[..., Tracer], tmp_path: Path) -> None:
-    """One finding with the stack and the last use, no call needed; one event when it is released."""
+    """One finding with stack and last use, no call needed; one event when it is released."""
     tracer = trace(held_too_long=0.05, log=tmp_path, level="full")
     prov = context()
     buffer = (c_size_t * 2)()
