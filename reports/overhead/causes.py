@@ -145,9 +145,7 @@ def main() -> None:
     sys.path.insert(0, str(HERE))
     from measure import _machine  # noqa: PLC0415 - found by the line above
 
-    times: dict[str, dict[str, list[float]]] = {
-        what: {"off": [], "on": []} for what in ROWS
-    }
+    times: dict[str, dict[str, list[float]]] = {what: {"off": [], "on": []} for what in ROWS}
     for turn in range(ROUNDS):
         for what, kept in times.items():
             for causes in ("off", "on") if turn % 2 else ("on", "off"):
@@ -162,7 +160,7 @@ def main() -> None:
     }
     (HERE / "causes.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     (HERE / "causes.md").write_text(render(result), encoding="utf-8")
-    print((HERE / "causes.md").read_text("utf-8"))  # noqa: T201 - its output
+    print((HERE / "causes.md").read_text("utf-8"))
 
 
 def render(result: dict[str, Any]) -> str:

@@ -111,7 +111,7 @@ def caught_above(prov: Any) -> None:
     try:
         hashing()
     except Stop:  # caught
-        pass
+        kept.clear()
 
 
 def caught_above_mended(prov: Any) -> None:
@@ -143,7 +143,7 @@ def caught_two_above(prov: Any) -> None:
     try:
         between()
     except Stop:  # caught
-        pass
+        kept.clear()
 
 
 def caught_two_above_mended(prov: Any) -> None:
@@ -972,11 +972,12 @@ class Careless:
     """A context manager whose end does nothing."""
 
     def __enter__(self) -> Any:
+        """Acquire."""
         self.h = opened(lib.prov)  # careless
         return self.h
 
     def __exit__(self, *error: object) -> None:
-        pass
+        """Do nothing."""
 
 
 def careless_context_manager(prov: Any) -> None:
@@ -1052,6 +1053,7 @@ def timed_out_mended(prov: Any) -> None:
 
     async def main() -> None:
         async with asyncio.timeout(60):
+            await asyncio.sleep(0)
             lib.CryptDestroyHash(opened(prov))
 
     asyncio.run(main())
@@ -1092,6 +1094,7 @@ class Pause:
     """What can be waited for without an event loop."""
 
     def __await__(self) -> Any:
+        """Wait once."""
         yield
 
 
