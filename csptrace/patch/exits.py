@@ -215,15 +215,20 @@ class Exits:
             stack: the stack of the acquisition.
             frame: its innermost frame.
         """
-        index = stack.owner
-        if index < 0:
-            index = self._owner(stack)
-        at: FrameType | None = frame
-        while index and at is not None:
-            at = at.f_back
-            index -= 1
-        if at is not None:
-            self._enter(handle, at)
+        try:
+            index = stack.owner
+            if index < 0:
+                index = self._owner(stack)
+            at: FrameType | None = frame
+            while index and at is not None:
+                at = at.f_back
+                index -= 1
+            if at is not None:
+                self._enter(handle, at)
+        except RecursionError:
+            pass  # no room to note it
+        except Exception as error:  # noqa: BLE001 - the handle is acquired all the same
+            self._broken(error)
 
     def _owner(self, stack: Stack) -> int:
         roles = [self._role(code) for code in stack.codes]
@@ -373,6 +378,8 @@ class Exits:
                 live = [handle for handle in stay.handles if _alive(handle)]
                 if live:
                     self._left(frame, stay, offset, live, value, Exit.HANDED_ON)
+                else:
+                    stay.handles = []  # so that no cycle is left for the collector
         except RecursionError:
             pass  # no room to note it
         except Exception as error:  # noqa: BLE001 - an exception here would be the program's
