@@ -493,9 +493,12 @@ class Function:
             value: ast.expr | None = None
             if isinstance(node, ast.Assign | ast.AnnAssign | ast.Yield):
                 value = node.value
-            elif isinstance(node, ast.Call) and _last_name(node.func) in _KEEPS:
-                if any(text in _names_in(argument) for argument in node.args):
-                    return True
+            elif (
+                isinstance(node, ast.Call)
+                and _last_name(node.func) in _KEEPS
+                and any(text in _names_in(argument) for argument in node.args)
+            ):
+                return True
             if value is None or text not in _names_in(value):
                 continue
             # What a call makes of it is a copy only if it holds what it is given.

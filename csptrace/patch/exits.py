@@ -33,7 +33,7 @@ from types import (
 )
 from typing import TYPE_CHECKING, Any, Final
 
-from csptrace.model import LIVE, RELEASING, Departure, Exit, Stay
+from csptrace.model import RELEASING, Departure, Exit, Stay
 from csptrace.patch.proxy import HandleObject
 
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ _DEEPEST: Final = 4
 _MOST_SEARCHES: Final = 32
 _SMALLEST_INSIDE: Final = 0x100
 """A smaller number inside an object says too little to be taken for a handle."""
-_ALIVE: Final = (LIVE, RELEASING)
 _WRAPPED: Final = "async_generator_wrapped_value"
 _RESUMABLE: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 _TOOLS: Final = (3, 4)
@@ -375,7 +374,7 @@ class Exits:
             if stay is None:
                 self._idle_exit(code)
             elif stay.code is code:
-                live = [handle for handle in stay.handles if _alive(handle)]
+                live = [handle for handle in stay.handles if handle.state <= RELEASING]
                 if live:
                     self._left(frame, stay, offset, live, value, Exit.HANDED_ON)
                 else:
@@ -401,7 +400,7 @@ class Exits:
                     return
                 if cls is int and all(handle.value != value for handle in stay.handles):
                     return
-                live = [handle for handle in stay.handles if _alive(handle)]
+                live = [handle for handle in stay.handles if handle.state <= RELEASING]
                 if live:
                     self._left(frame, stay, offset, live, value, Exit.YIELDED)
         except RecursionError:
@@ -489,7 +488,7 @@ class Exits:
         caller = frame.f_back
         departures = [] if passing is None else passing.departures
         trace = _traceback_of(error)
-        live = [] if stay is None else [handle for handle in stay.handles if _alive(handle)]
+        live = [] if stay is None else [h for h in stay.handles if h.state <= RELEASING]
         if stay is not None and live:
             departure = Departure(Exit.RAISED, stay, offset)
             _describe(departure, error, trace)
@@ -576,7 +575,7 @@ class Exits:
 
 
 def _alive(handle: Handle) -> bool:
-    return handle.state in _ALIVE
+    return handle.state <= RELEASING
 
 
 def _add(known: list[Departure], departure: Departure) -> None:
@@ -665,13 +664,12 @@ def _held(value: object, handles: list[Handle]) -> list[Handle]:
     cls = type(value)
     if cls in _PLAIN:
         return []
-    if len(handles) == 1:
-        codecs = sys.modules.get("csptrace.patch.codecs")
-        number = value if cls is int or codecs is None else codecs.plain_number(value, cls)
-        if number is not None and number == handles[0].value and type(number) is int:
-            return handles
+    if len(handles) == 1:  # most functions hand on one, as it is
         if cls is int:
-            return []
+            return handles if value == handles[0].value else []
+        codecs = sys.modules.get("csptrace.patch.codecs")
+        if codecs is not None and codecs.plain_number(value, cls) == handles[0].value:
+            return handles
     numbers = {handle.value: handle for handle in handles if handle.value >= 0}
     wanted = set(handles)
     found: dict[Handle, None] = {}
