@@ -487,6 +487,8 @@ class _Inquiry:
                 start, end = loop.lineno, (loop.end_lineno or 0) + 1  # type: ignore[attr-defined]
             if any(start < r.line < end for r in stage.releases):
                 continue
+            if source.copied(target.text, start, end - 1):
+                continue
             return self._tell_overwritten(stage, first, second, loop)
         return None
 

@@ -479,6 +479,33 @@ class Function:
             return "parameter"
         return "local" if name in (*code.co_varnames, *code.co_cellvars) else "global"
 
+    def copied(self, text: str, first: int, last: int) -> bool:
+        """Return whether a variable's handle is put into something else between two lines.
+
+        Args:
+            text: the variable.
+            first: the first line.
+            last: the last line.
+        """
+        for node in self._own:
+            if not first <= getattr(node, "lineno", 0) <= last:
+                continue
+            value: ast.expr | None = None
+            if isinstance(node, ast.Assign | ast.AnnAssign | ast.Yield):
+                value = node.value
+            elif (
+                isinstance(node, ast.Call)
+                and _last_name(node.func) in _KEEPS
+                and any(text in _names_in(argument) for argument in node.args)
+            ):
+                return True
+            if value is None or text not in _names_in(value):
+                continue
+            # What a call makes of it is a copy only if it holds what it is given.
+            if not isinstance(value, ast.Call) or _wraps(value):
+                return True
+        return False
+
     def kept_in(self, text: str, after: int) -> Target | None:
         """Return where a local variable's handle is stored later, if that outlives the function.
 

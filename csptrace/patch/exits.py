@@ -33,7 +33,7 @@ from types import (
 )
 from typing import TYPE_CHECKING, Any, Final
 
-from csptrace.model import LIVE, RELEASING, Departure, Exit, Stay
+from csptrace.model import RELEASING, Departure, Exit, Stay
 from csptrace.patch.proxy import HandleObject
 
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ _DEEPEST: Final = 4
 _MOST_SEARCHES: Final = 32
 _SMALLEST_INSIDE: Final = 0x100
 """A smaller number inside an object says too little to be taken for a handle."""
-_ALIVE: Final = (LIVE, RELEASING)
 _WRAPPED: Final = "async_generator_wrapped_value"
 _RESUMABLE: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 _TOOLS: Final = (3, 4)
@@ -215,15 +214,20 @@ class Exits:
             stack: the stack of the acquisition.
             frame: its innermost frame.
         """
-        index = stack.owner
-        if index < 0:
-            index = self._owner(stack)
-        at: FrameType | None = frame
-        while index and at is not None:
-            at = at.f_back
-            index -= 1
-        if at is not None:
-            self._enter(handle, at)
+        try:
+            index = stack.owner
+            if index < 0:
+                index = self._owner(stack)
+            at: FrameType | None = frame
+            while index and at is not None:
+                at = at.f_back
+                index -= 1
+            if at is not None:
+                self._enter(handle, at)
+        except RecursionError:
+            pass  # no room to note it
+        except Exception as error:  # noqa: BLE001 - the handle is acquired all the same
+            self._broken(error)
 
     def _owner(self, stack: Stack) -> int:
         roles = [self._role(code) for code in stack.codes]
@@ -370,9 +374,11 @@ class Exits:
             if stay is None:
                 self._idle_exit(code)
             elif stay.code is code:
-                live = [handle for handle in stay.handles if _alive(handle)]
+                live = [handle for handle in stay.handles if handle.state <= RELEASING]
                 if live:
                     self._left(frame, stay, offset, live, value, Exit.HANDED_ON)
+                else:
+                    stay.handles = []  # so that no cycle is left for the collector
         except RecursionError:
             pass  # no room to note it
         except Exception as error:  # noqa: BLE001 - an exception here would be the program's
@@ -394,7 +400,7 @@ class Exits:
                     return
                 if cls is int and all(handle.value != value for handle in stay.handles):
                     return
-                live = [handle for handle in stay.handles if _alive(handle)]
+                live = [handle for handle in stay.handles if handle.state <= RELEASING]
                 if live:
                     self._left(frame, stay, offset, live, value, Exit.YIELDED)
         except RecursionError:
@@ -482,7 +488,7 @@ class Exits:
         caller = frame.f_back
         departures = [] if passing is None else passing.departures
         trace = _traceback_of(error)
-        live = [] if stay is None else [handle for handle in stay.handles if _alive(handle)]
+        live = [] if stay is None else [h for h in stay.handles if h.state <= RELEASING]
         if stay is not None and live:
             departure = Departure(Exit.RAISED, stay, offset)
             _describe(departure, error, trace)
@@ -569,7 +575,7 @@ class Exits:
 
 
 def _alive(handle: Handle) -> bool:
-    return handle.state in _ALIVE
+    return handle.state <= RELEASING
 
 
 def _add(known: list[Departure], departure: Departure) -> None:
@@ -658,13 +664,12 @@ def _held(value: object, handles: list[Handle]) -> list[Handle]:
     cls = type(value)
     if cls in _PLAIN:
         return []
-    if len(handles) == 1:
-        codecs = sys.modules.get("csptrace.patch.codecs")
-        number = value if cls is int or codecs is None else codecs.plain_number(value, cls)
-        if number is not None and number == handles[0].value and type(number) is int:
-            return handles
+    if len(handles) == 1:  # most functions hand on one, as it is
         if cls is int:
-            return []
+            return handles if value == handles[0].value else []
+        codecs = sys.modules.get("csptrace.patch.codecs")
+        if codecs is not None and codecs.plain_number(value, cls) == handles[0].value:
+            return handles
     numbers = {handle.value: handle for handle in handles if handle.value >= 0}
     wanted = set(handles)
     found: dict[Handle, None] = {}

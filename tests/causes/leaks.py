@@ -614,6 +614,29 @@ def while_loop_mended(prov: Any) -> None:
         lib.CryptDestroyHash(h)
 
 
+def loop_into_a_list(prov: Any) -> None:
+    """Each round keeps its handle in a list, and an exception skips the loop that releases."""
+    hashes = []
+    for _ in range(2):
+        h = c_size_t()
+        lib.CryptCreateHash(prov, SHA, 0, 0, byref(h))  # acquired
+        hashes.append(h)
+    fails()  # left
+    for h in hashes:
+        lib.CryptDestroyHash(h)  # release
+
+
+def loop_into_a_list_mended(prov: Any) -> None:
+    """Nothing is skipped."""
+    hashes = []
+    for _ in range(2):
+        h = c_size_t()
+        lib.CryptCreateHash(prov, SHA, 0, 0, byref(h))
+        hashes.append(h)
+    for h in hashes:
+        lib.CryptDestroyHash(h)
+
+
 def loop_of_two(prov: Any) -> None:
     """Each round leaks two."""
     one, two = c_size_t(), c_size_t()
