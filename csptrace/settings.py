@@ -26,6 +26,7 @@ PREFIX: Final = "CSPTRACE_"
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"", "0", "false", "no", "off"})
 _LIST: Final = "a list of names (separated by commas in the environment)"
+_YEAR: Final = 31_536_000
 _EXTERNAL: Final = frozenset({"CSPTRACE_REQUIRE", "CSPTRACE_WINE_CACHE"})
 """Variables that the test suite reads; not settings."""
 
@@ -76,6 +77,18 @@ def _number(least: int, most: int, unit: str = "") -> Callable[[str, object], in
     return read
 
 
+def _seconds(name: str, value: object) -> float:
+    try:
+        number = float(str(value).strip())
+    except ValueError:
+        number = -1.0
+    if isinstance(value, bool) or not 0 <= number <= _YEAR:
+        raise SettingsError(
+            f"{name} = {value!r}: allowed is a number of seconds from 0 (off) to {_YEAR}"
+        )
+    return number
+
+
 def _names(name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = (value,)
@@ -123,6 +136,10 @@ class Settings:
         exclude: frames of these packages are never "your code"; findings with no other code of
             yours are not reported.
         tombstones: how many ended handles are remembered, to recognise a late use.
+        causes: watch how functions that have handles are left, to say why a handle leaked; has no
+            effect at level `count`, nor on Python 3.11.
+        held_too_long: report a handle that is older than this many seconds while still alive; 0
+            reports none.
         redact_names: replace the names of key containers in everything that is written.
         quiet: write nothing to stderr.
         strict: let internal errors of the tracer out, for its own tests.
@@ -140,6 +157,8 @@ class Settings:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     tombstones: int = 65_536
+    causes: bool = True
+    held_too_long: float = 0.0
     redact_names: bool = False
     quiet: bool = False
     strict: bool = False
@@ -220,6 +239,8 @@ _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "include": _names,
     "exclude": _names,
     "tombstones": _number(0, 10_000_000, " of handles"),
+    "causes": _flag,
+    "held_too_long": _seconds,
     "redact_names": _flag,
     "quiet": _flag,
     "strict": _flag,

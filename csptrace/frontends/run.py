@@ -33,6 +33,8 @@ _HELP = {
     "include": ("PACKAGES", "report only findings that touch one of these packages"),
     "exclude": ("PACKAGES", "never count these packages as your code"),
     "tombstones": ("N", "how many ended handles to remember"),
+    "causes": ("yes|no", "say why handles leaked (default yes; needs Python 3.12)"),
+    "held_too_long": ("SECONDS", "report handles that live longer (default 0: off)"),
     "redact_names": (None, "do not write the names of key containers"),
     "quiet": (None, "write nothing to stderr"),
     "strict": (None, "let internal errors out (for tests of csptrace itself)"),
@@ -83,6 +85,7 @@ def main(options: argparse.Namespace) -> int:
         tracer.stop()
         active = None
     if active is None:
+        sys.argv = list(target)  # the log names the program
         active = tracer.start(Settings.load(**given))
     os.environ.update(active.settings.environment())
     status = execute(target, module=bool(options.module))

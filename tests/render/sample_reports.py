@@ -1,6 +1,6 @@
 """Reports made by hand: a small one, a fleet's, an empty one, a huge one and a hostile one.
 
-The stacks of the first two are those of the program in `project`, read from its source, so that
+The stacks of the first two are those of the program in `reports/html`, read from its source, so that
 excerpts have something to quote.
 """
 
@@ -33,7 +33,7 @@ from csptrace.analysis.results import (
     Step,
 )
 
-PROJECT = Path(__file__).with_name("project")
+PROJECT = Path(__file__).parents[2] / "reports" / "html"
 BUILT = "/srv/ci/build/4711"
 """Where the traced machines had the program; it is elsewhere here."""
 START = 1_764_000_000_000_000_000
@@ -98,7 +98,7 @@ MAIN = frame(SETTLEMENT, "main", "settle(batch")
 NEW_KEY = (
     CHECK,
     frame(SIGNING, "Signer.session_key", "CryptGenKey"),
-    frame(SETTLEMENT, "settle", "session_key"),
+    frame(SETTLEMENT, "settle", "signer.session_key"),
     MAIN,
     *WORKER,
 )
@@ -123,7 +123,7 @@ CLOSE = (
     *WORKER,
 )
 DESTROY = frame(SETTLEMENT, "settle", "CryptDestroyKey")
-RECEIVE = frame(WEBHOOKS, "receive", "authenticate(")
+RECEIVE = frame(WEBHOOKS, "main", "authenticate(")
 WEB_KEY = (
     CHECK,
     frame(SIGNING, "Signer.session_key", "CryptGenKey"),
@@ -133,8 +133,8 @@ WEB_KEY = (
 )
 WEB_HASH = (
     CHECK,
-    frame(SIGNING, "Signer.digest", "CryptCreateHash"),
-    frame(WEBHOOKS, "authenticate", "signer.digest"),
+    frame(SIGNING, "Signer.mac", "CryptCreateHash"),
+    frame(WEBHOOKS, "authenticate", "signer.mac"),
     RECEIVE,
     *SERVER,
 )
@@ -145,8 +145,8 @@ WEB_CONTEXT = (
     RECEIVE,
     *SERVER,
 )
-WEB_GONE = (frame(WEBHOOKS, "authenticate", "CryptDestroyKey"), RECEIVE, *SERVER)
-WEB_USE = (frame(WEBHOOKS, "authenticate", 'b"\\n"'), RECEIVE, *SERVER)
+WEB_GONE = (frame(WEBHOOKS, "authenticate", "too early"), RECEIVE, *SERVER)
+WEB_USE = (frame(WEBHOOKS, "authenticate", "CryptHashData"), RECEIVE, *SERVER)
 ROTATE_AT = frame(WEBHOOKS, "rotate", "signer = ")
 ROTATE = (CLOSE[0], ROTATE_AT._replace(line=ROTATE_AT.line + 1), *SERVER)
 ROTATE_AGAIN = (CLOSE[0], ROTATE_AT._replace(line=ROTATE_AT.line + 2), *SERVER)
@@ -186,7 +186,7 @@ def group(**fields: Any) -> Group:
         "scopes": (),
         "causes": (),
         "where": where(NEW_KEY[1]),
-        "remedy": "call CryptDestroyKey",
+        "remedy": "call CryptDestroyKey when the key is no longer needed (try/finally)",
         "hint": "",
         "example": example(),
     }
@@ -200,10 +200,10 @@ LEAKED_KEY = group(
     last_seen=START + 3_000 * SECOND,
     hosts=("ci-1", "ci-2", "ci-3"),
     scopes=(("tests/test_settlement.py::test_void_payment", 15), ("nightly", 12)),
-    causes=(("exception RuleError in Rules.parse", 24), ("continue", 3)),
+    causes=(("raised/exception", 24), ("returned/branch", 3)),
     remedy=(
-        f"call CryptDestroyKey before CryptReleaseContext at {SIGNING}:{CLOSE[0].line}, also when an "
-        "exception is raised in between (try/finally or a context manager)"
+        f"call CryptDestroyKey before CryptReleaseContext at {SIGNING}:{CLOSE[0].line}, also when "
+        "an exception is raised in between (try/finally or a context manager)"
     ),
     hint=(
         f"18,940 of 18,967 handles acquired there were released, at {SETTLEMENT}:{DESTROY.line}; "
@@ -411,7 +411,7 @@ def small() -> Report:
                 "HCRYPTPROV",
                 "0x00a30f00",
                 "settlement",
-                9 * SECOND,
+                START + 16 * SECOND,
                 where(CLOSE[0]),
                 (("HCRYPTHASH", 1), ("HCRYPTKEY", 3)),
             ),
@@ -488,7 +488,7 @@ def fleet(seed: int = 7) -> Report:
     """Return what a fleet of 24 processes on six machines might leave behind."""
     chance = random.Random(seed)
     base = small()
-    groups, sites = [LEAKED_KEY, STALE_HASH, DOUBLE_CONTEXT], list(SITES)
+    groups, sites = [_many(LEAKED_KEY, 64), STALE_HASH, DOUBLE_CONTEXT], list(SITES)
     hosts = ("ci-1", "ci-2", "ci-3", "web-1", "web-2", "batch-1")
     runs = []
     timelines = []
@@ -607,6 +607,11 @@ def fleet(seed: int = 7) -> Report:
     )
 
 
+def _many(of: Group, count: int) -> Group:
+    share = (("raised/exception", count - 11), ("returned/branch", 11))
+    return dataclasses.replace(of, count=count, causes=share)
+
+
 def _forest(chance: random.Random, length: int) -> tuple[Node, ...]:
     made: list[Node] = []
     for context in range(14):
@@ -709,7 +714,7 @@ def hostile() -> Report:
         if name in ("run", "graph_run", "parent_run", "severity", "how", "role", "ended"):
             return value
         if isinstance(value, str):
-            return text()
+            return text() or ("code" if name == "code" else "")
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return type(value)(
                 **{

@@ -121,6 +121,7 @@ FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
             Format(
                 "html", ".html", "one page to explore, without a network", f"{_HERE}.html", True
             ),
+            Format("sarif", ".sarif", "GitHub code scanning", f"{_HERE}.sarif", True),
             Format("junit", ".xml", "test results for CI servers", f"{_HERE}.junit", True),
             Format("markdown", ".md", "a GitHub step summary", f"{_HERE}.markdown", True),
             Format("dot", ".dot", "the handle graph for Graphviz", f"{_HERE}.dot", False),

@@ -73,7 +73,7 @@ def as_data(value: Any, text: Callable[[str], str] = str) -> Any:
         fields = getattr(value, "_fields", None)
         if fields is None:
             return [as_data(each, text) for each in value]
-        return {name: as_data(each, text) for name, each in zip(fields, value, strict=True)}
+        return {name: _field(name, each, text) for name, each in zip(fields, value, strict=True)}
     if dataclasses.is_dataclass(value):
         return {
             field.name: _field(field.name, getattr(value, field.name), text)

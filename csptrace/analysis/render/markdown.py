@@ -41,8 +41,9 @@ def report(report: Report, options: Options) -> str:
     if report.groups:
         paper.add(
             f"**{words.plural(totals.findings, 'finding')}** at "
-            f"{words.plural(totals.places, 'place')}: {totals.errors:,} errors, "
-            f"{totals.warnings:,} warnings, {totals.infos:,} notes. {_scale(report)}\n"
+            f"{words.plural(totals.places, 'place')}: {words.plural(totals.errors, 'error')}, "
+            f"{words.plural(totals.warnings, 'warning')}, {words.plural(totals.infos, 'note')}. "
+            f"{_scale(report)}\n"
         )
     else:
         paper.add(f"**No findings.** {_scale(report)}\n")

@@ -7,7 +7,8 @@ the same text, both keep their paths.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from csptrace.analysis.results import Frame, Group, Report
 
 __all__ = ["Places", "frames_of", "own_first"]
+
+_WORD: Final = re.compile(r"[^\s,;()'\"]+")
 
 
 def frames_of(groups: Iterable[Group]) -> Iterator[Frame]:
@@ -90,6 +93,14 @@ class Places:
         """
         file, colon, line = text.rpartition(":")
         return f"{self.file(file)}:{line}" if colon and line.isdecimal() else text
+
+    def prose(self, text: str) -> str:
+        """Return a sentence with the short names of the files in it.
+
+        Args:
+            text: in which a place is `file:line`.
+        """
+        return _WORD.sub(lambda match: self.where(match[0]), text)
 
     def frame(self, frame: Frame) -> str:
         """Return `file:line` of a frame.

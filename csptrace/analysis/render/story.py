@@ -46,16 +46,16 @@ def text(group: Group, places: Places) -> str:
     if group.scopes:
         lines.append(f"in: {shortened(words.pairs(group.scopes))}")
     if group.causes:
-        lines.append(f"left by: {shortened(words.pairs(group.causes))}")
+        lines.append(f"why: {shortened(words.pairs(words.causes(group)))}")
     for step in example.steps:
-        lines.append(shortened(words.title(step)))
+        lines.append(shortened(places.prose(words.title(step))))
         inner, own = own_first(step.stack)
         for mark, frame in (*((" ", f) for f in inner), *((">", f) for f in own[:1])):
             lines.append(f"  {mark} {_frame(places.frame(frame), frame.function)}")
         lines.extend(f"    {_frame(places.frame(f), f.function)}" for f in own[1:])
     if group.hint:
-        lines.append(shortened(group.hint))
-    lines.append(f"fix: {shortened(group.remedy)}")
+        lines.append(shortened(places.prose(group.hint)))
+    lines.append(f"fix: {shortened(places.prose(group.remedy))}")
     lines.append(f"fingerprint: {shortened(group.fingerprint)}")
     return "\n".join(lines)
 

@@ -34,6 +34,7 @@ _TOLD: Final = 5
 _ROWS: Final = 10
 _FRAMES: Final = 3
 _NARROWEST: Final = 40
+_ROOMY: Final = 100
 _TONES: Final = {"error": "bold red", "warning": "bold yellow", "info": "bold blue"}
 _MARKS: Final = {"error": "✗", "warning": "!", "info": "i"}
 _WHAT: Final = {"new": "bold red", "grown": "bold yellow", "shrunk": "cyan", "fixed": "green"}
@@ -148,7 +149,7 @@ class _Page:
         if not rest:
             return
         self._section(f"{len(rest):,} more")
-        table = self._table(("count", "right"), ("finding", ""), ("kind", ""), ("where", "fold"))
+        table = self._table(("count", "right"), ("finding", ""), ("kind", ""), ("where", "place"))
         for group in rest[: 2 * _ROWS]:
             table.add_row(
                 f"{group.count:,}",
@@ -178,7 +179,7 @@ class _Page:
         if not others:
             return
         self._section("also changed")
-        table = self._table(("change", ""), ("count", "right"), ("finding", ""), ("where", "fold"))
+        table = self._table(("change", ""), ("count", "right"), ("finding", ""), ("where", "place"))
         limit = len(others) if self._options.verbosity else 2 * _ROWS
         for change in others[:limit]:
             table.add_row(
@@ -197,21 +198,18 @@ class _Page:
         if not shown:
             return
         self._section("acquisition sites, those that leak most first")
-        table = self._table(
-            ("leaked", "right"),
-            ("acquired", "right"),
-            ("growth", "right"),
-            ("lifetime p50 / p99", "right"),
-            ("kind", ""),
-            ("where", "fold"),
-        )
+        roomy = self._console.width >= _ROOMY
+        columns = [("leaked", "right"), ("acquired", "right"), ("growth", "right")]
+        columns += [("life p50 / p99", "right")] if roomy else []
+        table = self._table(*columns, ("kind", ""), ("where", "place"))
         for site in self._limited(shown):
             life = site.lifetime
+            lasting = f"{words.duration(life.p50)} / {words.duration(life.p99)}" if life else "·"
             table.add_row(
                 Text(f"{site.leaked:,}", "bold red" if site.leaked else _ASIDE),
                 f"{site.acquired:,}",
                 Text(f"{site.growth:+,}" if site.growth else "·", "red" if site.growth > 0 else ""),
-                f"{words.duration(life.p50)} / {words.duration(life.p99)}" if life else "·",
+                *((lasting,) if roomy else ()),
                 Text(shortened(site.kind, 24)),
                 Text(self._place(site.where)),
             )
@@ -223,7 +221,7 @@ class _Page:
         if not report.contexts:
             return
         self._section("released with handles still under them")
-        table = self._table(("under it", ""), ("released", ""), ("where", "fold"))
+        table = self._table(("under it", ""), ("released", ""), ("where", "place"))
         for context in self._limited(report.contexts):
             under = ", ".join(f"{number:,} {kind}" for kind, number in context.under)
             table.add_row(
@@ -239,7 +237,7 @@ class _Page:
         if not report.held:
             return
         self._section("held longest")
-        table = self._table(("for", "right"), ("handle", ""), ("ended", ""), ("where", "fold"))
+        table = self._table(("for", "right"), ("handle", ""), ("ended", ""), ("where", "place"))
         for held in self._limited(report.held):
             table.add_row(
                 words.duration(held.age),
@@ -262,7 +260,10 @@ class _Page:
             ("findings", "right"),
             ("process", "fold"),
         )
-        ranked = sorted(report.runs, key=lambda run: -run.peak)
+        ranked = sorted(
+            (run for run in report.runs if run.acquired or run.findings or self._options.verbosity),
+            key=lambda run: -run.peak,
+        )
         for run in self._limited(ranked):
             text = Text(shortened(f"{run.program} on {run.host}, pid {run.pid}"))
             if not run.finished:
@@ -275,8 +276,12 @@ class _Page:
                 Text(f"{findings:,}", "red" if findings else _ASIDE),
                 text,
             )
-        self._print(table)
+        if ranked:
+            self._print(table)
         self._more(len(ranked) - len(self._limited(ranked)))
+        idle = len(report.runs) - len(ranked)
+        if idle:
+            self._print(Text(f"{idle:,} acquired nothing", _ASIDE))
 
     def flaws(self, report: Report) -> None:
         """Show what could not be read, and what traced processes could not do."""
@@ -302,9 +307,10 @@ class _Page:
         cost = report.cost
         if not cost.events:
             return
+        size = f"{words.bytes_text(cost.bytes)}, " if cost.bytes else ""
         text = (
             f"tracing wrote {words.plural(cost.events, 'event')} "
-            f"({words.bytes_text(cost.bytes)}, {words.plural(cost.stacks, 'distinct stack')})"
+            f"({size}{words.plural(cost.stacks, 'distinct stack')})"
         )
         if cost.writing >= 0:
             text += f" in {words.duration(cost.writing)}"
@@ -324,16 +330,16 @@ class _Page:
         self._print(head)
         self._line(words.about(group), "")
         for step in group.example.steps:
-            self._line(words.title(step), "cyan")
+            self._line(self._places.prose(words.title(step)), "cyan")
             self._stack(step.stack)
         if group.causes:
-            self._line(f"left by: {words.pairs(group.causes)}", "")
+            self._line(f"why: {words.pairs(words.causes(group))}", "")
         if group.scopes:
             self._line(f"in: {words.pairs(group.scopes)}", "")
         if group.hint:
-            self._line(group.hint, "")
+            self._line(self._places.prose(group.hint), "")
         if group.remedy:
-            self._line(f"fix: {group.remedy}", "green")
+            self._line(f"fix: {self._places.prose(group.remedy)}", "green")
         self._line(f"fingerprint: {group.fingerprint}", _ASIDE)
 
     def _stack(self, stack: Sequence[Frame]) -> None:
@@ -378,8 +384,8 @@ class _Page:
             table.add_column(
                 name,
                 justify="right" if how == "right" else "left",
-                no_wrap=how == "right",
-                overflow="fold",
+                no_wrap=how in ("right", "place"),
+                overflow="ellipsis" if how == "place" else "fold",
             )
         return table
 
@@ -391,7 +397,13 @@ class _Page:
             self._print(Text(f"… and {number:,} more (--verbose shows them)", _ASIDE))
 
     def _place(self, where: str) -> str:
-        return shortened(self._places.where(where))
+        """Return a place for a table's cell: folders in front are left out if it is long."""
+        text = shortened(self._places.where(where))
+        most = max(24, self._console.width * 2 // 5)
+        if len(text) <= most:
+            return text
+        cut = text.find("/", len(text) - most + 1)
+        return f"…{text[cut if cut >= 0 else len(text) - most + 1 :]}"
 
 
 def _named(kind: str, value: str, name: str) -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "Total",
     "about",
     "bytes_text",
+    "causes",
     "counted",
     "duration",
     "faults",
@@ -147,6 +148,25 @@ def pairs(counts: Iterable[tuple[str, int]], most: int = 3) -> str:
     return f"{text}, {len(every) - most} more" if len(every) > most else text
 
 
+def causes(group: Group) -> tuple[tuple[str, int], ...]:
+    """Return why the handles leaked, in words, with counts.
+
+    A log has `exit/pattern` (`raised/exception`, `returned/early-return`): how the acquiring
+    function was left, and the mistake that this looks like.
+
+    Args:
+        group: the findings with one fingerprint.
+    """
+    return tuple((_cause(name), count) for name, count in group.causes)
+
+
+def _cause(text: str) -> str:
+    exit_, slash, pattern = text.replace("-", " ").partition("/")
+    if not slash or exit_ == pattern:
+        return exit_ if slash else text
+    return f"{pattern} ({exit_})"
+
+
 def handle(example: Example, kind: str) -> str:
     """Return a handle by kind and value, with its generation and container if it has them.
 
@@ -231,7 +251,6 @@ class Total(NamedTuple):
         live: handles alive at the end of their runs.
         hosts: machines.
         events: events read.
-        flawed: log files of which something could not be read, or not in full.
     """
 
     findings: int
@@ -245,7 +264,6 @@ class Total(NamedTuple):
     live: int
     hosts: int
     events: int
-    flawed: int
 
 
 def totals(report: Report) -> Total:
@@ -269,10 +287,6 @@ def totals(report: Report) -> Total:
         live=sum(run.live for run in report.runs),
         hosts=len({run.host for run in report.runs}),
         events=sum(source.events for source in report.sources),
-        flawed=sum(
-            bool(source.torn or source.foreign or source.other_schema or source.unreadable)
-            for source in report.sources
-        ),
     )
 
 
@@ -303,6 +317,8 @@ def faults(source: Source) -> str:
     parts.extend(
         f"{plural(count, 'event')} of schema {schema}" for schema, count in source.other_schema
     )
+    if source.repeated:
+        parts.append(f"{plural(source.repeated, 'event')} that stand twice, counted once")
     if source.unreadable:
         parts.append(f"not read to its end: {source.unreadable}")
     return ", ".join(parts)

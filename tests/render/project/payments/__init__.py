@@ -1,1 +1,0 @@
-"""A program that was traced, so that there is something to quote. Never imported."""
