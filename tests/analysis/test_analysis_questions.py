@@ -61,6 +61,12 @@ def test_an_example_tells_the_whole_story(golden: Report) -> None:
             ),
         ),
         Step(
+            "exit",
+            "",
+            "step20() left it when it raised",
+            (Frame(PLACE, 22, "step20", "", True),),
+        ),
+        Step(
             "ended",
             "Release",
             "HCRYPTPROV released by Release",
@@ -70,9 +76,11 @@ def test_an_example_tells_the_whole_story(golden: Report) -> None:
 
 
 def test_siblings_say_what_became_of_the_others(golden: Report) -> None:
-    """The hint of a leak counts the other handles from its place, over all runs."""
+    """The hint of a leak counts the other handles from its place, and how the leaked ones left."""
+    assert golden.groups[0].causes == (("raised/exception", 1),)
     assert golden.groups[0].hint == (
-        f"2 of 5 handles acquired at {PLACE}:20 were released, 1 at {PLACE}:30"
+        f"2 of 5 handles acquired at {PLACE}:20 were released, 1 at {PLACE}:30; "
+        "leaked: raised/exception (1)"
     )
     assert golden.groups[1].hint == f"none of the 1 handles acquired at {PLACE}:40 was released"
 
