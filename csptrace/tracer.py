@@ -25,6 +25,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from csptrace import __version__
+from csptrace.detect import baseline
 from csptrace.detect.judgement import (
     findings_of,
     leaked_at_exit,
@@ -62,6 +63,7 @@ from csptrace.model import (
     Ended,
     Fate,
     Finding,
+    Frame,
     HandedOver,
     Handle,
     HandleRef,
@@ -151,7 +153,8 @@ class Tracer:
         log_path: the event log of this process, `None` if there is none.
         graph: what is alive.
         installation: what is patched.
-        serious: how many findings there were that are more than information.
+        serious: how many findings there were that are more than information and that the baseline
+            does not accept.
         program_status: the exit status that the program asked for, where it is known.
         observer: is told of every finding, with the graph's lock held; `None` for nobody.
         unscoped: tells the scope of a call that is made in none, such as that of a thread.
@@ -178,6 +181,13 @@ class Tracer:
         self._broken: set[str] = set()
         self.program_status = 0
         self.serious = 0
+        self._accepted = Counter(
+            {
+                entry.fingerprint: entry.count
+                for entry in (baseline.read(settings.baseline) if settings.baseline else ())
+                if not entry.is_expired()
+            }
+        )
         self.observer: Callable[[Finding], None] | None = None
         self.unscoped: Callable[[], Scope | None] = _in_no_scope
         self._capture = self._stacks.capture
@@ -393,6 +403,10 @@ class Tracer:
                 scope.ended = True
             self._react_to_leaks(found, exiting=failed)
 
+    def hide_launcher(self, *folders: str) -> None:
+        """Show no frame of these folders, and none of what called them: they start the program."""
+        self._ownership.launchers += folders
+
     def new_scope(self, name: str) -> KeepingScope:
         """Return a scope whose end the caller finds and judges; see `set_scope` and `judge`."""
         return KeepingScope(name, next(self._scopes))
@@ -488,7 +502,9 @@ class Tracer:
             return False
         if self._log is not None and settings.log != self.settings.log:
             return False
+        launchers = self._ownership.launchers
         self._ownership = Ownership(settings.include, settings.exclude)
+        self._ownership.launchers = launchers
         self._terminal = Terminal(quiet=settings.quiet)
         self.settings = settings
         if self._log is None and settings.log is not None:
@@ -530,6 +546,10 @@ class Tracer:
     def run(self) -> str:
         """The id of this process's run, as in the log."""
         return self._run
+
+    def is_user_frame(self, frame: Frame) -> bool:
+        """Return whether a frame is the user's own code."""
+        return self._ownership.is_user(frame)
 
     def is_users(self, stack: Stack | None) -> bool:
         """Return whether a call came straight from the user's own code, and not from a library's."""
@@ -926,7 +946,11 @@ class Tracer:
             first = not self.counts[finding.fingerprint]
             self.counts[finding.fingerprint] += 1
             self.codes[finding.code.value] += 1
-            self.serious += finding.severity is not Severity.INFO
+            if finding.severity is not Severity.INFO:
+                if self._accepted[finding.fingerprint] > 0:
+                    self._accepted[finding.fingerprint] -= 1
+                else:
+                    self.serious += 1
             redact = self.settings.redact_names
             if self._log is not None:
                 for stack in stacks:

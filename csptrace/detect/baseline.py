@@ -78,6 +78,15 @@ class Entry:
     reason: str = ""
     expires: datetime.date | None = None
 
+    def is_expired(self, today: datetime.date | None = None) -> bool:
+        """Return whether it accepts nothing any more.
+
+        Args:
+            today: the date; the real one (UTC) if not given.
+        """
+        today = today or datetime.datetime.now(tz=datetime.UTC).date()
+        return self.expires is not None and self.expires < today
+
 
 class Seen(NamedTuple):
     """How often a finding occurred, and what it is.
@@ -129,9 +138,8 @@ def judge(
     Returns:
         The judgement, each part in the order of `entries` and `seen`.
     """
-    today = today or datetime.datetime.now(tz=datetime.UTC).date()
     given = list(entries)
-    valid = {entry.fingerprint: entry for entry in given if not _is_expired(entry, today)}
+    valid = {entry.fingerprint: entry for entry in given if not entry.is_expired(today)}
     return Judgement(
         new=tuple(name for name, count in seen.items() if count and name not in valid),
         exceeded={
@@ -143,14 +151,10 @@ def judge(
             name for name, count in seen.items() if name in valid and count <= valid[name].count
         ),
         expired=tuple(
-            entry for entry in given if _is_expired(entry, today) and seen.get(entry.fingerprint)
+            entry for entry in given if entry.is_expired(today) and seen.get(entry.fingerprint)
         ),
         stale=tuple(entry for entry in given if not seen.get(entry.fingerprint)),
     )
-
-
-def _is_expired(entry: Entry, today: datetime.date) -> bool:
-    return entry.expires is not None and entry.expires < today
 
 
 def merge(

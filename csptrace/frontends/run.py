@@ -31,6 +31,7 @@ _HELP = {
     "libraries": ("NAMES", "further libraries that export traced functions"),
     "include": ("PACKAGES", "report only findings that touch one of these packages"),
     "exclude": ("PACKAGES", "never count these packages as your code"),
+    "baseline": ("FILE", "findings that are accepted for now and do not count for --exit-code"),
     "tombstones": ("N", "how many ended handles to remember"),
     "redact_names": (None, "do not write the names of key containers"),
     "quiet": (None, "write nothing to stderr"),
