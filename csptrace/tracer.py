@@ -92,6 +92,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Snapshot", "Tracer", "current", "start", "stop", "trace_library", "tracing"]
 
+def __tracebackhide__(error: Any) -> bool:
+    """Keep these frames out of the tracebacks that pytest shows of a misuse: it is the program's."""
+    return isinstance(error.value, DELIBERATE)
+
+
 _ERRORS: dict[Code, type[HandleError]] = {
     Code(cls.code): cls
     for cls in (

@@ -26,7 +26,7 @@ _ROOT: Final = "%SRCROOT%"
 _LEVELS: Final = {"error": "error", "warning": "warning", "info": "note"}
 _DRIVE: Final = re.compile(r"[A-Za-z]:[\\/]")
 
-# code → (name, what it means, what to do about it, CWE, security severity)
+# code → (name, what it means, what to do about it, CWE)
 _RULES: Final[dict[str, tuple[str, str, str, int]]] = {
     "leaked-at-release": (
         "LeakedAtRelease",
@@ -158,6 +158,7 @@ def log(
 
 
 def _rule(code: str) -> dict[str, Any]:
+    code = code or "unknown"
     name, short, text, cwe = _RULES.get(code, (code.title().replace("-", ""), code, code, 0))
     tags = ["reliability", "resource-leak"]
     if cwe:
@@ -183,9 +184,9 @@ def _result(group: Group, rule: int, places: _Places, accepted: bool) -> dict[st
         more = len(group.scopes) - 5
         lines.append(f"In {named}{f' and {more} more' if more > 0 else ''}.")
     result: dict[str, Any] = {
-        "ruleId": group.code,
+        "ruleId": group.code or "unknown",
         "ruleIndex": rule,
-        "level": _LEVELS[group.severity],
+        "level": _LEVELS.get(group.severity, "warning"),
         "message": {"text": "\n".join(lines)},
         "partialFingerprints": {
             # Only the part behind the version of the algorithm may hold no colon: GitHub reads
@@ -221,7 +222,7 @@ def _result(group: Group, rule: int, places: _Places, accepted: bool) -> dict[st
 def _short(group: Group) -> str:
     rule = _RULES.get(group.code)
     text = rule[1] if rule is not None else group.code
-    return text[0].lower() + text[1:]
+    return text[:1].lower() + text[1:]
 
 
 def _first(flow: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

@@ -51,6 +51,11 @@ DELIBERATE = (HandleError, HandleLeak, CspTraceWarning)
 """What a tracer raises on purpose; anything else that comes out of it is its own bug."""
 
 
+def __tracebackhide__(error: Any) -> bool:
+    """Keep these frames out of the tracebacks that pytest shows of a misuse: it is the program's."""
+    return isinstance(error.value, DELIBERATE)
+
+
 Settlement: TypeAlias = "Callable[[Fate], HandleLeak | None]"
 
 

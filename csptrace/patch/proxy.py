@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from csptrace.patch.interceptor import Outcome
+from csptrace.patch.interceptor import DELIBERATE, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from csptrace.model import Handle
 
 __all__ = ["ForeignFunction", "HandleObject", "function_proxy", "module_function", "unwrap"]
+
+
+def __tracebackhide__(error: Any) -> bool:
+    """Keep these frames out of the tracebacks that pytest shows of a misuse: it is the program's."""
+    return isinstance(error.value, DELIBERATE)
 
 
 class ForeignFunction(wrapt.BaseObjectProxy):  # type: ignore[type-arg]

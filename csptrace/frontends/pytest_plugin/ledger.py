@@ -72,11 +72,13 @@ class Ledger:
         self._groups: tuple[Group, ...] = ()
         self._deselected = 0
         self._closed = False
+        self._session: pytest.Session | None = None
 
     # --- what arrives -------------------------------------------------------------------------
 
-    def pytest_sessionstart(self) -> None:
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Leave the tracing to the workers, if there are any."""
+        self._session = session
         watch = self._watch
         if watch is not None and self._config.pluginmanager.has_plugin("dsession"):
             self._watch = None
@@ -155,10 +157,11 @@ class Ledger:
         first = records[0]
         nodeid = first["nodeid"]
         if first["kind"] != "test":
-            nodeid = f"{nodeid}::{name}" if nodeid else name
+            short = name.partition(" of ")[0]  # the rest is the node
+            nodeid = f"{nodeid}::{short}" if nodeid else short
         report = pytest.TestReport(
             nodeid=nodeid,
-            location=(first["nodeid"].partition("::")[0], None, name),
+            location=(nodeid.partition("::")[0], None, nodeid.rpartition("::")[2]),
             keywords={},
             outcome="failed",
             longrepr=text,
@@ -169,11 +172,9 @@ class Ledger:
         failing = [record["id"] for record in records if record["verdict"] == "fail"]
         self._reports.append((report, failing))
         if not self._closed:
+            if self._session is not None:
+                self._session.testscollected += 1  # else the progress would go beyond 100 %
             self._config.hook.pytest_runtest_logreport(report=report)
-            terminal = self._config.pluginmanager.get_plugin("terminalreporter")
-            reported = getattr(terminal, "_progress_nodeids_reported", None)
-            if isinstance(reported, set):  # it is no test, and must not count as one that was run
-                reported.discard(getattr(report, "id", report.nodeid))
 
     # --- the end ------------------------------------------------------------------------------
 

@@ -70,7 +70,6 @@ class Switches:
     @classmethod
     def _read(cls, config: pytest.Config) -> Switches:
         options = config.known_args_namespace
-        is_worker = hasattr(config, "workerinput")
 
         def path(name: str) -> Path | None:
             """Return a path: the option's from where pytest was called, the ini file's from there."""
@@ -109,18 +108,6 @@ class Switches:
             raise pytest.UsageError(
                 "csptrace: --csptrace-update-baseline: which file? Add --csptrace-baseline FILE"
             )
-        if not is_worker:
-            if settings.log is not None:
-                _check("--csptrace-log", settings.log, _check_folder)
-            if sarif is not None:
-                _check("--csptrace-sarif", sarif, _check_file)
-            if known is not None and update:
-                baseline.check_writable(known)
-            if known is not None and not update and not known.exists():
-                raise pytest.UsageError(
-                    f"csptrace: --csptrace-baseline: {known} does not exist; make it with "
-                    "--csptrace-update-baseline"
-                )
         return cls(
             settings=settings,
             sarif=sarif,
@@ -139,6 +126,30 @@ class Switches:
             ),
             leaks=_choice("csptrace_leaks", config.getini("csptrace_leaks"), ["", *LEAK_POLICIES]),
         )
+
+
+    def check_files(self) -> None:
+        """See to it that what is written at the end can be written; the workers need not.
+
+        Raises:
+            pytest.UsageError: it cannot, or the baseline does not exist.
+        """
+        if self.settings.log is not None:
+            _check("--csptrace-log", self.settings.log, _check_folder)
+        if self.sarif is not None:
+            _check("--csptrace-sarif", self.sarif, _check_file)
+        if self.baseline is None:
+            return
+        if self.update_baseline:
+            try:
+                baseline.check_writable(self.baseline)
+            except CspTraceError as error:
+                raise pytest.UsageError(f"csptrace: {error}") from error
+        elif not self.baseline.exists():
+            raise pytest.UsageError(
+                f"csptrace: --csptrace-baseline: {self.baseline} does not exist; make it with "
+                "--csptrace-update-baseline"
+            )
 
 
 def _choice(name: str, value: str, allowed: list[str]) -> str:

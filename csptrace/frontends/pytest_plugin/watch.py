@@ -81,8 +81,6 @@ def switch_on(config: pytest.Config) -> None:
     manager = config.pluginmanager
     manager.register(watch, "csptrace-watch")
     config.add_cleanup(watch.switch_off)
-    if not hasattr(config, "workerinput"):
-        manager.register(Ledger(config, switches, watch), "csptrace-ledger")
     manager.import_plugin("csptrace.softcsp.pytest_faults")
 
 
@@ -126,6 +124,7 @@ class Watch:
         self.expected: list[Expectation] = []
         self.errors: list[str] = []
         self._config = config
+        self._switches = switches
         self._adopted = adopted
         specs = tracer.installation.specs
         self.kinds = kinds_of(specs)
@@ -166,6 +165,12 @@ class Watch:
 
     def _owner(self, kind: str, name: str, nodeid: str) -> Owner:
         return Owner(kind, name, next(self._numbers), nodeid)
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Let the results meet here, unless this is a worker of pytest-xdist."""
+        if not hasattr(config, "workerinput"):
+            self._switches.check_files()
+            config.pluginmanager.register(Ledger(config, self._switches, self), "csptrace-ledger")
 
     # --- findings -----------------------------------------------------------------------------
 
@@ -266,6 +271,10 @@ class Watch:
             text = self._judge(attempt)
             if text:
                 report.sections.append(("csptrace", text))
+        if attempt.failed and hasattr(report, "wasxfail"):
+            # The test was expected to fail, not to leak.
+            report.outcome = "failed"
+            del report.wasxfail
         attempt.end()
         if self._fixtures:
             self._end_fixtures()
