@@ -287,8 +287,9 @@ class Ledger:
         except CspTraceError as error:
             self._reasons.append(str(error))
             return
+        plural = "s" if len(entries) != 1 else ""
         kept = " (entries that did not occur were kept: not everything was run)" if keep else ""
-        self._notes.append(f"baseline: {path} has {len(entries)} entries now{kept}")
+        self._notes.append(f"baseline: {path} accepts {len(entries)} finding{plural} now{kept}")
 
     def _counts(self, records: Iterable[Record]) -> dict[str, baseline.Seen]:
         """Count findings as a baseline does: alike with and without workers.
@@ -422,6 +423,8 @@ class Ledger:
             terminal.write_line("")
             terminal.write_line(f"{head}{times}", red=True, bold=True)
             terminal.write_line(rest)
+        for reason in dict.fromkeys(record["reason"] for record in equal if record["reason"]):
+            terminal.write_line(f"  note: {escape(reason)}")
         listed = reporting.places(equal)
         most = len(listed) if self._config.get_verbosity() > 0 else 5
         for name, count in listed[:most]:

@@ -425,7 +425,7 @@ class Watch:
     def record(self, finding: Finding, owner: Owner, place: Place) -> dict[str, Any]:
         """Return a finding in a form that travels between processes: plain data only."""
         event, stacks = self.tracer.event(finding)
-        many = self._config.option.verbose >= 2
+        many = getattr(self._config.option, "verbose", 0) >= 2  # without -p no:terminal
         return {
             "id": f"{self.tracer.run}:{next(self._ids)}",
             "run": self.tracer.run,

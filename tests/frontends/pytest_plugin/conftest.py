@@ -146,25 +146,32 @@ class Suite:
         text = "\n".join(("[pytest]", *lines)) + "\n"
         (self.path / "pytest.ini").write_text(text, encoding="utf-8")
 
-    def run(self, *arguments: str | Path, on: bool = True, plugins: Iterable[str] = ()) -> Run:
+    def run(
+        self,
+        *arguments: str | Path,
+        on: bool = True,
+        plugins: Iterable[str] = (),
+        loud: Iterable[str] = ("-v",),
+    ) -> Run:
         """Run it in this process, with `-v` and `--csptrace`."""
-        off = [name for name in ("asyncio", "rerunfailures", "xdist") if name not in plugins]
-        blocked = [part for name in off for part in ("-p", f"no:{name}")]
-        switch = ["--csptrace"] if on else []
-        result = self.pytester.runpytest_inprocess(
-            "-v", *_PLAIN, *blocked, *switch, *map(str, arguments)
-        )
-        return Run(result, self.path)
+        given = self._arguments(arguments, on, plugins, loud)
+        return Run(self.pytester.runpytest_inprocess(*given), self.path)
 
-    def spawn(self, *arguments: str | Path, on: bool = True, plugins: Iterable[str] = ()) -> Run:
+    def spawn(
+        self, *arguments: str | Path, on: bool = True, plugins: Iterable[str] = ()
+    ) -> Run:
         """Run it in a process of its own."""
+        given = self._arguments(arguments, on, plugins, ("-v",))
+        return Run(self.pytester.runpytest_subprocess(*given, timeout=240), self.path)
+
+    @staticmethod
+    def _arguments(
+        arguments: Iterable[str | Path], on: bool, plugins: Iterable[str], loud: Iterable[str]
+    ) -> list[str]:
         off = [name for name in ("asyncio", "rerunfailures", "xdist") if name not in plugins]
         blocked = [part for name in off for part in ("-p", f"no:{name}")]
         switch = ["--csptrace"] if on else []
-        result = self.pytester.runpytest_subprocess(
-            "-v", *_PLAIN, *blocked, *switch, *map(str, arguments), timeout=240
-        )
-        return Run(result, self.path)
+        return [*loud, *_PLAIN, *blocked, *switch, *map(str, arguments)]
 
 
 def _dedent(text: str) -> str:
