@@ -246,7 +246,9 @@ class _Places:
     def parse(self, where: str) -> dict[str, Any] | None:
         """Return the location for `file:line`, `None` if it names no file."""
         file, _, line = where.rpartition(":")
-        return self._physical(file, int(line)) if file and line.isdigit() else None
+        if not file or file.startswith("<") or not line.isdigit():
+            return None
+        return self._physical(file, int(line))
 
     def of(self, step: Step) -> Iterable[dict[str, Any]]:
         """Yield the frames of a step, outermost first, as the locations of a thread flow."""

@@ -82,6 +82,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Start tracing before the first conftest.py is imported."""
     options = early_config.known_args_namespace
+    if "no:csptrace" in (options.plugins or ()):  # workers of pytest-xdist load it all the same
+        return
     if (
         options.csptrace
         or early_config.getini("csptrace")

@@ -509,7 +509,8 @@ class Ledger:
             where = f"file={_property(file)},line={line}," if file else ""
             title = _property(f"csptrace: {group.code} {group.kind}")
             tests = ", ".join(name for name, _ in group.scopes[:5])
-            text = f"{group.count} times in {tests}\nfix: {group.remedy}\n[{group.fingerprint}]"
+            times = f"{group.count} times " if group.count > 1 else ""
+            text = f"{times}in {tests}\nfix: {group.remedy}\n[{group.fingerprint}]"
             terminal.ensure_newline()
             terminal.write_line(
                 f"::{_ANNOTATIONS[group.severity]} {where}title={title}::{_data(text)}"

@@ -60,7 +60,7 @@ _LINE = re.compile(
     rf"^(?:\[gw\d+\] \[ *\d+%\] ({_WORDS}) (.+?)|(\S.*?) ({_WORDS})(?: \(.*\))?(?: *\[ *\d+%\])?) *$"
 )
 _PLAIN = (
-    *("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:cov", "-p", "no:hypothesispytest"),
+    *("-p", "no:cacheprovider", "-p", "no:cov", "-p", "no:hypothesispytest"),
     *("-o", "pythonpath=."),
 )
 
@@ -169,9 +169,11 @@ class Suite:
         arguments: Iterable[str | Path], on: bool, plugins: Iterable[str], loud: Iterable[str]
     ) -> list[str]:
         off = [name for name in ("asyncio", "rerunfailures", "xdist") if name not in plugins]
+        # `-p no:randomly` does not reach the workers.
+        order = ["--randomly-dont-reorganize"] if "xdist" in plugins else ["-p", "no:randomly"]
         blocked = [part for name in off for part in ("-p", f"no:{name}")]
         switch = ["--csptrace"] if on else []
-        return [*loud, *_PLAIN, *blocked, *switch, *map(str, arguments)]
+        return [*loud, *_PLAIN, *order, *blocked, *switch, *map(str, arguments)]
 
 
 def _dedent(text: str) -> str:
