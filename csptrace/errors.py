@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActivationError",
+    "AnalysisError",
     "BaselineError",
     "CspTraceError",
     "CspTraceWarning",
@@ -51,6 +52,10 @@ class BaselineError(CspTraceError):
 
 class ActivationError(CspTraceError):
     """Tracing could not be started or is in the wrong state for the call."""
+
+
+class AnalysisError(CspTraceError):
+    """Logs cannot be analysed as asked: no such file, nothing in it, or an engine that fails."""
 
 
 class MissingExtraError(CspTraceError):

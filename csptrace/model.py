@@ -26,10 +26,13 @@ __all__ = [
     "VANISHED",
     "Acquired",
     "CallSite",
+    "Cause",
     "Change",
     "Code",
     "Collected",
+    "Departure",
     "Ended",
+    "Exit",
     "Fate",
     "Finding",
     "Frame",
@@ -39,12 +42,15 @@ __all__ = [
     "KeepingScope",
     "Misused",
     "Moment",
+    "Pattern",
     "RefChanged",
     "Refused",
     "Scope",
     "Severity",
     "Siblings",
+    "Skipped",
     "Stack",
+    "Stay",
     "Thread",
     "Vanished",
 ]
@@ -82,15 +88,20 @@ class Stack:
         releases: where they were released: release stack → count. Bounded.
         logged: whether the log holds this stack already.
         peers: every stack with the same innermost frame, this one included.
+        owner: which frame is watched for its end: the innermost of the user's own code; -1 if that
+            is not known yet.
+        leaked: how the function was left by the leaks from here: exit → count. Bounded.
     """
 
     __slots__ = (
         "_frames",
         "acquired",
         "codes",
+        "leaked",
         "logged",
         "number",
         "offsets",
+        "owner",
         "peers",
         "released",
         "releases",
@@ -105,17 +116,28 @@ class Stack:
         self.releases: dict[Stack, int] | None = None
         self.logged = False
         self.peers: list[Stack] = []
+        self.owner = -1
+        self.leaked: dict[object, int] | None = None
         self._frames: tuple[Frame, ...] | None = None
 
     @property
     def frames(self) -> tuple[Frame, ...]:
         """The stack as text, innermost first; computed on first reading."""
         if self._frames is None:
-            self._frames = tuple(map(_frame, self.codes, self.offsets))
+            self._frames = tuple(map(frame_at, self.codes, self.offsets))
         return self._frames
 
 
-def _frame(code: CodeType, offset: int) -> Frame:
+def frame_at(code: CodeType, offset: int) -> Frame:
+    """Return the place of one instruction.
+
+    Args:
+        code: the code object.
+        offset: of the instruction in it, in bytes.
+
+    Returns:
+        The place; the function's first line if that of the instruction is not known.
+    """
     line = 0
     for start, end, at in code.co_lines():
         if start <= offset < end and at is not None:
@@ -283,12 +305,15 @@ class Handle:
         duty: whether somebody still owes its release: acquired here, not handed over.
         name: the object's name (key container), if any.
         last_use: the last use seen; recorded at level `full` only.
+        stay: the running function that has it now, if that is watched.
+        departures: how the functions that had it were left, oldest first; `None` for none.
     """
 
     __slots__ = (
         "acquired",
         "alert",
         "children",
+        "departures",
         "dependents",
         "duty",
         "ended",
@@ -304,6 +329,7 @@ class Handle:
         "pending",
         "refs",
         "state",
+        "stay",
         "uses",
         "value",
     )
@@ -340,6 +366,8 @@ class Handle:
         self.duty = acquired is not None and kind.must_release
         self.name = name
         self.last_use: Moment | None = None
+        self.stay: Stay | None = None
+        self.departures: list[Departure] | None = None
 
     def __repr__(self) -> str:
         """Return kind, value, generation and state."""
@@ -352,6 +380,106 @@ class Handle:
 def value_text(value: int) -> str:
     """Return a handle's value as people write it: `0x00a01040`, or `object 0x…`."""
     return f"0x{value:08x}" if value >= 0 else f"object 0x{~value:x}"
+
+
+# --- how functions are left ---------------------------------------------------------------------
+
+
+class Exit(enum.StrEnum):
+    """How a function that had a live handle was left."""
+
+    RUNNING = "running"
+    """Not at all: it was still running."""
+    RETURNED = "returned"
+    """It returned something else."""
+    HANDED_ON = "handed-on"
+    """It returned the handle, or an object that holds it."""
+    YIELDED = "yielded"
+    """It yielded the handle, or an object that holds it."""
+    RAISED = "raised"
+    """By an exception, or one is on its way through it."""
+    SUSPENDED = "suspended"
+    """It waits at a `yield` or `await` and was not resumed."""
+    CLOSED = "closed"
+    """It was a generator or coroutine that was closed, or dropped, before its end."""
+    CANCELLED = "cancelled"
+    """It was a coroutine whose task was cancelled."""
+
+
+class Stay:
+    """One run of a function that has live handles.
+
+    Attributes:
+        code: the function.
+        key: the `id` of its frame, which is not used again before the frame is gone.
+        handles: what was acquired in it or handed to it, in that order, some of it dead.
+        limit: how long `handles` may grow before the dead are dropped.
+        waiting: the offset of the `yield` or `await` at which it was last suspended, -1 if it
+            never was.
+    """
+
+    __slots__ = ("code", "handles", "key", "limit", "waiting")
+
+    def __init__(self, code: CodeType, key: int) -> None:
+        self.code = code
+        self.key = key
+        self.handles: list[Handle] = []
+        self.limit = 16
+        self.waiting = -1
+
+
+class Departure:
+    """How one function was left while it had a live handle. It keeps no frame and no exception.
+
+    Attributes:
+        exit: how.
+        stay: the run of the function.
+        code: the function.
+        offset: of the instruction that left it, -1 if that is not known.
+        line: where the traceback says that the exception passed; 0 if the offset tells the line.
+        exception: the exception's type, empty without one.
+        raised: the function that raised it, `None` if that is not known.
+        raised_line: and the line there.
+        caught: the caller that the exception did not leave, `None` if there is none.
+        caught_offset: where that caller was.
+        to: the caller that got the handle, `None` if none was seen.
+        to_offset: where that caller was.
+    """
+
+    __slots__ = (
+        "caught",
+        "caught_offset",
+        "code",
+        "exception",
+        "exit",
+        "line",
+        "offset",
+        "raised",
+        "raised_line",
+        "stay",
+        "to",
+        "to_offset",
+    )
+
+    def __init__(self, exit_: Exit, stay: Stay, offset: int) -> None:
+        self.exit = exit_
+        self.stay = stay
+        self.code = stay.code
+        self.offset = offset
+        self.line = 0
+        self.exception = ""
+        self.raised: CodeType | None = None
+        self.raised_line = 0
+        self.caught: CodeType | None = None
+        self.caught_offset = -1
+        self.to: CodeType | None = None
+        self.to_offset = -1
+
+    @property
+    def frame(self) -> Frame:
+        """Where the function was left."""
+        frame = frame_at(self.code, self.offset)
+        return frame._replace(line=self.line) if self.line else frame
 
 
 # --- changes: what the graph says after a transition ------------------------------------------
@@ -475,6 +603,7 @@ class Code(enum.StrEnum):
     OUT_OF_ORDER_RELEASE = "out-of-order-release"
     STALE_DEPENDENCY = "stale-dependency"
     FAILED_RELEASE = "failed-release"
+    HELD_TOO_LONG = "held-too-long"
 
     @property
     def is_leak(self) -> bool:
@@ -484,7 +613,7 @@ class Code(enum.StrEnum):
     @property
     def is_misuse(self) -> bool:
         """Whether it says that a call was wrong (`on_misuse`)."""
-        return self not in _LEAKS and self is not Code.FAILED_RELEASE
+        return self not in _LEAKS and self not in (Code.FAILED_RELEASE, Code.HELD_TOO_LONG)
 
 
 _LEAKS: Final = frozenset({Code.LEAKED_AT_RELEASE, Code.LEAKED_AT_EXIT, Code.LOST})
@@ -518,12 +647,79 @@ class Siblings(NamedTuple):
         released: how many of them the program released.
         where: the frame that released most of them.
         where_count: how many that frame released.
+        alike: how many leaked in the way that this one did, 0 if that is not known.
     """
 
     acquired: int
     released: int
     where: Frame | None
     where_count: int
+    alike: int = 0
+
+
+class Pattern(enum.StrEnum):
+    """Why the release was missed."""
+
+    EXCEPTION = "exception"
+    """An exception, a close or a cancellation passed the release by."""
+    EARLY_RETURN = "early-return"
+    """The function returned before it."""
+    BRANCH = "branch"
+    """The release stands on another path of the function."""
+    ORDER = "order"
+    """The release stands behind that of the parent."""
+    NEVER_RELEASED = "never-released"
+    """No path of the function releases it."""
+    OVERWRITTEN = "overwritten"
+    """The variable was bound to a second handle while the first lived."""
+    LOOP = "loop"
+    """Each round of a loop binds the variable anew."""
+    STORED = "stored"
+    """It was stored in something that outlives the function, and nobody released it there."""
+    DISCARDED = "discarded"
+    """The call's result was thrown away."""
+    HANDED_ON = "handed-on"
+    """It was handed to the caller, and what became of it there was not seen."""
+    SUSPENDED = "suspended"
+    """The generator or coroutine that has it was not resumed."""
+
+
+class Skipped(NamedTuple):
+    """A release that stands in the source and was not reached: the call and its place."""
+
+    call: str
+    frame: Frame
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Why a handle was not released.
+
+    Attributes:
+        exit: how the function that should have released it was left.
+        pattern: why the release was missed.
+        function: that function's qualified name.
+        at: where it was left; where it stood, if it was not.
+        exception: the exception's type, empty without one.
+        raised: where it was raised.
+        caught: where a caller caught it, `None` if that is not known or nobody did.
+        moves: the functions that handed it on before, from the one that acquired it.
+        skipped: the releases that this path missed.
+        words: all of it in words.
+        remedy: what to do about it, in words.
+    """
+
+    exit: Exit
+    pattern: Pattern
+    function: str
+    at: Frame
+    exception: str
+    raised: Frame | None
+    caught: Frame | None
+    moves: tuple[Frame, ...]
+    skipped: tuple[Skipped, ...]
+    words: str
+    remedy: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -552,6 +748,8 @@ class Finding:
         remedy: what to do about it.
         fingerprint: equal for the same bug across machines and runs.
         time: wall-clock nanoseconds since the epoch.
+        cause: why it was not released, where that is known.
+        harm: what such a leak costs; empty for a finding that is no leak.
     """
 
     code: Code
@@ -574,6 +772,8 @@ class Finding:
     remedy: str
     fingerprint: str
     time: int
+    cause: Cause | None = None
+    harm: str = ""
 
     @property
     def moment(self) -> Moment | None:

@@ -26,6 +26,7 @@ PREFIX: Final = "CSPTRACE_"
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"", "0", "false", "no", "off"})
 _LIST: Final = "a list of names (separated by commas in the environment)"
+_YEAR: Final = 31_536_000
 _EXTERNAL: Final = frozenset({"CSPTRACE_REQUIRE", "CSPTRACE_WINE_CACHE"})
 """Variables that the test suite reads; not settings."""
 
@@ -76,6 +77,18 @@ def _number(least: int, most: int, unit: str = "") -> Callable[[str, object], in
     return read
 
 
+def _seconds(name: str, value: object) -> float:
+    try:
+        number = float(str(value).strip())
+    except ValueError:
+        number = -1.0
+    if isinstance(value, bool) or not 0 <= number <= _YEAR:
+        raise SettingsError(
+            f"{name} = {value!r}: allowed is a number of seconds from 0 (off) to {_YEAR}"
+        )
+    return number
+
+
 def _names(name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = (value,)
@@ -113,6 +126,7 @@ class Settings:
 
     Attributes:
         log: folder for event logs, one file per process; `None` writes no log.
+        log_rotate: go on in another file when an event log has so many megabytes; 0 for never.
         level: `count` (no stacks), `acquire` (stacks of acquisition and release) or `full` (also
             of the last use).
         on_leak: `log`, `warn` or `raise`.
@@ -126,12 +140,17 @@ class Settings:
             yours are not reported.
         baseline: file with findings that are accepted for now; they do not count for `exit_code`.
         tombstones: how many ended handles are remembered, to recognise a late use.
+        causes: watch how functions that have handles are left, to say why a handle leaked; has no
+            effect at level `count`, nor on Python 3.11.
+        held_too_long: report a handle that is older than this many seconds while still alive; 0
+            reports none.
         redact_names: replace the names of key containers in everything that is written.
         quiet: write nothing to stderr.
         strict: let internal errors of the tracer out, for its own tests.
     """
 
     log: Path | None = None
+    log_rotate: int = 0
     level: str = "acquire"
     on_leak: str = "log"
     on_misuse: str = "raise"
@@ -143,6 +162,8 @@ class Settings:
     exclude: tuple[str, ...] = ()
     baseline: Path | None = None
     tombstones: int = 65_536
+    causes: bool = True
+    held_too_long: float = 0.0
     redact_names: bool = False
     quiet: bool = False
     strict: bool = False
@@ -212,6 +233,7 @@ class Settings:
 
 _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "log": _path("folder"),
+    "log_rotate": _number(0, 1_000_000, " of megabytes"),
     "level": _choice("count", "acquire", "full"),
     "on_leak": _choice("log", "warn", "raise"),
     "on_misuse": _choice("log", "warn", "raise"),
@@ -223,6 +245,8 @@ _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "exclude": _names,
     "baseline": _path("file"),
     "tombstones": _number(0, 10_000_000, " of handles"),
+    "causes": _flag,
+    "held_too_long": _seconds,
     "redact_names": _flag,
     "quiet": _flag,
     "strict": _flag,

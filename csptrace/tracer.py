@@ -26,14 +26,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from csptrace import __version__
 from csptrace.detect import baseline
+from csptrace.detect.causes import Causes
+from csptrace.detect.holding import Lookout, overdue
 from csptrace.detect.judgement import (
     findings_of,
+    held_too_long,
     leaked_at_exit,
     verdict_on_release,
     verdict_on_use,
 )
 from csptrace.detect.ownership import Ownership
-from csptrace.detect.wording import as_text, escape, explain, summary
+from csptrace.detect.wording import as_text, escape, explain, summary, unheld
 from csptrace.errors import (
     ActivationError,
     DoubleRelease,
@@ -76,7 +79,9 @@ from csptrace.model import (
     Stack,
     Thread,
     Vanished,
+    frame_at,
 )
+from csptrace.patch.exits import INTERNAL, LIBRARY, USER, Exits
 from csptrace.patch.interceptor import DELIBERATE
 from csptrace.patch.stacks import StackTable
 from csptrace.patch.targets import Installation, when_imported
@@ -84,8 +89,8 @@ from csptrace.settings import Settings
 from csptrace.specs import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from types import FrameType
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import CodeType, FrameType
 
     from csptrace.patch.interceptor import Begin, Enter, Settle
     from csptrace.specs.vocabulary import Kind
@@ -163,6 +168,7 @@ class Tracer:
         program_status: the exit status that the program asked for, where it is known.
         observer: is told of every finding, with the graph's lock held; `None` for nobody.
         unscoped: tells the scope of a call that is made in none, such as that of a thread.
+        exits: watches how functions that have handles are left; `None` if it is not wanted.
     """
 
     def __init__(self, settings: Settings, complain: Callable[[str], None] | None = None) -> None:
@@ -199,6 +205,18 @@ class Tracer:
         self.installation = Installation(
             registry.load(settings.apis, self._complain_of_spec), settings.libraries, self
         )
+        self._roles: dict[str, int] = {}
+        self._causes: Causes | None = None
+        self.exits: Exits | None = None
+        if settings.causes and settings.level != "count":
+            self._causes = Causes(
+                self.installation.specs,
+                self._ownership,
+                lambda error: self.broken(CallSite("working out a cause", "", ""), error),
+            )
+            self.exits = Exits(self._role, self._complain_of_exits, self._broken_exits)
+        self._held: set[Handle] = set()
+        self._lookout = Lookout(self._look) if settings.held_too_long else None
 
     # --- starting and stopping ----------------------------------------------------------------
 
@@ -218,8 +236,14 @@ class Tracer:
         self.active = True
         try:
             self.installation.install()
+            if self.exits is not None:
+                self.exits.start()
+            if self._lookout is not None:
+                self._lookout.start()
         except BaseException:
             self.active = False
+            if self.exits is not None:
+                self.exits.stop()
             if self._log is not None:
                 self._log.close()
             raise
@@ -241,10 +265,21 @@ class Tracer:
         """
         if not self.active:
             return []
+        if self._lookout is not None:
+            self._lookout.stop()
+        frame = _caller()
         with self.graph.lock:
-            leaked = leaked_at_exit(self._owed(None), self._ownership, self.graph.epoch, "")
+            owed = self._owed(None)
+            if self._lookout is not None:
+                self._find_overdue(owed)
+            self._observe(owed, frame)
+            leaked = leaked_at_exit(
+                owed, self._ownership, self.graph.epoch, "", self._causes_known()
+            )
             leaked = self._report(leaked)
             self.active = False
+            if self.exits is not None:
+                self.exits.stop()
         if not exiting:
             for error in self.installation.uninstall():
                 self._complain_of_bug(_SELF, error)
@@ -261,7 +296,7 @@ class Tracer:
             "python": platform.python_version(),
             "platform": sys.platform,
             "host": platform.node(),
-            "program": os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else "",
+            "program": _program(getattr(sys, "argv", []), getattr(sys, "orig_argv", [])),
             "level": self.settings.level,
             "apis": [spec.name for spec in self.installation.specs],
         }
@@ -273,6 +308,7 @@ class Tracer:
             self.complain,
             first=("csptrace.run_started", first),
             deferred=parent_run is not None,
+            rotate=self.settings.log_rotate * 1_000_000,
         )
         if parent_run is None:
             for message, code in list(self._complaints.items()):
@@ -290,6 +326,7 @@ class Tracer:
                 peak=self.graph.peak,
                 live=self.graph.live,
                 findings=dict(self.codes),
+                **self._log.cost,
             )
             self._log.close()
 
@@ -324,6 +361,7 @@ class Tracer:
         self.graph.forked()
         self.installation.forked()
         self._collected.clear()
+        self._held.clear()
         self._threads = _ThreadNames()
         self.findings = []
         self.counts = Counter()
@@ -335,6 +373,10 @@ class Tracer:
         if self._log is not None:
             self._log.abandon()
             self._open_log(parent)
+        if self.exits is not None:
+            self.exits.forked()
+        if self._lookout is not None:
+            self._lookout.start()
 
     # --- what users ask -----------------------------------------------------------------------
 
@@ -397,8 +439,10 @@ class Tracer:
             with self.graph.lock:
                 found: list[Finding] = []
                 if self.active:
+                    owed = self._owed(scope)
+                    self._observe(owed, _caller())
                     found = leaked_at_exit(
-                        self._owed(scope), self._ownership, self.graph.epoch, name
+                        owed, self._ownership, self.graph.epoch, name, self._causes_known()
                     )
                     for handle in self.graph.owed(scope):
                         handle.duty = False  # judged; the process must not report it again
@@ -457,7 +501,9 @@ class Tracer:
         with self.graph.lock:
             judged = []
             for handle in handles:
-                found = leaked_at_exit((handle,), self._ownership, self.graph.epoch, name)
+                found = leaked_at_exit(
+                    (handle,), self._ownership, self.graph.epoch, name, self._causes_known()
+                )
                 handle.duty = False
                 judged.extend((handle, finding) for finding in self._report(found))
             if judged and self._log is not None:
@@ -502,14 +548,13 @@ class Tracer:
             Whether it was possible; if not, nothing has changed. What is patched, how much is
             recorded and a log that has begun cannot be changed.
         """
-        fixed = ("level", "depth", "apis", "libraries", "tombstones")
+        fixed = ("level", "depth", "apis", "libraries", "tombstones", "causes", "held_too_long")
         if any(getattr(settings, name) != getattr(self.settings, name) for name in fixed):
             return False
         if self._log is not None and settings.log != self.settings.log:
             return False
-        launchers = self._ownership.launchers
-        self._ownership = Ownership(settings.include, settings.exclude)
-        self._ownership.launchers = launchers
+        self._ownership.change(settings.include, settings.exclude)
+        self._roles.clear()
         self._terminal = Terminal(quiet=settings.quiet)
         self.settings = settings
         if self._log is None and settings.log is not None:
@@ -599,6 +644,7 @@ class Tracer:
     def acquirer(self, kind: Kind, site: CallSite) -> Enter:
         """Return a function `(value, parent, needs, name, frame)` that enters a new handle."""
         graph, collected, moment_of = self.graph, self._collected, self._moment_maker(site)
+        exits = self.exits if kind.must_release else None
         self.graph.table(kind)
 
         def acquired(
@@ -619,8 +665,10 @@ class Tracer:
                 scope = moment.scope
                 if scope is not None and scope.keeper is not None:
                     scope.keeper.keep(handle)
-                if self._log is not None or len(changes) > 1:
+                if self._log is not None or len(changes) > 1 or self._held:
                     self._publish(changes)
+            if exits is not None and exits.watching and frame is not None and stack is not None:
+                exits.watch(handle, stack, frame)
             return handle
 
         return acquired
@@ -670,14 +718,19 @@ class Tracer:
             moment = moment_of(frame)
             released = fate is Fate.RELEASED
             with graph.lock:
-                if released and self._log is None and graph.settle_leaf(handle, moment):
+                if (
+                    released
+                    and self._log is None
+                    and not self._held
+                    and graph.settle_leaf(handle, moment)
+                ):
                     self._count_release(handle, moment)
                     return None
                 if fate is Fate.UNKNOWN:
                     changes = graph.lose_track(handle, moment)
                 else:
                     changes = graph.settle_release(handle, moment, released=released)
-                leaked = self._publish(changes)
+                leaked = self._publish(changes, frame)
             return self._react_to_leaks(leaked, deferred=True) if leaked else None
 
         return begin, settle
@@ -716,7 +769,10 @@ class Tracer:
         """Confirm or roll back the end of many handles."""
         with self.graph.lock:
             leaked = self._publish(
-                self.graph.settle_release_all(handles, self._moment(site, frame), released=released)
+                self.graph.settle_release_all(
+                    handles, self._moment(site, frame), released=released
+                ),
+                frame,
             )
         return self._react_to_leaks(leaked, deferred=True) if leaked else None
 
@@ -726,6 +782,10 @@ class Tracer:
         Nothing is locked here: the collector may run in the middle of a change. The note is read
         before the next change, so before the value can be seen again.
         """
+        try:
+            self._observe((handle,), sys._getframe())  # where it was let go
+        except Exception as error:  # noqa: BLE001 - a finalizer has nobody to tell
+            self._broken_exits(error)
         self._collected.append((handle, site, released))
         if released:
             # A use of what went with it must be looked at even before the note is read.
@@ -849,10 +909,12 @@ class Tracer:
         self._drain()
         return self.graph.owed(scope)
 
-    def _publish(self, changes: list[Change]) -> list[Finding]:
+    def _publish(self, changes: list[Change], frame: FrameType | None = None) -> list[Finding]:
         """Pass changes on to the log and have them judged; return the leaks among the findings."""
         leaks: list[Finding] = []
         for change in changes:
+            if self._held:
+                self._note_unheld(change)
             if self._log is not None and self.settings.level != "count":
                 self._record(change)
             if isinstance(change, Ended):
@@ -861,13 +923,101 @@ class Tracer:
                     continue
             elif isinstance(change, Acquired | RefChanged | HandedOver | Vanished):
                 continue
-            found = self._report(findings_of(change, self._ownership, self.graph.epoch))
+            if isinstance(change, Ended):
+                self._observe(change.invalidated, frame or sys._getframe())
+            found = self._report(
+                findings_of(change, self._ownership, self.graph.epoch, self._causes_known())
+            )
             leaks.extend(
                 finding
                 for finding in found
                 if finding.code.is_leak and finding.severity is not Severity.INFO
             )
         return leaks
+
+    # --- why it leaked, and what is held too long ----------------------------------------------
+
+    def _role(self, code: CodeType) -> int:
+        """Return whose code this is."""
+        name = code.co_filename
+        known = self._roles.get(name)
+        if known is None:
+            frame = frame_at(code, 0)
+            if self._ownership.is_internal(frame):
+                known = INTERNAL
+            else:
+                known = USER if self._ownership.is_user(frame) else LIBRARY
+            self._roles[name] = known
+        return known
+
+    def _causes_known(self) -> Causes | None:
+        return self._causes if self.exits is not None and self.exits.watching else None
+
+    def _observe(self, handles: Iterable[Handle], frame: FrameType | None) -> None:
+        exits = self.exits
+        if exits is not None and exits.watching:
+            for handle in handles:
+                if handle.duty:
+                    exits.observe(handle, frame)
+
+    def _complain_of_exits(self, message: str) -> None:
+        self.complain("causes", message)
+
+    def _broken_exits(self, error: BaseException) -> None:
+        """Note a bug in watching; never raise it, since it would come out of the program's code."""
+        if _is_foreign(error):
+            raise error
+        text = "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
+        self.complain(
+            "internal",
+            "internal error in watching how functions are left; why handles leak is not told from "
+            f"here on, the program is not affected:\n{text}",
+        )
+
+    def _look(self) -> float:
+        """Report what is held too long; return the seconds until the next look."""
+        try:
+            with self.graph.lock:
+                if not self.active:
+                    return 60.0
+                self._drain()
+                return self._find_overdue(self.graph.owed()) / 1e9
+        except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
+            self.broken(CallSite("looking for handles held too long", "", ""), error)
+            return 60.0
+
+    def _find_overdue(self, owed: list[Handle]) -> int:
+        threshold = int(self.settings.held_too_long * 1e9)
+        fresh = [handle for handle in owed if handle not in self._held]
+        late, wait = overdue(fresh, _monotonic(), threshold)
+        if late:
+            self._held.update(late)
+            exits = self.exits
+            watching = exits is not None and exits.watching
+            taken = [exits.glance(handle) for handle in late] if exits and watching else []
+            self._report(
+                held_too_long(late, self._ownership, self.graph.epoch, self._causes_known())
+            )
+            for take_back in taken:
+                take_back()
+        return wait
+
+    def _note_unheld(self, change: Change) -> None:
+        """Follow up on a handle that had been reported as held too long."""
+        handle = change.handle
+        if handle not in self._held:
+            return
+        if isinstance(change, Ended | HandedOver | Collected | Vanished):
+            self._held.discard(handle)
+        if isinstance(change, Ended):
+            self._held.difference_update(change.invalidated)
+            moment = change.moment
+            if self._log is not None:
+                self._define_both(handle, moment)
+                self._log.emit(
+                    "csptrace.handle_unheld", **records.unheld(handle, moment, self.graph.live)
+                )
+            self._terminal.line(unheld(handle, moment, self._ownership), "good")
 
     def _count_release(self, handle: Handle, moment: Moment) -> None:
         begin, where = handle.acquired, moment.stack
@@ -939,6 +1089,8 @@ class Tracer:
 
     def _report(self, findings: list[Finding]) -> list[Finding]:
         """Keep, log and show findings; return those that are wanted."""
+        if findings and self._causes is not None:
+            self._causes.forget()
         wanted = []
         for finding in findings:
             moments = (finding.acquired, finding.ended, finding.misused, finding.last_use)
@@ -1042,6 +1194,17 @@ _OWN = (
 _STANDARD = (os.path.join(os.path.dirname(os.path.abspath(os.__file__)), ""), "<")
 
 
+def _program(argv: Sequence[str], original: Sequence[str]) -> str:
+    """Return the program's file name, of `python -m` the module's, never an argument.
+
+    While start-up files run, `sys.argv` begins with `-m` or `-c`.
+    """
+    name = os.path.basename(argv[0]) if argv else ""
+    if name == "-m" and "-m" in original[:-1]:
+        name = original[original.index("-m") + 1]
+    return name
+
+
 def _stacklevel() -> int:
     """Return the `stacklevel` with which a warning points at the program's own line."""
     level = 1
@@ -1053,6 +1216,14 @@ def _stacklevel() -> int:
         level += 1
         frame = frame.f_back
     return 1
+
+
+def _caller() -> FrameType | None:
+    """Return the frame of our caller's caller."""
+    try:
+        return sys._getframe(2)
+    except ValueError:
+        return None
 
 
 def _task_name() -> str:

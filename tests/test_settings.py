@@ -21,6 +21,7 @@ ROOT = Path(csptrace.__file__).parents[1]
 # name → (as a keyword, in the environment, in pyproject.toml, what comes out)
 GOOD: dict[str, tuple[Any, str, str, Any]] = {
     "log": ("logs", "logs", '"logs"', Path("logs").absolute()),
+    "log_rotate": (5, "5", "5", 5),
     "level": ("full", " FULL ", '"full"', "full"),
     "on_leak": ("raise", "raise", '"raise"', "raise"),
     "on_misuse": ("warn", "Warn", '"warn"', "warn"),
@@ -30,8 +31,10 @@ GOOD: dict[str, tuple[Any, str, str, Any]] = {
     "libraries": (["libcapi20.so"], "libcapi20.so", '["libcapi20.so"]', ("libcapi20.so",)),
     "include": (("app",), "app", '["app"]', ("app",)),
     "exclude": (("vendor", "x.y"), "vendor,x.y", '["vendor", "x.y"]', ("vendor", "x.y")),
-    "baseline": ("known.toml", "known.toml", '"known.toml"', Path("known.toml").absolute()),
+    "baseline": ("/known.toml", "/known.toml", '"/known.toml"', Path("/known.toml").absolute()),
     "tombstones": (0, "0", "0", 0),
+    "causes": (False, "no", "false", False),
+    "held_too_long": (1.5, " 1.5", "1.5", 1.5),
     "redact_names": (True, "yes", "true", True),
     "quiet": (True, "on", "true", True),
     "strict": (True, "1", '"1"', True),
@@ -40,6 +43,7 @@ GOOD: dict[str, tuple[Any, str, str, Any]] = {
 # name → (values that are not allowed, words that the error must contain)
 BAD: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
     "log": ((3, True, ["a"], "a\0b"), ("path of a folder",)),
+    "log_rotate": ((-1, 10**7, "big", True), ("whole number of megabytes", "0", "1000000")),
     "level": (("all", "", 1, True), ("count", "acquire", "full")),
     "on_leak": (("ignore", "", 0), ("log", "warn", "raise")),
     "on_misuse": (("explode", "", False), ("log", "warn", "raise")),
@@ -51,6 +55,11 @@ BAD: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
     "exclude": ((2.0,), ("list of names",)),
     "baseline": ((3, True, ["a"], "a\0b"), ("path of a file",)),
     "tombstones": ((-1, 10**8, "many"), ("whole number of handles", "0", "10000000")),
+    "causes": ((2, "perhaps"), ("1, true, yes, on, 0, false, no, off",)),
+    "held_too_long": (
+        (-1, "long", "", True, float("inf"), float("nan"), 10**8),
+        ("number of seconds", "0 (off)", "31536000"),
+    ),
     "redact_names": ((2, "perhaps", "y"), ("1, true, yes, on, 0, false, no, off",)),
     "quiet": (("quiet", -1), ("1, true, yes, on, 0, false, no, off",)),
     "strict": (("very", 3), ("1, true, yes, on, 0, false, no, off",)),

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from csptrace.detect.causes import exit_of
 from csptrace.detect.fingerprint import fingerprint
 from csptrace.detect.wording import remedy
 from csptrace.model import (
@@ -29,10 +30,20 @@ from csptrace.model import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from csptrace.detect.causes import Causes
     from csptrace.detect.ownership import Ownership
     from csptrace.model import Change, Frame
 
-__all__ = ["Verdict", "findings_of", "leaked_at_exit", "verdict_on_release", "verdict_on_use"]
+__all__ = [
+    "Verdict",
+    "findings_of",
+    "held_too_long",
+    "leaked_at_exit",
+    "verdict_on_release",
+    "verdict_on_use",
+]
+
+_MOST_EXITS = 16
 
 
 class Verdict(NamedTuple):
@@ -82,19 +93,28 @@ def verdict_on_release(handle: Handle) -> Verdict | None:
     return None
 
 
-def findings_of(change: Change, ownership: Ownership, epoch: int) -> list[Finding]:
+def findings_of(
+    change: Change, ownership: Ownership, epoch: int, causes: Causes | None = None
+) -> list[Finding]:
     """Judge what has happened.
 
     Args:
         change: a change of the graph.
         ownership: tells user code from library code.
         epoch: the graph's epoch; what was acquired in an earlier one is inherited.
+        causes: says why handles leaked; without it, findings do not.
 
     Returns:
         The findings, in the order of acquisition.
     """
     match change:
         case Ended(handle, moment, invalidated):
+            leaks = [
+                leaked
+                for leaked in sorted(invalidated, key=lambda child: child.hid)
+                if leaked.duty and leaked.kind.orderly and leaked.epoch == epoch
+            ]
+            _count_exits(leaks)
             return [
                 _finding(
                     Code.LEAKED_AT_RELEASE,
@@ -103,16 +123,27 @@ def findings_of(change: Change, ownership: Ownership, epoch: int) -> list[Findin
                     epoch,
                     ended=moment,
                     culprit=handle,
+                    causes=causes,
                 )
-                for leaked in sorted(invalidated, key=lambda child: child.hid)
-                if leaked.duty and leaked.kind.orderly and leaked.epoch == epoch
+                for leaked in leaks
             ]
         case Refused(handle, moment):
             return [_finding(Code.FAILED_RELEASE, handle, ownership, epoch, misused=moment)]
         case Collected(handle, moment, released, owed) if owed and handle.epoch == epoch:
             # A destructor that releases has cost nothing but the certainty of when it does.
             severity = Severity.INFO if released else None
-            return [_finding(Code.LOST, handle, ownership, epoch, ended=moment, severity=severity)]
+            _count_exits([handle])
+            return [
+                _finding(
+                    Code.LOST,
+                    handle,
+                    ownership,
+                    epoch,
+                    ended=moment,
+                    severity=severity,
+                    causes=causes,
+                )
+            ]
         case Misused(handle, moment, code, culprit, reused_by):
             return [
                 _finding(
@@ -130,7 +161,11 @@ def findings_of(change: Change, ownership: Ownership, epoch: int) -> list[Findin
 
 
 def leaked_at_exit(
-    handles: Iterable[Handle], ownership: Ownership, epoch: int, scope: str
+    handles: Iterable[Handle],
+    ownership: Ownership,
+    epoch: int,
+    scope: str,
+    causes: Causes | None = None,
 ) -> list[Finding]:
     """Judge what is still owed when a scope ends.
 
@@ -139,15 +174,49 @@ def leaked_at_exit(
         ownership: tells user code from library code.
         epoch: the graph's epoch.
         scope: the name of the scope that has ended.
+        causes: says why handles leaked; without it, findings do not.
+
+    Returns:
+        One finding for each.
+    """
+    leaks = [handle for handle in handles if handle.state == LIVE]
+    _count_exits(leaks)
+    return [
+        _finding(Code.LEAKED_AT_EXIT, handle, ownership, epoch, scope=scope, causes=causes)
+        for handle in leaks
+    ]
+
+
+def held_too_long(
+    handles: Iterable[Handle], ownership: Ownership, epoch: int, causes: Causes | None = None
+) -> list[Finding]:
+    """Say of live handles that they are older than they should be.
+
+    Args:
+        handles: the handles.
+        ownership: tells user code from library code.
+        epoch: the graph's epoch.
+        causes: says where the functions that have them stand; without it, findings do not.
 
     Returns:
         One finding for each.
     """
     return [
-        _finding(Code.LEAKED_AT_EXIT, handle, ownership, epoch, scope=scope)
-        for handle in handles
-        if handle.state == LIVE
+        _finding(Code.HELD_TOO_LONG, handle, ownership, epoch, causes=causes) for handle in handles
     ]
+
+
+def _count_exits(leaks: Iterable[Handle]) -> None:
+    """Count, for each site, in which ways the functions were left that leaked."""
+    for handle in leaks:
+        stack = handle.acquired.stack if handle.acquired is not None else None
+        way = exit_of(handle)
+        if stack is None or way is None:
+            continue
+        if stack.leaked is None:
+            stack.leaked = {}
+        if way in stack.leaked or len(stack.leaked) < _MOST_EXITS:
+            stack.leaked[way] = stack.leaked.get(way, 0) + 1
 
 
 _SEVERITY: dict[Code, Severity] = {
@@ -155,6 +224,7 @@ _SEVERITY: dict[Code, Severity] = {
     Code.LEAKED_AT_EXIT: Severity.WARNING,
     Code.LOST: Severity.WARNING,
     Code.FAILED_RELEASE: Severity.WARNING,
+    Code.HELD_TOO_LONG: Severity.WARNING,
 }
 
 
@@ -170,6 +240,7 @@ def _finding(
     reused_by: Handle | None = None,
     scope: str | None = None,
     severity: Severity | None = None,
+    causes: Causes | None = None,
 ) -> Finding:
     moment = misused or ended or handle.acquired
     about = misused if code.is_misuse or code is Code.FAILED_RELEASE else handle.acquired
@@ -181,6 +252,11 @@ def _finding(
         whose = about or moment
         scope = whose.scope.name if whose is not None and whose.scope is not None else ""
     now = time.monotonic_ns()
+    cause = None if causes is None else causes.why(handle, code, ended)
+    advice = remedy(code, handle.kind, culprit, reused_by, ended, ownership)
+    if cause is not None and code.is_leak:
+        advice = cause.remedy
+    costs = code.is_leak and severity is not Severity.INFO
     return Finding(
         code=code,
         severity=severity or _SEVERITY.get(code, Severity.ERROR),
@@ -199,9 +275,11 @@ def _finding(
         siblings=_siblings(handle, ownership),
         inherited=handle.epoch != epoch,
         last_use=handle.last_use,
-        remedy=remedy(code, handle.kind, culprit, reused_by, ended, ownership),
+        remedy=advice,
         fingerprint=fingerprint(code, handle.kind.name, api, ownership.users(stack)),
         time=time.time_ns(),
+        cause=cause,
+        harm=handle.kind.harm if costs else "",
     )
 
 
@@ -247,4 +325,6 @@ def _siblings(handle: Handle, ownership: Ownership) -> Siblings | None:
             if frame is not None:
                 places[frame] += count
     where, most = places.most_common(1)[0] if places else (None, 0)
-    return Siblings(acquired, sum(peer.released for peer in stacks), where, most)
+    way = exit_of(handle)
+    alike = 0 if way is None else sum((peer.leaked or {}).get(way, 0) for peer in stacks)
+    return Siblings(acquired, sum(peer.released for peer in stacks), where, most, alike)

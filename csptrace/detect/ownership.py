@@ -35,6 +35,8 @@ _LIBRARIES: Final = tuple(
         if name in ("stdlib", "platstdlib", "purelib", "platlib")
     }
 )
+_ZIPPED: Final = not os.path.isabs(sysconfig.get_paths.__code__.co_filename)
+"""Whether the standard library's own paths are relative, as in Windows' embeddable package."""
 _SITE: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
@@ -52,6 +54,10 @@ class Ownership:
 
     def __init__(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
         self.launchers: tuple[str, ...] = (_FRONTENDS,)
+        self.change(include, exclude)
+
+    def change(self, include: Iterable[str], exclude: Iterable[str]) -> None:
+        """Tell other packages apart from now on; the arguments are those of the class."""
         self._include = tuple(include)
         self._exclude = tuple(exclude)
         self._internal: dict[str, bool] = {}
@@ -78,7 +84,9 @@ class Ownership:
         if known is None:
             path = os.path.normcase(frame.filename)
             known = not path.startswith(_EXAMPLES) and (
-                path.startswith(("<frozen ", *_LIBRARIES)) or any(site in path for site in _SITE)
+                path.startswith(("<frozen ", *_LIBRARIES))
+                or any(site in path for site in _SITE)
+                or (_ZIPPED and _standard(path))
             )
             self._library[frame.filename] = known
         return not known
@@ -127,6 +135,12 @@ class Ownership:
         if self._exclude and any(_within(frame.module, self._exclude) for frame in frames):
             return any(self.is_user(frame) for frame in frames)
         return True
+
+
+def _standard(path: str) -> bool:
+    """Return whether a relative path names a module of the standard library."""
+    root = path.replace("\\", "/").partition("/")[0]
+    return root.removesuffix(".pyc").removesuffix(".py") in sys.stdlib_module_names
 
 
 def _within(module: str, packages: tuple[str, ...]) -> bool:

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from csptrace.model import Finding, Frame, Handle, HandleRef
     from csptrace.specs.vocabulary import Kind
 
-__all__ = ["Explanation", "Line", "Place", "as_text", "escape", "explain", "remedy", "summary"]
+__all__ = [
+    "Explanation",
+    "Line",
+    "Place",
+    "as_text",
+    "escape",
+    "explain",
+    "remedy",
+    "summary",
+    "unheld",
+]
 
 _MOST_FRAMES = 4
 _REDACTED = "<redacted>"
@@ -53,6 +63,7 @@ class Explanation(NamedTuple):
     Attributes:
         headline: code and handle.
         story: what happened, in a sentence or two.
+        cause: why it was not released, empty if that is not known.
         places: the stacks, in the order of time.
         hints: what else is known.
         remedy: what to do.
@@ -61,6 +72,7 @@ class Explanation(NamedTuple):
 
     headline: str
     story: str
+    cause: str
     places: tuple[Place, ...]
     hints: tuple[str, ...]
     remedy: str
@@ -106,9 +118,10 @@ def explain(
     return Explanation(
         f"{finding.code.value}: {_name(finding.handle, redact=redact)}",
         _story(finding),
+        "" if finding.cause is None else escape(finding.cause.words),
         tuple(places),
         tuple(_hints(finding)),
-        finding.remedy,
+        escape(finding.remedy),
         finding.fingerprint,
     )
 
@@ -121,12 +134,14 @@ def as_text(
     Args:
         explanation: the finding in words.
         paint: colours a piece of text according to its role: `headline`, `place`, `mark`,
-            `source`, `remedy` or `aside`. Plain if not given.
+            `source`, `remedy`, `cause` or `aside`. Plain if not given.
 
     Returns:
         The lines, without a newline at the end.
     """
     lines = [paint(explanation.headline, "headline"), f"  {explanation.story}"]
+    if explanation.cause:
+        lines.append(paint(f"  why: {explanation.cause}", "cause"))
     for place in explanation.places:
         lines.append("  " + paint(place.title, "place"))
         for line in place.lines:
@@ -158,6 +173,27 @@ def summary(findings: Iterable[Finding], ownership: Ownership, *, redact: bool =
     if len(texts) == 1:
         return texts[0]
     return "\n".join((f"{len(texts)} handles were leaked", *texts))
+
+
+def unheld(handle: Handle, moment: Moment, ownership: Ownership) -> str:
+    """Say that a handle which had been reported as held too long was released after all.
+
+    Args:
+        handle: the handle.
+        moment: its release.
+        ownership: tells user code from library code.
+
+    Returns:
+        One line.
+    """
+    begin = handle.acquired
+    age = f" after {_seconds(moment.time - begin.time)}" if begin is not None else ""
+    frame = ownership.first(moment.stack)
+    there = f" at {_position(frame)}" if frame is not None else ""
+    return (
+        f"unheld: {handle.kind.name} {value_text(handle.value)}, which was held too long, was "
+        f"released by {moment.site.call}{there}{age}"
+    )
 
 
 def remedy(
@@ -223,6 +259,11 @@ def remedy(
         case Code.STALE_DEPENDENCY:
             needed = culprit.kind.title if culprit is not None else "handle it depends on"
             return f"keep the {needed} until this {kind.title} is finished"
+        case Code.HELD_TOO_LONG:
+            return (
+                f"call {release} as soon as the handle is not needed, or set held_too_long higher "
+                "if it is meant to live this long"
+            )
         case Code.FAILED_RELEASE:
             return f"check the result of {release} and why the provider refused"
 
@@ -272,6 +313,8 @@ def _story(finding: Finding) -> str:
             )
         case Code.STALE_DEPENDENCY:
             return f"{call} was called with it, but {over}, which it depends on, is gone."
+        case Code.HELD_TOO_LONG:
+            return f"It has been alive for {_seconds(finding.age)} and was not released yet."
         case Code.FAILED_RELEASE:
             return f"{call} failed, and the handle stays alive."
 
@@ -291,11 +334,20 @@ def _hints(finding: Finding) -> Iterable[str]:
         if siblings.where is not None:
             most = "" if siblings.where_count == siblings.released else "most "
             text += f", {most}at {_position(siblings.where)}"
+        if finding.cause is not None and siblings.alike + siblings.released == siblings.acquired:
+            text += "; every other exit released"
         yield text
     elif siblings is not None:
         yield f"none of the {siblings.acquired} handles acquired there was released so far"
+    if finding.harm:
+        yield f"cost: {finding.harm}"
     if finding.inherited:
         yield "it was acquired by the parent process, before a fork"
+
+
+def _seconds(nanoseconds: int) -> str:
+    seconds = nanoseconds / 1e9
+    return f"{seconds:.1f} seconds" if seconds < 10 else f"{seconds:,.0f} seconds"
 
 
 def _source(frame: Frame) -> str:

@@ -8,9 +8,9 @@ from csptrace.model import Handle, Moment, Stack, value_text
 
 if TYPE_CHECKING:
     from csptrace.detect.ownership import Ownership
-    from csptrace.model import Finding, Frame
+    from csptrace.model import Cause, Finding, Frame
 
-__all__ = ["acquired", "finding_event", "invalidated", "released", "stack_event"]
+__all__ = ["acquired", "finding_event", "invalidated", "released", "stack_event", "unheld"]
 
 
 def acquired(handle: Handle, moment: Moment, live: int, *, redact: bool) -> dict[str, Any]:
@@ -163,13 +163,57 @@ def finding_event(finding: Finding, ownership: Ownership, *, redact: bool) -> di
     first = ownership.first(about.stack) if about is not None else None
     if first is not None:
         fields["where"] = _position(first)
+    if finding.cause is not None:
+        fields.update(_cause(finding.cause))
+    if finding.harm:
+        fields["harm"] = finding.harm
     siblings = finding.siblings
     if siblings is not None:
+        fields["siblings_alike"] = siblings.alike
         fields["siblings_acquired"] = siblings.acquired
         fields["siblings_released"] = siblings.released
         if siblings.where is not None:
             fields["siblings_where"] = _position(siblings.where)
             fields["siblings_where_count"] = siblings.where_count
+    return fields
+
+
+def unheld(handle: Handle, moment: Moment, live: int) -> dict[str, Any]:
+    """Return the fields of `csptrace.handle_unheld`.
+
+    Args:
+        handle: the handle that had been reported as held too long.
+        moment: its release.
+        live: how many handles are alive now.
+
+    Returns:
+        The fields.
+    """
+    fields = released(handle, moment, live, "")
+    del fields["how"]
+    return fields
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "cause": cause.words,
+        "cause_exit": cause.exit.value,
+        "cause_pattern": cause.pattern.value,
+        "cause_function": cause.function,
+        "cause_where": _position(cause.at),
+    }
+    if cause.exception:
+        fields["cause_exception"] = cause.exception
+    if cause.raised is not None:
+        fields["cause_raised_in"] = cause.raised.qualname
+        fields["cause_raised_where"] = _position(cause.raised)
+    if cause.caught is not None:
+        fields["cause_caught_in"] = cause.caught.qualname
+        fields["cause_caught_where"] = _position(cause.caught)
+    if cause.moves:
+        fields["cause_moves"] = [f"{_position(frame)} {frame.qualname}" for frame in cause.moves]
+    if cause.skipped:
+        fields["cause_skipped"] = [f"{_position(frame)} {call}" for call, frame in cause.skipped]
     return fields
 
 

@@ -60,6 +60,8 @@ _HANDLE: Final[dict[str, dict[str, Any]]] = {
 }
 _STACK: Final = {**_COUNT, "description": "id of a csptrace.stack event; 0 if none was captured"}
 _AGE: Final = {**_INT, "description": "nanoseconds since acquisition; -1 if unknown"}
+_PLACE: Final = {**_TEXT, "description": "file:line"}
+_PLACES: Final = {"type": "array", "items": _TEXT}
 _FRAME: Final = {
     "type": "array",
     "description": "file, line, qualified name, module, whether it is the user's code",
@@ -99,6 +101,17 @@ EVENTS: Final[dict[str, tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any
                 "description": "`reference`: references remain; `unseen`: the value was handed "
                 "out again although no release was seen",
             },
+        },
+        {"uses": _COUNT, "task": _TEXT, "scope": _TEXT},
+    ),
+    "csptrace.handle_unheld": (
+        {
+            **_WHERE,
+            **_HANDLE,
+            "stack": _STACK,
+            "release_stack": _STACK,
+            "age_ns": _AGE,
+            "live": _COUNT,
         },
         {"uses": _COUNT, "task": _TEXT, "scope": _TEXT},
     ),
@@ -150,6 +163,56 @@ EVENTS: Final[dict[str, tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any
             "siblings_released": _COUNT,
             "siblings_where": _TEXT,
             "siblings_where_count": _COUNT,
+            "siblings_alike": {
+                **_COUNT,
+                "description": "how many from there leaked in the same way; 0 if not known",
+            },
+            "harm": {**_TEXT, "description": "what such a leak costs"},
+            "cause": {**_TEXT, "description": "why it was not released, in words"},
+            "cause_exit": {
+                "enum": [
+                    "running",
+                    "returned",
+                    "handed-on",
+                    "yielded",
+                    "raised",
+                    "suspended",
+                    "closed",
+                    "cancelled",
+                ],
+                "description": "how the function that should have released it was left",
+            },
+            "cause_pattern": {
+                "enum": [
+                    "exception",
+                    "early-return",
+                    "branch",
+                    "order",
+                    "never-released",
+                    "overwritten",
+                    "loop",
+                    "stored",
+                    "discarded",
+                    "handed-on",
+                    "suspended",
+                ],
+                "description": "why the release was missed",
+            },
+            "cause_function": {**_TEXT, "description": "its qualified name"},
+            "cause_where": {**_PLACE, "description": "file:line where it was left, or stood"},
+            "cause_exception": {**_TEXT, "description": "the exception's type"},
+            "cause_raised_in": _TEXT,
+            "cause_raised_where": _PLACE,
+            "cause_caught_in": _TEXT,
+            "cause_caught_where": _PLACE,
+            "cause_moves": {
+                **_PLACES,
+                "description": "file:line function that handed it on, the acquiring one first",
+            },
+            "cause_skipped": {
+                **_PLACES,
+                "description": "file:line call of the releases that were not reached",
+            },
         },
     ),
     "csptrace.stack": ({"stack": _COUNT, "frames": {"type": "array", "items": _FRAME}}, {}),
@@ -165,7 +228,13 @@ EVENTS: Final[dict[str, tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any
             "live": _COUNT,
             "findings": _COUNTS,
         },
-        {},
+        {
+            "bytes": {**_COUNT, "description": "length of the log before this event"},
+            "writing_ns": {
+                **_COUNT,
+                "description": "time spent in writing events, estimated from every 64th",
+            },
+        },
     ),
 }
 

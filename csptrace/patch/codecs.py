@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import re
+import sys
 from types import BuiltinMethodType
 from typing import Any, Protocol, cast
 
-__all__ = ["CffiCodec", "Codec", "CtypesCodec", "ObjectCodec"]
+__all__ = ["CffiCodec", "Codec", "CtypesCodec", "ObjectCodec", "plain_numbers"]
 
 
 class Codec(Protocol):
@@ -52,6 +53,40 @@ _CArgObject: type = type(ctypes.byref(ctypes.c_int()))
 _SimpleCData: type = ctypes.c_int.__mro__[1]
 _plain_value: Any = _SimpleCData.value  # type: ignore[attr-defined]
 _Pointer: type = ctypes.POINTER(ctypes.c_int).__mro__[1]
+
+
+_CData: Any = ctypes.c_int.__mro__[2]
+_base: Any = _CData.__dict__["_b_base_"].__get__
+_owns: Any = _CData.__dict__["_b_needsfree_"].__get__
+_LARGEST = 4096
+
+
+def plain_numbers(value: object) -> tuple[int, ...]:
+    """Return the machine words in a ctypes object, without running code of the program.
+
+    Args:
+        value: an instance of a ctypes type, or what `byref` returns.
+
+    Returns:
+        The words of the memory that it owns; none for memory of others, which may be gone, and for
+        objects larger than 4096 bytes.
+    """
+    if type(value) is _CArgObject:
+        value = cast("Any", value)._obj
+    root: Any = value
+    while (above := _base(root)) is not None:
+        root = above
+    size = ctypes.sizeof(cast("Any", value))
+    if not _owns(root) or not 4 <= size <= _LARGEST:
+        return ()
+    data = bytes(memoryview(cast("Any", value)).cast("B"))
+    if size == 4:  # noqa: PLR2004 - a DWORD
+        return (int.from_bytes(data, sys.byteorder),)
+    width = ctypes.sizeof(ctypes.c_void_p)
+    return tuple(
+        int.from_bytes(data[at : at + width], sys.byteorder)
+        for at in range(0, size - width + 1, width)
+    )
 
 
 class CtypesCodec:

@@ -124,7 +124,7 @@ class Kind:
         space: kinds of one space never share a live value (heap addresses); `""` is a space of
             the kind's own.
         release: the function that releases it, for messages (`"CryptDestroyKey"`).
-        harm: what a leak of this kind costs, in words, for `csptrace specs --json`.
+        harm: what a leak of this kind costs, in words, for findings and `csptrace specs --json`.
         source: file and line of the declaration, for messages; filled in by itself.
     """
 

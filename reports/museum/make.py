@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1] / "tests" / "museum"))
+TESTS = HERE.parents[1] / "tests"
+sys.path[:0] = [str(TESTS), str(TESTS / "museum")]
 
 from catalogue import EXHIBITS, NOT_TRACED_YET, Exhibit  # noqa: E402 - found by the line above
 from visits import PROVIDERS, unavailable, verdict, visit  # noqa: E402
@@ -61,10 +62,16 @@ def row(exhibit: Exhibit) -> str:
     codes = [f"`{finding.code}` {finding.kind}" for finding in exhibit.findings]
     wanted = "<br>".join(codes) or (f"notice `{exhibit.notice}`" if exhibit.notice else "nothing")
     cells = [f"`{exhibit.name}`", exhibit.report, exhibit.bug, wanted]
+    told = dict.fromkeys(each[3] for each in visit("softcsp")[exhibit.name]["log"]["causes"])
+    cells.append("<br>".join(map(_cell, told)))
     for provider in PROVIDERS:
         judged = verdict(exhibit, provider)
         cells.append(f"{judged.caught} / {len(judged.missed)} / {len(judged.false_alarms)}")
     return f"| {' | '.join(cells)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def totals(provider: str) -> str:
@@ -90,11 +97,11 @@ def main() -> int:
             print(f"make.py: {reason}", file=sys.stderr)
             return 1
     columns = [f"{name}: caught / missed / false alarms" for name in ("softcsp", "genuine")]
-    head = ["exhibit", "report", "bug", "has to be found", *columns]
+    head = ["exhibit", "report", "bug", "has to be found", "why, as csptrace tells it", *columns]
     table = "\n".join(
         [
             f"| {' | '.join(head)} |",
-            "|---|---|---|---|---|---|",
+            "|---|---|---|---|---|---|---|",
             *map(row, EXHIBITS),
         ]
     )

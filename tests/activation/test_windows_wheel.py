@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
-import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import windows_python
 
-TOOL = Path(__file__).parents[2] / ".ci" / "windows.py"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 LEAKY = """
 import ctypes, sys
 from ctypes import byref, c_void_p
@@ -35,23 +35,9 @@ print("arguments", sys.argv[1:])
 @pytest.fixture(scope="module")
 def windows(wheel: Path) -> Any:
     """Return a Windows environment with the wheel; skip, or fail if it is required, without."""
-    reason: str | None = "this is Windows"
-    if os.name != "nt":
-        reason = f"{TOOL.name} is missing"
-        if TOOL.exists():
-            spec = importlib.util.spec_from_file_location("csptrace_ci_windows_wheel", TOOL)
-            assert spec is not None
-            assert spec.loader is not None
-            tool = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = tool
-            spec.loader.exec_module(tool)
-            reason = tool.available()
-            if reason is None:
-                worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-                return tool.install_wheels([wheel], f"test-wheel-{worker}")
-    if "wine" in os.environ.get("CSPTRACE_REQUIRE", ""):
-        pytest.fail(f"CSPTRACE_REQUIRE asks for Windows Python: {reason}")
-    pytest.skip(str(reason))
+    windows_python.need()
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    return windows_python.tool().install_wheels([wheel], f"test-wheel-{worker}")
 
 
 def run(windows: Any, folder: Path, *arguments: str, **environ: str) -> Any:

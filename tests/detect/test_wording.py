@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from csptrace.detect.judgement import leaked_at_exit
+from csptrace.detect.judgement import held_too_long, leaked_at_exit
 from csptrace.detect.ownership import Ownership
 from csptrace.detect.wording import as_text, escape, explain, summary
 from csptrace.errors import HandleLeak
@@ -191,6 +191,26 @@ def test_failed_release(bench: Bench) -> None:
     assert fix_of(finding) == "check the result of CryptDestroyKey and why the provider refused"
 
 
+def test_held_too_long(bench: Bench) -> None:
+    """It says how old the handle is and where it was acquired."""
+    made = below()
+    key = bench.acquire(KEY, 0x20)
+    (finding,) = held_too_long([key], bench.ownership, 0)
+    text = text_of(finding)
+    assert re.search(r"It has been alive for [\d,.]+ seconds and was not released yet\.", text)
+    assert f"> {HERE}:{made} in test_held_too_long" in text
+    assert "cost:" not in text
+    assert fix_of(finding).startswith("call CryptDestroyKey as soon as")
+
+
+def test_what_a_leak_costs_is_said(bench: Bench) -> None:
+    """A leak says what it costs, in the words of the spec; a misuse costs nothing of the sort."""
+    (finding,) = leaked_at_exit([bench.acquire(KEY, 0x20)], bench.ownership, 0, "")
+    assert f"\n  cost: {KEY.harm}\n" in text_of(finding)
+    (refused,) = bench.release(bench.acquire(KEY, 0x30), released=False)
+    assert "cost:" not in text_of(refused)
+
+
 def test_every_code_has_a_test_here() -> None:
     """A new code needs its words, and a test of them."""
     for code in Code:
@@ -297,7 +317,7 @@ def test_everything_from_the_program_is_escaped(bench: Bench, tmp_path: Path) ->
     lines = text_of(finding).splitlines()
     assert all(line.isprintable() for line in lines)
     (place,) = explain(finding, Ownership()).places
-    assert len(lines) == 2 + 1 + len(place.lines) + 1 + (1 if place.more else 0) + 2
+    assert len(lines) == 2 + 1 + len(place.lines) + 1 + (1 if place.more else 0) + 1 + 2
     assert "'evil\\x1b]0;title\\x07\\r\\n\\u202ename\\ud800'" in lines[0]
 
 

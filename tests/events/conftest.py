@@ -26,6 +26,8 @@ def scenario(tmp_path: Path) -> Callable[..., Run]:
     """Return a function that runs scenarios of tests/golden/program.py."""
 
     def play(*names: str, **options: Any) -> Run:
+        if "held_too_long" in names:
+            options.setdefault("held_too_long", 0.05)
         done = execute(tmp_path, "program.py", *names, **options)
         assert done.status == 0, done.err
         return done

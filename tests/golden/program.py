@@ -220,6 +220,17 @@ def used() -> None:
         advapi32.CryptReleaseContext(context, 0)
 
 
+def held_too_long() -> None:
+    """Hold a context until that is reported, and release it then."""
+    context = acquire()
+    tracer, pause = csptrace.current(), threading.Event()
+    for _ in range(6000):
+        if tracer is None or tracer.check():
+            break
+        pause.wait(0.01)
+    advapi32.CryptReleaseContext(context, 0)
+
+
 if __name__ == "__main__":
     csptrace.start()
     for name in sys.argv[1:]:

@@ -34,6 +34,8 @@ class Exhibit(NamedTuple):
         binding: "ctypes", or "win32crypt" for a program that uses handle objects.
         notice: the code of the notice about the library that the program must cause, if any.
         rescued: what the program returns under the tracer only, if the tracer keeps it working.
+        causes: why each of its leaks happened: the pattern, the function that should have released
+            the handle, and how its line there begins.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Exhibit(NamedTuple):
     binding: str = "ctypes"
     notice: str = ""
     rescued: str = ""
+    causes: tuple[tuple[str, str, str], ...] = ()
 
 
 def _leak(kind: str, mark: str = "acquired") -> Expected:
@@ -54,30 +57,75 @@ def _at_exit(kind: str, mark: str = "acquired") -> Expected:
 
 
 EXHIBITS: Final = (
-    Exhibit("libtommath_519", "libtom/libtommath#519", "context never released", (_at_exit(PROV),)),
+    Exhibit(
+        "libtommath_519",
+        "libtom/libtommath#519",
+        "context never released",
+        (_at_exit(PROV),),
+        causes=(("branch", "program", "if fixed:"),),
+    ),
     Exhibit(
         "liboqs_349",
         "open-quantum-safe/liboqs#349",
         "context not released, once a call",
         (_at_exit(PROV), _at_exit(PROV)),
+        causes=(
+            ("branch", "randombytes_system", "return buffer.raw"),
+            ("branch", "randombytes_system", "return buffer.raw"),
+        ),
     ),
-    Exhibit("libntru_15", "tbuktu/libntru#15", "early return", (_at_exit(PROV),)),
-    Exhibit("libspdm_303", "DMTF/libspdm#303", "return on a refused call", (_at_exit(PROV),)),
+    Exhibit(
+        "libntru_15",
+        "tbuktu/libntru#15",
+        "early return",
+        (_at_exit(PROV),),
+        causes=(("early-return", "rand_wincrypt_init", "return False"),),
+    ),
+    Exhibit(
+        "libspdm_303",
+        "DMTF/libspdm#303",
+        "return on a refused call",
+        (_at_exit(PROV),),
+        causes=(("early-return", "program", "return False"),),
+    ),
     Exhibit(
         "minizip_368_order",
         "zlib-ng/minizip-ng#368 (1)",
         "hash destroyed after its context",
         (_leak(HASH), Expected("out-of-order-release", HASH)),
+        causes=(("order", "program", "hmac_delete(hmac)"),),
     ),
     Exhibit(
         "minizip_368_overwrite",
         "zlib-ng/minizip-ng#368 (2)",
         "handle overwritten by a copy",
         (_leak(HASH),),
+        causes=(("overwritten", "hmac_copy", "advapi32.CryptDuplicateHash(source, None"),),
     ),
-    Exhibit("aws_2919", "aws/aws-sdk-cpp#2919", "handle overwritten", (_leak(HASH), _leak(HASH))),
-    Exhibit("yara_1703", "VirusTotal/yara#1703", "hash begun and not finished", (_leak(HASH),)),
-    Exhibit("xmlsec_1195", "lsh123/xmlsec#1195", "inverted check in clean-up", (_at_exit(PROV),)),
+    Exhibit(
+        "aws_2919",
+        "aws/aws-sdk-cpp#2919",
+        "handle overwritten",
+        (_leak(HASH), _leak(HASH)),
+        causes=(
+            ("overwritten", "calculate", "advapi32.CryptHashData(hHash, text, len("),
+            ("overwritten", "calculate", "advapi32.CryptHashData(hHash, text, len("),
+        ),
+    ),
+    Exhibit(
+        "yara_1703",
+        "VirusTotal/yara#1703",
+        "hash begun and not finished",
+        (_leak(HASH),),
+        causes=(("early-return", "data_hash", "return None"),),
+    ),
+    Exhibit(
+        "xmlsec_1195",
+        "lsh123/xmlsec#1195",
+        "inverted check in clean-up",
+        (_at_exit(PROV),),
+        causes=(("branch", "program", "return bool(advapi32.CryptImportKey(hPro"),),
+    ),
     Exhibit(
         "xmlsec_1183",
         "lsh123/xmlsec#1183",
@@ -89,6 +137,10 @@ EXHIBITS: Final = (
         "curl/curl#19176",
         "first of two hashes left when the second fails",
         (_at_exit(PROV, "acquired: prov"), _at_exit(HASH, "acquired: hash")),
+        causes=(
+            ("early-return", "program", "return False"),
+            ("early-return", "program", "return False"),
+        ),
     ),
     Exhibit(
         "corefx_2229",
@@ -99,27 +151,47 @@ EXHIBITS: Final = (
             _at_exit(KEY, "acquired: key"),
             _at_exit(HASH, "acquired: hash"),
         ),
+        causes=(
+            ("never-released", "program", 'release_handle("CryptReleaseContext", hP'),
+            ("never-released", "program", 'release_handle("CryptReleaseContext", hP'),
+            ("never-released", "program", 'release_handle("CryptReleaseContext", hP'),
+        ),
     ),
     Exhibit(
         "corefx_6210",
         "dotnet/corefx#6210",
         "key freed after its provider",
         (_leak(KEY), Expected("out-of-order-release", KEY)),
+        causes=(("order", "program", "provider.release()"),),
     ),
     Exhibit(
         "jdk_8303607_destroy_hash",
         "JDK-8303607",
         "key freed as a hash",
         (Expected("wrong-release", KEY), _leak(KEY)),
+        causes=(("branch", "program", "advapi32.CryptReleaseContext(hProv, 0)"),),
     ),
     Exhibit(
         "jdk_8303607_release_context",
         "JDK-8303607",
         "key freed as a context",
         (Expected("wrong-release", KEY), _leak(KEY)),
+        causes=(("branch", "program", "advapi32.CryptReleaseContext(hProv, 0)"),),
     ),
-    Exhibit("ice_6262", "zeroc-ice/ice#6262", "context left by a failed import", (_at_exit(PROV),)),
-    Exhibit("ice_5520", "zeroc-ice/ice#5520", "reference count leak", (_at_exit(PROV),)),
+    Exhibit(
+        "ice_6262",
+        "zeroc-ice/ice#6262",
+        "context left by a failed import",
+        (_at_exit(PROV),),
+        causes=(("branch", "program", "advapi32.CryptAcquireContextW(byref(hKey"),),
+    ),
+    Exhibit(
+        "ice_5520",
+        "zeroc-ice/ice#5520",
+        "reference count leak",
+        (_at_exit(PROV),),
+        causes=(("branch", "program", "advapi32.CryptReleaseContext(hProv, 0)"),),
+    ),
     Exhibit(
         "identitymodel_1578",
         "AzureAD/…identitymodel…#1578",
@@ -131,6 +203,7 @@ EXHIBITS: Final = (
         "trustedsec/CS-Situational-Awareness-BOF#154",
         "key used after its context",
         (_leak(KEY), Expected("use-after-invalidation", KEY)),
+        causes=(("order", "program", "advapi32.CryptReleaseContext(hProv, 0)"),),
     ),
     Exhibit("drmemory_1235", "DynamoRIO/drmemory#1235", "none: bait for false alarms", ()),
     Exhibit(
@@ -152,6 +225,10 @@ EXHIBITS: Final = (
             Expected("use-after-invalidation", HASH, "acquired: hash"),
         ),
         binding="win32crypt",
+        causes=(
+            ("never-released", "program", "del provider"),
+            ("never-released", "program", 'hashed.CryptHashData(b"data")'),
+        ),
     ),
     Exhibit(
         "pywin32_key_destructor",
@@ -159,6 +236,10 @@ EXHIBITS: Final = (
         "context and key never released; the destructors' order is the library's",
         (Expected("lost", KEY, "acquired: key"), Expected("lost", PROV, "acquired: prov")),
         binding="win32crypt",
+        causes=(
+            ("branch", "program", "del key"),
+            ("branch", "program", "del key"),
+        ),
     ),
     Exhibit(
         "pywin32_2636",

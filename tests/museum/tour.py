@@ -59,6 +59,21 @@ def described(exhibit: Exhibit, finding: Finding) -> list[str]:
     return [finding.code.value, finding.handle.kind, where]
 
 
+def reasons(exhibit: Exhibit, tracer: Tracer) -> list[list[str]]:
+    """Return pattern, function and line of the cause of each leak."""
+    text = (HERE / "exhibits" / f"{exhibit.name}.py").read_text(encoding="utf-8").splitlines()
+    return [
+        [
+            finding.cause.pattern.value,
+            finding.cause.function.rpartition("<locals>.")[2],
+            text[finding.cause.at.line - 1].strip(),
+            finding.cause.words,
+        ]
+        for finding in tracer.findings
+        if finding.code.is_leak and finding.cause is not None
+    ]
+
+
 def untraced(exhibit: Exhibit, provider: str, *, fixed: bool) -> Result:
     """Run a program as it is."""
     program = importlib.import_module(exhibit.name).program
@@ -88,6 +103,7 @@ def traced(exhibit: Exhibit, provider: str, folder: str, *, on_misuse: str, fixe
         "raised": raised,
         "until": before,
         "findings": [described(exhibit, finding) for finding in tracer.findings],
+        "causes": reasons(exhibit, tracer),
         "notices": [event["code"] for event in events if event["event"] == "csptrace.notice"],
     }
 

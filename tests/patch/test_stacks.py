@@ -193,8 +193,8 @@ def test_text_is_computed_when_it_is_read_and_once(monkeypatch: pytest.MonkeyPat
 
     import csptrace.model
 
-    original = csptrace.model._frame
-    monkeypatch.setattr(csptrace.model, "_frame", counting)
+    original = csptrace.model.frame_at
+    monkeypatch.setattr(csptrace.model, "frame_at", counting)
     stack = here(StackTable(4))
     assert asked == []
     assert stack.frames is stack.frames

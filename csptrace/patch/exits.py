@@ -1,0 +1,730 @@
+"""How functions that have live handles are left, seen through `sys.monitoring`.
+
+A function that acquires a handle is watched while the handle lives: where it returned or yielded,
+or which exception took it off its way. When it hands the handle on, its caller is watched in its
+place. What is kept of an exit is a `Departure`: code objects, offsets and a type's name, no frame,
+no exception and no value.
+
+What it costs: returning and yielding are local events, switched on for the code objects that have
+live handles and off again after they were left many times without one; nothing else pays for
+them. An exception leaving a function is a global event, which cannot be local: it is switched on
+with the first handle that is watched, and off when many exceptions have passed with none.
+
+A frame is known by its `id`, which is not used again before the frame is gone; its entry goes
+with the event that says so. Nothing here runs code of the program: values are compared by exact
+type, and what an object holds is asked of the garbage collector's own walk.
+
+This module is the only user of `sys.monitoring` (CPython 3.12 and later; without it, nothing is
+watched).
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
+from threading import get_ident
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FrameType,
+    FunctionType,
+    ModuleType,
+)
+from typing import TYPE_CHECKING, Any, Final
+
+from csptrace.model import LIVE, RELEASING, Departure, Exit, Stay
+from csptrace.patch.proxy import HandleObject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from csptrace.model import Handle, Stack
+
+__all__ = ["INTERNAL", "LIBRARY", "USER", "Exits", "unavailable"]
+
+INTERNAL: Final = 0
+LIBRARY: Final = 1
+USER: Final = 2
+
+_IDLE_EXITS: Final = 64
+_IDLE_UNWINDS: Final = 4096
+_MOST_DEPARTURES: Final = 8
+_MOST_STEPS: Final = 1000
+_MOST_OBJECTS: Final = 256
+_DEEPEST: Final = 4
+_MOST_SEARCHES: Final = 32
+_SMALLEST_INSIDE: Final = 0x100
+"""A smaller number inside an object says too little to be taken for a handle."""
+_WRAPPED: Final = "async_generator_wrapped_value"
+_RESUMABLE: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
+_TOOLS: Final = (3, 4)
+"""The tool ids that nobody is told to use: 0, 1, 2 and 5 belong to debuggers, coverage, profilers
+and optimisers."""
+_type_name: Any = type.__dict__["__qualname__"].__get__
+_type_order: Any = type.__dict__["__mro__"].__get__
+_traceback_of: Any = BaseException.__dict__["__traceback__"].__get__
+_getframe = sys._getframe
+
+
+def unavailable() -> str:
+    """Return why functions cannot be watched in this interpreter, empty if they can.
+
+    A tool id may still be missing when it comes to it.
+    """
+    if not hasattr(sys, "monitoring"):
+        return "sys.monitoring came with CPython 3.12"
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return "it is not made for interpreters without the GIL"
+    return ""
+
+
+class _Watched:
+    """A code object whose returns are events."""
+
+    __slots__ = ("code", "idle", "patience")
+
+    def __init__(self, code: CodeType) -> None:
+        self.code = code  # keeps its id from being used again
+        self.idle = 0
+        self.patience = _IDLE_EXITS
+
+
+class _Propagating:
+    """An exception on its way up, known by ids only."""
+
+    __slots__ = ("departures", "error", "frame", "trace")
+
+    def __init__(self, error: int, trace: int, frame: int, departures: list[Departure]) -> None:
+        self.error = error
+        self.trace = trace
+        self.frame = frame
+        self.departures = departures
+
+
+class Exits:
+    """Watches the functions that have live handles.
+
+    Args:
+        role: tells the tracer's own code from a library's and the user's, by code object.
+        say: what to do with a message that watching is not possible.
+        broken: what to do with an error of this module; lets out what is not its own.
+
+    Attributes:
+        watching: whether functions are watched.
+    """
+
+    def __init__(
+        self,
+        role: Callable[[CodeType], int],
+        say: Callable[[str], None],
+        broken: Callable[[BaseException], None],
+    ) -> None:
+        self.watching = False
+        self._role = role
+        self._say = say
+        self._complain = broken
+        self._tool = -1
+        self._stays: dict[int, Stay] = {}
+        self._codes: dict[int, _Watched] = {}
+        self._propagating: dict[int, _Propagating] = {}
+        self._unwinding = False
+        self._idle = 0
+        self._most_stays = 1024
+        self._searches = 0
+
+    # --- on and off ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take a free tool id; without one, say so and watch nothing."""
+        if unavailable():
+            return
+        monitoring = sys.monitoring
+        for tool in _TOOLS:
+            if monitoring.get_tool(tool) is None:
+                try:
+                    monitoring.use_tool_id(tool, "csptrace")
+                except ValueError:  # another thread was faster
+                    continue
+                break
+        else:
+            holders = ", ".join(f"{tool}: {monitoring.get_tool(tool)}" for tool in _TOOLS)
+            self._say(
+                "why handles leak is not told: every free monitoring tool id is taken "
+                f"({holders}); end the other tool, or set causes=no to be rid of this message"
+            )
+            return
+        self._tool = tool
+        events = monitoring.events
+        monitoring.register_callback(tool, events.PY_RETURN, self._returned)
+        monitoring.register_callback(tool, events.PY_YIELD, self._yielded)
+        monitoring.register_callback(tool, events.PY_START, self._started)
+        monitoring.register_callback(tool, events.PY_UNWIND, self._unwound)
+        self.watching = True
+
+    def stop(self) -> None:
+        """Switch every event off and give the tool id back."""
+        self.watching = False
+        tool, self._tool = self._tool, -1
+        watched = list(self._codes.values())
+        self._codes.clear()
+        self._stays.clear()
+        self._propagating.clear()
+        self._unwinding = False
+        if tool < 0 or sys.monitoring.get_tool(tool) != "csptrace":
+            return
+        monitoring = sys.monitoring
+        monitoring.set_events(tool, 0)
+        for entry in watched:
+            monitoring.set_local_events(tool, entry.code, 0)
+        events = monitoring.events
+        for event in (events.PY_RETURN, events.PY_YIELD, events.PY_START, events.PY_UNWIND):
+            monitoring.register_callback(tool, event, None)
+        monitoring.free_tool_id(tool)
+
+    def forked(self) -> None:
+        """Forget, in the child of a fork, the threads that are not in it."""
+        own = get_ident()
+        self._propagating = {k: v for k, v in self._propagating.items() if k == own}
+
+    def _broken(self, error: Exception) -> None:
+        """Stop watching because of an error of this module; let out any other."""
+        self._complain(error)
+        self.stop()
+
+    # --- what the tracer says -----------------------------------------------------------------
+
+    def watch(self, handle: Handle, stack: Stack, frame: FrameType) -> None:
+        """Watch the function that has just acquired a handle.
+
+        Args:
+            handle: the handle.
+            stack: the stack of the acquisition.
+            frame: its innermost frame.
+        """
+        index = stack.owner
+        if index < 0:
+            index = self._owner(stack)
+        at: FrameType | None = frame
+        while index and at is not None:
+            at = at.f_back
+            index -= 1
+        if at is not None:
+            self._enter(handle, at)
+
+    def _owner(self, stack: Stack) -> int:
+        roles = [self._role(code) for code in stack.codes]
+        for wanted in (USER, LIBRARY):
+            if wanted in roles:
+                stack.owner = roles.index(wanted)
+                break
+        else:
+            stack.owner = 0
+        return stack.owner
+
+    def _enter(self, handle: Handle, frame: FrameType) -> None:
+        """Note that a running function has a handle from now on."""
+        key = id(frame)
+        stay = self._stays.get(key)
+        if stay is None or stay.code is not frame.f_code:
+            code = frame.f_code
+            if id(code) not in self._codes:
+                self._listen(code)
+            stay = self._stays[key] = Stay(code, key)
+            if len(self._stays) > self._most_stays:
+                self._sweep()
+        elif len(stay.handles) >= stay.limit:
+            stay.handles = [known for known in stay.handles if _alive(known)]
+            stay.limit = max(16, 2 * len(stay.handles))
+        if handle.stay is not stay:
+            stay.handles.append(handle)
+            handle.stay = stay
+
+    def _listen(self, code: CodeType) -> None:
+        events = sys.monitoring.events
+        wanted = events.PY_RETURN | events.PY_YIELD
+        if code.co_flags & _RESUMABLE:
+            wanted |= events.PY_START
+        sys.monitoring.set_local_events(self._tool, code, wanted)
+        self._codes[id(code)] = _Watched(code)
+        if not self._unwinding:
+            self._unwinding = True
+            self._idle = 0
+            sys.monitoring.set_events(self._tool, events.PY_UNWIND)
+
+    def glance(self, handle: Handle) -> Callable[[], None]:
+        """Do what `observe` does, in every thread, for a handle that lives on.
+
+        Args:
+            handle: the handle.
+
+        Returns:
+            A function that takes it back.
+        """
+        stay, known = handle.stay, handle.departures
+        if known is not None:
+            handle.departures = list(known)
+        for frame in sys._current_frames().values():
+            if self._find(frame, -1 if stay is None else stay.key) >= 0:
+                self.observe(handle, frame)
+                break
+        else:
+            self.observe(handle, None)
+
+        def restore() -> None:
+            handle.stay, handle.departures = stay, known
+
+        return restore
+
+    @staticmethod
+    def _find(frame: FrameType | None, key: int) -> int:
+        """Return where a function is that runs below a frame, -1 if it does not."""
+        steps = 0
+        while frame is not None and steps < _MOST_STEPS:
+            if id(frame) == key:
+                return frame.f_lasti
+            frame = frame.f_back
+            steps += 1
+        return -1
+
+    def observe(self, handle: Handle, frame: FrameType | None) -> None:
+        """Note, because a finding is about to be made, what the function that has it does now.
+
+        Args:
+            handle: the handle.
+            frame: the innermost frame of this thread.
+        """
+        stay = handle.stay
+        if stay is None:
+            return
+        handle.stay = None  # the last entry
+        key = stay.key
+        if self._stays.get(key) is not stay:
+            if stay.waiting < 0 or _departed(handle, stay):
+                return
+            self._append(handle, Departure(Exit.CLOSED, stay, stay.waiting))
+            return
+        offset = self._find(frame, key)
+        if offset < 0 and stay.waiting >= 0:
+            closed = self._is_gone(stay)
+            how = Exit.CLOSED if closed else Exit.SUSPENDED
+            if closed:
+                self._stays.pop(key, None)
+            self._append(handle, Departure(how, stay, stay.waiting))
+            return
+        departure = Departure(Exit.RUNNING, stay, offset)
+        error = sys.exception()
+        trace = None if error is None else _traceback_of(error)
+        steps = 0
+        while trace is not None and steps < _MOST_STEPS:
+            if id(trace.tb_frame) == key:
+                _describe(departure, error, trace)
+                break
+            trace = trace.tb_next
+            steps += 1
+        self._append(handle, departure)
+
+    def _is_gone(self, stay: Stay) -> bool:
+        """Return whether a suspended function has ended without an event.
+
+        CPython 3.13 and later close a generator that has nothing to do at its end silently.
+        """
+        if self._searches >= _MOST_SEARCHES:
+            return False
+        self._searches += 1
+        for candidate in gc.get_objects():
+            cls = type(candidate)
+            if cls is _Generator:
+                frame = candidate.gi_frame
+            elif cls is _Coroutine:
+                frame = candidate.cr_frame
+            elif cls is _AsyncGenerator:
+                frame = candidate.ag_frame
+            else:
+                continue
+            if frame is not None and id(frame) == stay.key:
+                return False
+        return True
+
+    # --- what the interpreter says ------------------------------------------------------------
+
+    def _returned(self, code: CodeType, offset: int, value: object) -> None:
+        try:
+            frame = _getframe(1)
+            stay = self._stays.pop(id(frame), None)
+            if stay is None:
+                self._idle_exit(code)
+            elif stay.code is code:
+                live = [handle for handle in stay.handles if _alive(handle)]
+                if live:
+                    self._left(frame, stay, offset, live, value, Exit.HANDED_ON)
+        except RecursionError:
+            pass  # no room to note it
+        except Exception as error:  # noqa: BLE001 - an exception here would be the program's
+            self._broken(error)
+
+    def _yielded(self, code: CodeType, offset: int, value: object) -> None:
+        try:
+            frame = _getframe(1)
+            stay = self._stays.get(id(frame))
+            if stay is None:
+                self._idle_exit(code)
+            elif stay.code is code:
+                stay.waiting = offset
+                cls = type(value)
+                flags = code.co_flags
+                if cls in _PLAIN or flags & CO_COROUTINE:
+                    return  # what a coroutine yields is for the event loop
+                if flags & CO_ASYNC_GENERATOR and cls.__name__ != _WRAPPED:
+                    return
+                if cls is int and all(handle.value != value for handle in stay.handles):
+                    return
+                live = [handle for handle in stay.handles if _alive(handle)]
+                if live:
+                    self._left(frame, stay, offset, live, value, Exit.YIELDED)
+        except RecursionError:
+            pass
+        except Exception as error:  # noqa: BLE001 - as above
+            self._broken(error)
+
+    def _started(self, code: CodeType, _offset: int) -> None:
+        """Drop what is known of a generator that had the same frame before, and is gone."""
+        try:
+            self._stays.pop(id(_getframe(1)), None)
+        except RecursionError:
+            pass
+        except Exception as error:  # noqa: BLE001 - as above
+            self._broken(error)
+
+    def _unwound(self, code: CodeType, offset: int, error: BaseException) -> None:
+        try:
+            frame = _getframe(1)
+            key = id(frame)
+            stay = self._stays.pop(key, None)
+            passing = None
+            if self._propagating:
+                passing = self._propagating.pop(get_ident(), None)
+                if passing is not None and (passing.error != id(error) or passing.frame != key):
+                    passing = None  # that one was caught
+            if stay is None and passing is None:
+                self._idle += 1
+                if self._idle >= _IDLE_UNWINDS:
+                    self._idle_unwinds()
+                return
+            self._idle = 0
+            self._passes(frame, stay, offset, error, passing)
+        except RecursionError:
+            pass
+        except Exception as bug:  # noqa: BLE001 - as above
+            self._broken(bug)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _left(
+        self,
+        frame: FrameType,
+        stay: Stay,
+        offset: int,
+        live: list[Handle],
+        value: object,
+        moved: Exit,
+    ) -> None:
+        """Note that a function has returned or yielded."""
+        held = dict.fromkeys(_held(value, live))
+        caller = self._caller(frame, LIBRARY)
+        if held:
+            departure = Departure(moved, stay, offset)
+            if caller is not None:
+                departure.to, departure.to_offset = caller.f_code, caller.f_lasti
+            for handle in held:
+                self._append(handle, departure)
+                if caller is not None:
+                    self._enter(handle, caller)
+        if moved is Exit.YIELDED:
+            return  # what it has not yielded it still has
+        rest = [handle for handle in live if handle not in held] if held else live
+        if not rest:
+            return
+        departure = Departure(Exit.RETURNED, stay, offset)
+        above = self._above(frame)
+        for handle in rest:
+            self._append(handle, departure)
+            if above is not None and handle.stay is stay:
+                self._enter(handle, above)
+
+    def _passes(
+        self,
+        frame: FrameType,
+        stay: Stay | None,
+        offset: int,
+        error: BaseException,
+        passing: _Propagating | None,
+    ) -> None:
+        """Note that an exception has left a function."""
+        caller = frame.f_back
+        departures = [] if passing is None else passing.departures
+        trace = _traceback_of(error)
+        live = [] if stay is None else [handle for handle in stay.handles if _alive(handle)]
+        if stay is not None and live:
+            departure = Departure(Exit.RAISED, stay, offset)
+            _describe(departure, error, trace)
+            departures.append(departure)
+            above = self._above(frame)
+            for handle in live:
+                if handle.stay is not stay:
+                    # Yielded to a caller, who has it now; this end of it may matter all the same.
+                    self._append(handle, departure)
+                    continue
+                self._append(handle, departure)
+                if above is not None:
+                    self._enter(handle, above)
+        if not departures:
+            return
+        for departure in departures:
+            departure.caught = None if caller is None else caller.f_code
+            departure.caught_offset = -1 if caller is None else caller.f_lasti
+        if caller is not None:
+            self._propagating[get_ident()] = _Propagating(
+                id(error), id(trace), id(caller), departures[-_MOST_DEPARTURES:]
+            )
+
+    def _append(self, handle: Handle, departure: Departure) -> None:
+        known = handle.departures
+        if known is None:
+            handle.departures = [departure]
+            return
+        for index, earlier in enumerate(known):
+            if earlier.stay is departure.stay:  # a generator goes on after it has yielded
+                if earlier.exit is Exit.YIELDED and departure.exit is not Exit.YIELDED:
+                    break
+                known[index] = departure
+                return
+        if len(known) >= _MOST_DEPARTURES:
+            del known[_MOST_DEPARTURES // 2]
+        known.append(departure)
+
+    def _caller(self, frame: FrameType, least: int) -> FrameType | None:
+        """Return the nearest caller that is not the tracer's own."""
+        caller = frame.f_back
+        steps = 0
+        while caller is not None and self._role(caller.f_code) < least:
+            caller = caller.f_back
+            steps += 1
+            if steps >= _MOST_STEPS:
+                return None
+        return caller
+
+    def _above(self, frame: FrameType) -> FrameType | None:
+        """Return the user's function that goes on when this one has ended without handing on.
+
+        What resumes a coroutine, or a generator in a library's hands, is not its caller.
+        """
+        if frame.f_code.co_flags & _RESUMABLE:
+            caller = self._caller(frame, LIBRARY)
+            return caller if caller is not None and self._role(caller.f_code) == USER else None
+        return self._caller(frame, USER)
+
+    def _idle_exit(self, code: CodeType) -> None:
+        """Count an exit that concerns nobody; after many of them, stop listening."""
+        entry = self._codes.get(id(code))
+        if entry is None:
+            return
+        entry.idle += 1
+        if entry.idle < entry.patience:
+            return
+        entry.idle = 0
+        for key, stay in list(self._stays.items()):
+            if stay.code is code:
+                if any(map(_alive, stay.handles)):
+                    entry.patience *= 2
+                    return
+                self._stays.pop(key, None)
+        del self._codes[id(code)]
+        sys.monitoring.set_local_events(self._tool, code, 0)
+
+    def _idle_unwinds(self) -> None:
+        """Stop listening to exceptions if nothing is watched."""
+        self._idle = 0
+        self._sweep()
+        if not self._stays:
+            self._unwinding = False
+            sys.monitoring.set_events(self._tool, 0)
+
+    def _sweep(self) -> None:
+        """Drop the runs of functions that have no live handle any more."""
+        for key, stay in list(self._stays.items()):
+            if not any(map(_alive, stay.handles)):
+                self._stays.pop(key, None)
+        self._most_stays = max(1024, 2 * len(self._stays))
+
+
+def _alive(handle: Handle) -> bool:
+    return handle.state == LIVE or handle.state == RELEASING
+
+
+def _departed(handle: Handle, stay: Stay) -> bool:
+    return any(departure.stay is stay for departure in handle.departures or ())
+
+
+def _describe(departure: Departure, error: Any, trace: Any) -> None:
+    """Note what an exception says of itself, without asking code of the program."""
+    departure.exit = Exit.RAISED
+    cls = type(error)
+    departure.exception = _type_name(cls)
+    resumable = departure.code.co_flags & _RESUMABLE
+    if cls is GeneratorExit and resumable:
+        departure.exit = Exit.CLOSED
+    elif resumable & ~CO_GENERATOR and any(
+        base.__name__ == "CancelledError" for base in _type_order(cls)
+    ):
+        departure.exit = Exit.CANCELLED
+    if trace is None:
+        return
+    departure.line = trace.tb_lineno or 0
+    steps = 0
+    while trace.tb_next is not None and steps < _MOST_STEPS:
+        trace = trace.tb_next
+        steps += 1
+    departure.raised = trace.tb_frame.f_code
+    departure.raised_line = trace.tb_lineno or 0
+
+
+# --- what an object holds -----------------------------------------------------------------------
+
+_PLAIN: Final = frozenset({str, bytes, float, bool, type(None), complex, bytearray})
+_OPAQUE: Final = (type, ModuleType, CodeType, FrameType, BuiltinFunctionType)
+
+
+def _generator() -> Any:
+    yield
+
+
+async def _coroutine() -> None: ...
+
+
+async def _async_generator() -> Any:
+    yield
+
+
+_Generator: Final = type(_generator())
+_AsyncGenerator: Final = type(_async_generator())
+
+
+def _coroutine_type() -> type:
+    coroutine = _coroutine()
+    coroutine.close()
+    return type(coroutine)
+
+
+_Coroutine: Final = _coroutine_type()
+
+
+def _held(value: object, handles: list[Handle]) -> list[Handle]:
+    """Return which handles an object is or holds.
+
+    Nothing of the program runs: numbers are taken from exact types and C structures, and what an
+    object refers to is asked of `gc.get_referents`, to a bounded depth and number.
+
+    Args:
+        value: what a function returns.
+        handles: live handles.
+
+    Returns:
+        Those that the caller has in its hands now.
+    """
+    if value is None or type(value) in _PLAIN:
+        return []
+    numbers = {handle.value: handle for handle in handles if handle.value >= 0}
+    wanted = set(handles)
+    found: dict[Handle, None] = {}
+    seen = {id(value)}
+    level: list[object] = [value]
+    left = max(_MOST_OBJECTS, 4 * len(handles))
+    for depth in range(_DEEPEST + 1):
+        below: list[object] = []
+        for each in level:
+            cls = type(each)
+            if HandleObject in _type_order(cls):
+                handle = each._self_handle  # type: ignore[attr-defined]
+                if handle in wanted:
+                    found[handle] = None
+                continue
+            for number in _numbers(each, cls, inside=depth > 0):
+                known = numbers.get(number & _MASK if number < 0 else number)
+                if known is not None:
+                    found[known] = None
+            if len(found) == len(wanted):
+                return list(found)
+            if cls is int or depth == _DEEPEST:
+                continue
+            for part in _parts(each, cls):
+                if type(part) in _PLAIN or id(part) in seen:
+                    continue
+                left -= 1
+                if left <= 0:
+                    return list(found)
+                seen.add(id(part))
+                below.append(part)
+        if not below:
+            break
+        level = below
+    return list(found)
+
+
+_MASK: Final = (1 << 64) - 1
+
+
+def _numbers(value: object, cls: type, *, inside: bool) -> tuple[int, ...]:
+    """Return the numbers that an object is or has in its memory."""
+    if cls is int:
+        number: Any = value
+        small = inside and -_SMALLEST_INSIDE < number < _SMALLEST_INSIDE
+        return () if small else (number,)
+    order = _type_order(cls)
+    if cls.__name__ == "CArgObject" or (len(order) > 1 and order[-2].__module__ == "_ctypes"):
+        codecs = sys.modules.get("csptrace.patch.codecs")  # imported with ctypes, if at all
+        if codecs is not None:
+            numbers: tuple[int, ...] = codecs.plain_numbers(value)
+            return numbers
+    elif cls.__module__ == "_cffi_backend":
+        return _cffi_numbers(value)
+    return ()
+
+
+def _cffi_numbers(value: Any) -> tuple[int, ...]:
+    """Return the number in a cffi object: an integer, or what an owned pointer points at."""
+    backend = sys.modules.get("_cffi_backend")
+    if backend is None:
+        return ()
+    try:
+        kind = backend.typeof(value)
+        if kind.kind == "primitive":
+            return (int(value),)
+        if kind.kind != "pointer":
+            return ()
+        if "owning" in repr(value):  # `ffi.new("HCRYPTKEY *")`
+            return (int(backend.cast(backend.new_primitive_type("uintptr_t"), value[0])),)
+        return (int(backend.cast(backend.new_primitive_type("uintptr_t"), value)),)
+    except (TypeError, ValueError, RuntimeError, AttributeError):
+        return ()
+
+
+def _parts(value: object, cls: type) -> Iterable[object]:
+    """Return what an object refers to, without what every object of its sort refers to."""
+    if cls is FunctionType:
+        return [
+            cell.cell_contents
+            for cell in value.__closure__ or ()  # type: ignore[attr-defined]
+            if _is_full(cell)
+        ]
+    if any(opaque in _type_order(cls) for opaque in _OPAQUE):
+        return ()
+    return gc.get_referents(value)
+
+
+def _is_full(cell: Any) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,167 @@
+"""Why it leaked: every kind of exit, nesting and move, on softcsp and on the genuine parts."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from expected import EXPECTED, Expected
+
+from csptrace.patch.exits import unavailable
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+SOURCE = (HERE / "leaks.py").read_text(encoding="utf-8").splitlines()
+
+each = pytest.mark.parametrize("name", EXPECTED)
+
+
+@functools.cache
+def windows() -> Any:
+    """Return `.ci/windows.py` as a module."""
+    path = ROOT / ".ci" / "windows.py"
+    spec = importlib.util.spec_from_file_location("csptrace_ci_windows", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@functools.cache
+def played(provider: str) -> dict[str, dict[str, Any]]:
+    """Play everything in a process of its own; return name → leaking and mended → findings."""
+    script = HERE / "play.py"
+    if provider == "windows":
+        done = (
+            windows()
+            .environment(project=ROOT)
+            .run(
+                [windows().windows_path(script), provider],
+                env={"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+                timeout=300,
+            )
+        )
+    else:
+        done = subprocess.run(
+            [sys.executable, str(script), provider],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=300,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    results: dict[str, dict[str, Any]] = json.loads(done.stdout)
+    return results
+
+
+@pytest.fixture(params=["softcsp", "windows"])
+def play(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
+    """Return what was found on one provider; skip, or fail if it is required."""
+    if request.param == "softcsp":
+        if unavailable():
+            pytest.skip(unavailable())
+        return played("softcsp")
+    if os.name == "nt" or not (ROOT / ".ci" / "windows.py").exists():
+        pytest.skip("the genuine parts are run from a Linux host with .ci/windows.py")
+    reason = windows().available()
+    if reason is not None and "wine" in os.environ.get("CSPTRACE_REQUIRE", ""):
+        pytest.fail(reason)
+    if reason is not None:
+        pytest.skip(reason)
+    return played("windows")
+
+
+def marks() -> dict[str, list[int]]:
+    """Return mark → lines."""
+    found: dict[str, list[int]] = {}
+    for number, line in enumerate(SOURCE, 1):
+        match = re.search(r"  # ((?:[a-z]+ ?)+(?:, [a-z ]+)*)$", line)
+        for mark in match[1].split(",") if match else ():
+            found.setdefault(mark.strip().replace(" ", "_"), []).append(number)
+    return found
+
+
+def lines_of(name: str) -> dict[str, int]:
+    """Return mark → line for one function: its own marks, and those that there are once."""
+    start = next(n for n, line in enumerate(SOURCE, 1) if line.startswith(f"def {name}("))
+    end = next(n for n, line in enumerate(SOURCE, 1) if line.startswith(f"def {name}_mended("))
+    lines = {}
+    for mark, all_ in marks().items():
+        own = [number for number in all_ if start <= number < end]
+        if own or len(all_) == 1:
+            lines[mark] = (own or all_)[0]
+    return lines
+
+
+@each
+def test_cause_is_the_right_one(name: str, play: dict[str, dict[str, Any]]) -> None:
+    """Each leak is told with its exit, its lines, the skipped releases and what to do."""
+    expected: Expected = EXPECTED[name]
+    lines = lines_of(name)
+    found = play[name]["leaking"]
+
+    assert len(found) == expected.leaks
+    for finding in found:
+        assert (finding["exit"], finding["pattern"]) == (expected.exit, expected.pattern)
+        assert finding["function"] == expected.function
+        assert finding["line"] == lines[expected.at]
+    assert found[0]["words"] == expected.words.format_map(lines)
+    assert found[0]["remedy"] == expected.remedy.format_map(lines)
+    wanted = [[call, lines[mark]] for call, mark in expected.skipped]
+    assert found[0]["skipped"] == wanted
+
+
+@each
+def test_mended_twin_is_silent(name: str, play: dict[str, dict[str, Any]]) -> None:
+    """The corrected function has no finding."""
+    assert play[name]["mended"] == []
+
+
+def test_exception_is_told_with_its_origin_and_its_handler(
+    play: dict[str, dict[str, Any]],
+) -> None:
+    """The type, the function that raised it and the line that caught it are fields, too."""
+    (finding,) = play["caught_two_above"]["leaking"]
+
+    assert finding["exception"] == "Stop"
+    assert finding["raised"] == "fails"
+    assert finding["caught"] == lines_of("caught_two_above")["caught"]
+
+
+def test_other_exits_of_the_site_are_counted(play: dict[str, dict[str, Any]]) -> None:
+    """Where every other exit released, that is said with counts."""
+    (finding,) = play["every_other_time"]["leaking"]
+
+    assert finding["hints"][0].startswith("4 of 5 handles acquired there were released, at ")
+    assert finding["hints"][0].endswith("; every other exit released")
+    (finding,) = play["recursion"]["leaking"]
+    assert finding["hints"][0].endswith("; every other exit released")
+
+
+def test_every_exit_and_pattern_is_in_the_table() -> None:
+    """No kind of exit and no reason is left without an example."""
+    from csptrace.model import Exit, Pattern
+
+    assert {expected.pattern for expected in EXPECTED.values()} == set(Pattern)
+    # A function that has yielded the handle is told as suspended, or by what it did afterwards.
+    assert {expected.exit for expected in EXPECTED.values()} == set(Exit) - {Exit.YIELDED}
+
+
+def test_table_and_functions_belong_together() -> None:
+    """Each function has an entry and a twin, and each entry a function."""
+    names = [line[4:].partition("(")[0] for line in SOURCE if line.startswith("def ")]
+    twins = [name.removesuffix("_mended") for name in names if name.endswith("_mended")]
+
+    assert sorted(EXPECTED) == sorted(twins)
+    assert len(EXPECTED) >= 40
