@@ -258,7 +258,9 @@ class _Places:
         user = [frame for frame in step.stack if frame.user] or list(step.stack)
         for frame in reversed(step.stack[:_MOST_FRAMES]):
             last = frame is user[0]
-            text = f"{step.text} in {frame.function}" if last else f"called in {frame.function}"
+            text = f"called in {frame.function}"
+            if last:  # an exit names its function by itself
+                text = step.text if step.role == "exit" else f"{step.text} in {frame.function}"
             location: dict[str, Any] = {
                 "message": {"text": text},
                 "logicalLocations": [

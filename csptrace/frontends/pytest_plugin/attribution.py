@@ -101,11 +101,9 @@ class Attempt(Owner):
         item: the test.
         phase: the phase that is running.
         fixture: the fixture of function scope that is being set up.
-        judged: whether the verdict is there.
-        failed: whether the verdict has failed the test.
     """
 
-    __slots__ = ("_places", "_stragglers", "failed", "fixture", "item", "judged", "phase")
+    __slots__ = ("_places", "_stragglers", "fixture", "item", "phase")
 
     def __init__(
         self, item: pytest.Item, number: int, stragglers: dict[Attempt, None]
@@ -114,8 +112,6 @@ class Attempt(Owner):
         self.item = item
         self.phase = "setup"
         self.fixture = ""
-        self.judged = False
-        self.failed = False
         self._stragglers = stragglers
         self._places: dict[int, Place] = {}
 

@@ -82,6 +82,7 @@ class Ledger:
         watch = self._watch
         if watch is not None and self._config.pluginmanager.has_plugin("dsession"):
             self._watch = None
+            self.listen()
             self._config.pluginmanager.unregister(watch)
             watch.switch_off()
 
@@ -93,8 +94,13 @@ class Ledger:
         """Note that not everything is run, so that a missing finding means nothing."""
         self._deselected += len(items)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+    def listen(self) -> None:
+        """Read reports from now on; before the first finding that would cost for nothing."""
+        manager = self._config.pluginmanager
+        if not manager.has_plugin("csptrace-listener"):
+            manager.register(_Listener(self), "csptrace-listener")
+
+    def read(self, report: pytest.TestReport) -> None:
         """Take the results out of a report."""
         payload: dict[str, Any] | None = report.__dict__.get("csptrace")
         if payload is None or "owner" in payload:
@@ -109,16 +115,6 @@ class Ledger:
                 self._reports.append((report, failing))
         self._take_earlier(payload["earlier"])
         self._take_others(payload["others"])
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_report_teststatus(
-        self, report: pytest.TestReport
-    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-        """Give a leak a letter of its own."""
-        payload: dict[str, Any] | None = report.__dict__.get("csptrace")
-        if payload is None or report.outcome != "failed":
-            return None
-        return _STATUS.get(payload["verdict"])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -515,6 +511,29 @@ class Ledger:
             terminal.write_line(
                 f"::{_ANNOTATIONS[group.severity]} {where}title={title}::{_data(text)}"
             )
+
+
+class _Listener:
+    """Reads reports for the ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the results out of a report, behind the terminal."""
+        if "csptrace" in report.__dict__:
+            self._ledger.read(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport
+    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+        """Give a leak a letter of its own."""
+        payload: dict[str, Any] | None = report.__dict__.get("csptrace")
+        if payload is None or report.outcome != "failed":
+            return None
+        return _STATUS.get(payload["verdict"])
 
 
 def _repository(config: pytest.Config) -> str:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["LeakError", "Watch", "switch_on"]
 
 _FEW_FRAMES, _MANY_FRAMES = 4, 64
+_INTERRUPTIONS = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
 _LAUNCHERS = tuple(
     os.path.normcase(os.path.join(os.path.dirname(module.__file__), ""))
     for module in (_pytest, pluggy)
@@ -98,6 +99,32 @@ def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+class Courier:
+    """Puts results into reports; it is registered when there are any for the first time.
+
+    Attributes:
+        load: test → what its teardown's report is to carry, and a section for it.
+    """
+
+    def __init__(self) -> None:
+        self.load: dict[str, tuple[dict[str, Any], str]] = {}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Load the report, before others read it or send it on."""
+        if report.when != "teardown" or report.nodeid not in self.load:
+            return
+        payload, section = self.load.pop(report.nodeid)
+        if payload["verdict"] and hasattr(report, "wasxfail"):
+            # The test was expected to fail, not to leak.
+            report.outcome = "failed"
+            del report.wasxfail
+        if section:
+            report.sections.append(("csptrace", section))
+        report.csptrace = payload  # type: ignore[attr-defined]
+        report.user_properties.extend(reporting.properties(payload["own"]))
+
+
 class Watch:
     """Follows the tests of one process.
 
@@ -139,7 +166,7 @@ class Watch:
         self._earlier: dict[str, list[dict[str, Any]]] = {}
         self._leaks: list[tuple[Handle, str]] = []
         self._late: list[dict[str, Any]] = []
-        self._next: pytest.Item | None = None
+        self._courier: Courier | None = None
         self._raised: set[int] = set()
         self._before = tracer.graph.seen
         self._interrupted = False
@@ -207,7 +234,7 @@ class Watch:
         self.where.enter(self._session)
 
     # --- running tests ------------------------------------------------------------------------
-    # Plain hooks, no wrappers: every test pays for them.
+    # As few hooks as possible, and as plain as possible: every test pays for them.
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -225,83 +252,96 @@ class Watch:
         if attempt is not None:
             attempt.phase = "call"
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_teardown(self, nextitem: pytest.Item | None) -> None:
-        """Go on to the teardown."""
-        self._next = nextitem
-        attempt = self.attempt
-        if attempt is not None:
-            attempt.phase = "teardown"
-
-    @pytest.hookimpl(trylast=True, specname="pytest_runtest_teardown")
-    def pytest_csptrace_verdict(self) -> None:
-        """Give the verdict, behind pytest's own teardown.
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(
+        self, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
+        """Follow the teardown, and give the verdict behind it.
 
         Raises:
-            LeakError: the test has leaked or misused something.
+            LeakError: the test has leaked or misused something, and its teardown has not failed.
         """
         attempt = self.attempt
         if attempt is None:
-            return
-        attempt.judged = True
-        if attempt.is_clean:
-            return
-        failure = self._judge(attempt)
+            return (yield)
+        attempt.phase = "teardown"
+        try:
+            result = yield
+        except _INTERRUPTIONS:
+            raise
+        except BaseException:
+            # The report of pytest's own error gets the text as a section.
+            self._close(attempt, nextitem, failed=True)
+            raise
+        failure = self._close(attempt, nextitem, failed=False)
         if failure:
-            attempt.failed = True
             raise LeakError(failure, pytrace=False)
+        return result
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Put the results into the report of the teardown, in which they travel."""
-        if report.when != "teardown":
-            return
-        attempt = self.attempt
-        if attempt is None or attempt.nodeid != report.nodeid:
-            return
-        self._end(attempt, report)
+    def _close(self, attempt: Attempt, nextitem: pytest.Item | None, *, failed: bool) -> str:
+        """End an attempt; return why it fails, empty if it does not."""
+        failure = ""
+        if not (
+            attempt.is_clean
+            and self.tracer.active
+            and not self._fixtures
+            and not self._stragglers
+            and not self._earlier
+            and not self._late
+        ):
+            failure = self._judge_attempt(attempt, nextitem, failed=failed) or ""
+        attempt.end()
         self.attempt = None
         self._last = attempt
         self.where.enter(self._session)
+        return failure
 
     @_guarded
-    def _end(self, attempt: Attempt, report: pytest.TestReport) -> None:
-        if not attempt.judged:  # pytest's own teardown has failed, and its report says why
-            attempt.judged = True
-            text = self._judge(attempt)
-            if text:
-                report.sections.append(("csptrace", text))
-        if attempt.failed and hasattr(report, "wasxfail"):
-            # The test was expected to fail, not to leak.
-            report.outcome = "failed"
-            del report.wasxfail
+    def _judge_attempt(
+        self, attempt: Attempt, nextitem: pytest.Item | None, *, failed: bool
+    ) -> str:
+        failure: str = self._judge(attempt) or ""
         attempt.end()
-        if self._fixtures:
-            self._end_fixtures()
+        self._end_fixtures(nextitem)
         for straggler in list(self._stragglers):
-            if straggler.finds:
-                self._judge_late(straggler, final=False)
+            self._late.extend(self._records(straggler))
         if not self.tracer.active and not self._stopped_in:
             self._stopped_in = attempt.nodeid
         earlier = self._earlier.pop(attempt.nodeid, [])
-        if not attempt.records and not earlier and not self._late:
-            return
-        late, self._late = self._late, []
-        report.csptrace = {  # type: ignore[attr-defined]
-            "own": attempt.records,
-            "earlier": earlier,
-            "others": late,
-            "verdict": reporting.verdict(attempt.records) if attempt.failed else "",
-        }
-        report.user_properties.extend(reporting.properties(attempt.records))
+        if attempt.records or earlier or self._late:
+            late, self._late = self._late, []
+            verdict = reporting.verdict(attempt.records) if failure and not failed else ""
+            self._send(
+                attempt.nodeid,
+                {"own": attempt.records, "earlier": earlier, "others": late, "verdict": verdict},
+                section=failure if failed else "",
+            )
+        return failure
+
+    def _send(self, nodeid: str, payload: dict[str, Any], *, section: str) -> None:
+        """Have results put into the report of the test's teardown, in which they travel."""
+        if self._courier is None:
+            self._courier = Courier()
+            self._config.pluginmanager.register(self._courier, "csptrace-courier")
+            ledger = self._config.pluginmanager.get_plugin("csptrace-ledger")
+            if ledger is not None:
+                ledger.listen()
+        self._courier.load[nodeid] = (payload, section)
 
     def _leave_behind(self, before: Attempt, item: pytest.Item) -> None:
-        """Keep what an earlier attempt of the same test has found; it does not count."""
+        """Keep what was never reported; an earlier attempt of the same test does not count."""
+        load = self._courier.load if self._courier is not None else {}
+        for payload, _ in load.values():
+            self._late.extend(payload["others"])
+            self._earlier.setdefault(before.nodeid, []).extend(payload["earlier"])
         if before.item is item:
             known = self._earlier.setdefault(item.nodeid, [])
             known.extend({**record, "verdict": "earlier"} for record in before.records)
-        elif before is self.attempt:  # its teardown was never reported
+            if not known:
+                del self._earlier[item.nodeid]
+        elif before is self.attempt or before.nodeid in load:
             self._late.extend(before.records)
+        load.clear()
         before.end()
         self._last = None
 
@@ -352,9 +392,11 @@ class Watch:
         self._fixtures[owner] = node
         return owner
 
-    def _end_fixtures(self) -> None:
+    def _end_fixtures(self, nextitem: pytest.Item | None) -> None:
         """Judge the fixtures whose scope is over: their node is not among the next test's."""
-        staying = set(self._next.listchain()) if self._next is not None else set()
+        if not self._fixtures:
+            return
+        staying = set(nextitem.listchain()) if nextitem is not None else set()
         for owner, node in list(self._fixtures.items()):
             if node not in staying:
                 del self._fixtures[owner]
@@ -384,14 +426,8 @@ class Watch:
         owner.records.extend(fresh)
         return reporting.failure(owner.name, fresh)
 
-    def _judge_late(self, owner: Owner, *, final: bool = True) -> None:
-        """Judge somebody who has no report of its own any more."""
-        if isinstance(owner, Attempt):
-            if final:
-                self._stragglers.pop(owner, None)
-            else:  # a thread or task of it may still be running and release what it holds
-                self._late.extend(self._records(owner))
-                return
+    def _judge_late(self, owner: Owner) -> None:
+        """Judge somebody who has no report of its own, or none any more."""
         if not owner.is_clean:
             count = len(owner.records)
             self._judge(owner)
@@ -486,11 +522,12 @@ class Watch:
     def _judge_rest(self) -> None:
         if self._interrupted:
             return
-        unreported = [] if self.attempt is None else [self.attempt]
-        for attempt in unreported:
-            self._late.extend(attempt.records)
+        if self.attempt is not None:
+            self._late.extend(self.attempt.records)
+            self._judge_late(self.attempt)
+        for payload, _ in self._courier.load.values() if self._courier is not None else ():
+            self._late.extend((*payload["own"], *payload["others"]))
         for owner in (
-            *unreported,
             *self._stragglers,
             *self._fixtures,
             self._collection,

@@ -152,26 +152,35 @@ def test_ini_default_policy(suite: Suite) -> None:
         ("reason=3", "reason=3: must be a text"),
     ],
 )
-@pytest.mark.parametrize("where", ["function", "module", "unittest"])
-def test_bad_marker_is_a_collection_error(
-    suite: Suite, arguments: str, words: str, where: str
-) -> None:
+def test_bad_marker_is_a_collection_error(suite: Suite, arguments: str, words: str) -> None:
     """What a marker cannot mean is refused before any test runs, and the error says what it can."""
-    mark = f"pytest.mark.csptrace({arguments})"
-    text = {
-        "function": f"@{mark}\ndef test_it(): pass",
-        "module": f"pytestmark = {mark}\ndef test_it(): pass",
-        "unittest": f"import unittest\nclass T(unittest.TestCase):\n    @{mark}\n"
-        "    def test_it(self): pass",
-    }[where]
-    if where != "function" and "leaks" not in arguments:
-        pytest.skip("the arguments are read in one place; the places are tried with one of them")
-    suite.write(test_it=text, test_other="def test_other(): pass")
+    suite.write(
+        test_it=f"@pytest.mark.csptrace({arguments})\ndef test_it(): pass",
+        test_other="def test_other(): pass",
+    )
     run = suite.run()
 
     assert run.counts == {"errors": 1}
     assert "ERROR collecting" in run.out
     assert words in run.out
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pytestmark = {mark}\ndef test_it(): pass",
+        "class TestIt:\n    pytestmark = [{mark}]\n    def test_it(self): pass",
+        "import unittest\nclass T(unittest.TestCase):\n    @{mark}\n    def test_it(self): pass",
+        "@pytest.mark.parametrize('a', [pytest.param(1, marks={mark})])\ndef test_it(a): pass",
+    ],
+)
+def test_bad_markers_in_other_places(suite: Suite, text: str) -> None:
+    """Modules, classes, unittest methods and parameters can be marked wrongly, too."""
+    suite.write(test_it=text.format(mark="pytest.mark.csptrace(leaks='alow')"))
+    run = suite.run()
+
+    assert run.counts == {"errors": 1}
+    assert "leaks='alow': allowed are allow, forbid, only-mine" in run.out
 
 
 def test_severity_that_fails(suite: Suite) -> None:
