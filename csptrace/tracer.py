@@ -82,7 +82,7 @@ from csptrace.model import (
     frame_at,
 )
 from csptrace.patch.exits import INTERNAL, LIBRARY, USER, Exits
-from csptrace.patch.interceptor import DELIBERATE
+from csptrace.patch.interceptor import DELIBERATE, is_deliberate
 from csptrace.patch.stacks import StackTable
 from csptrace.patch.targets import Installation, when_imported
 from csptrace.settings import Settings
@@ -97,11 +97,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Snapshot", "Tracer", "current", "start", "stop", "trace_library", "tracing"]
 
-def __tracebackhide__(error: Any) -> bool:
-    """Keep these frames out of the tracebacks that pytest shows of a misuse: it is the program's."""
-    return isinstance(error.value, DELIBERATE)
 
-
+__tracebackhide__ = is_deliberate
 _ERRORS: dict[Code, type[HandleError]] = {
     Code(cls.code): cls
     for cls in (
@@ -499,7 +496,7 @@ class Tracer:
             The handles, each with what was found.
         """
         with self.graph.lock:
-            judged = []
+            judged: list[tuple[Handle, Finding]] = []
             for handle in handles:
                 found = leaked_at_exit(
                     (handle,), self._ownership, self.graph.epoch, name, self._causes_known()
@@ -580,9 +577,7 @@ class Tracer:
         Returns:
             The fields of its event, `ts` among them, and the frames of its stacks by their ids.
         """
-        fields = records.finding_event(
-            finding, self._ownership, redact=self.settings.redact_names
-        )
+        fields = records.finding_event(finding, self._ownership, redact=self.settings.redact_names)
         fields["ts"] = finding.time
         moments = (finding.acquired, finding.ended, finding.misused, finding.last_use)
         stacks = [moment.stack for moment in moments if moment is not None]
@@ -602,7 +597,7 @@ class Tracer:
         return self._ownership.is_user(frame)
 
     def is_users(self, stack: Stack | None) -> bool:
-        """Return whether a call came straight from the user's own code, and not from a library's."""
+        """Return whether a call came straight from the user's own code."""
         shown = self._ownership.shown(stack)
         return not shown or self._ownership.is_user(shown[0])
 

@@ -57,7 +57,9 @@ def _group(members: list[Occurrence]) -> Group:
     members.sort(key=lambda member: member.event.get("ts", 0))
     first = members[0]
     event = first.event
-    severity = min((member.event["severity"] for member in members), key=lambda name: _RANK.get(name, 3))
+    severity = min(
+        (member.event["severity"] for member in members), key=lambda name: _RANK.get(name, 3)
+    )
     return Group(
         fingerprint=event["fingerprint"],
         code=event["code"],

@@ -31,8 +31,10 @@ _RULES: Final[dict[str, tuple[str, str, str, int]]] = {
     "leaked-at-release": (
         "LeakedAtRelease",
         "A handle was still alive when its context was released",
-        "Once a context is released, every session key and hash created with it is invalid and can "
-        "never be freed. Destroy them first, also on error paths (try/finally).",
+        (
+            "Once a context is released, every session key and hash created with it is invalid "
+            "and can never be freed. Destroy them first, also on error paths (try/finally)."
+        ),
         772,
     ),
     "leaked-at-exit": (
@@ -50,15 +52,19 @@ _RULES: Final[dict[str, tuple[str, str, str, int]]] = {
     "use-after-release": (
         "UseAfterRelease",
         "A handle was used after its release",
-        "The provider may have given the same value to another handle. Do not use a handle after "
-        "its release.",
+        (
+            "The provider may have given the same value to another handle. Do not use a handle "
+            "after its release."
+        ),
         672,
     ),
     "use-after-invalidation": (
         "UseAfterInvalidation",
         "A handle was used after the release of its context",
-        "The release of a context makes every key and hash under it invalid. Keep the context open "
-        "for as long as they are needed.",
+        (
+            "The release of a context makes every key and hash under it invalid. Keep the "
+            "context open for as long as they are needed."
+        ),
         672,
     ),
     "double-release": (
@@ -276,7 +282,9 @@ class _Places:
             yield {
                 "location": location,
                 "kinds": [step.role],
-                "importance": "essential" if last else ("important" if frame.user else "unimportant"),
+                "importance": "essential"
+                if last
+                else ("important" if frame.user else "unimportant"),
             }
 
     def _of_frame(self, frame: Frame) -> dict[str, Any] | None:

@@ -354,9 +354,7 @@ def _source(frame: Frame) -> str:
     return escape(linecache.getline(frame.filename, frame.line).strip())
 
 
-def _place(
-    verb: str, moment: Moment, ownership: Ownership, *, redact: bool, most: int
-) -> Place:
+def _place(verb: str, moment: Moment, ownership: Ownership, *, redact: bool, most: int) -> Place:
     frames = ownership.shown(moment.stack)
     first = ownership.first(moment.stack)
     start = frames.index(first) if first is not None and first in frames else 0

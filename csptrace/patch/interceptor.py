@@ -34,7 +34,15 @@ if TYPE_CHECKING:
     from csptrace.model import CallSite, Handle
     from csptrace.patch.codecs import Codec
 
-__all__ = ["DELIBERATE", "LastError", "Monitor", "Outcome", "Signature", "compile_call"]
+__all__ = [
+    "DELIBERATE",
+    "LastError",
+    "Monitor",
+    "Outcome",
+    "Signature",
+    "compile_call",
+    "is_deliberate",
+]
 
 Arguments: TypeAlias = tuple[Any, ...]
 Keywords: TypeAlias = dict[str, Any]
@@ -51,9 +59,12 @@ DELIBERATE = (HandleError, HandleLeak, CspTraceWarning)
 """What a tracer raises on purpose; anything else that comes out of it is its own bug."""
 
 
-def __tracebackhide__(error: Any) -> bool:
-    """Keep these frames out of the tracebacks that pytest shows of a misuse: it is the program's."""
+def is_deliberate(error: Any) -> bool:
+    """Tell pytest to leave the tracer's frames out of the traceback of a misuse."""
     return isinstance(error.value, DELIBERATE)
+
+
+__tracebackhide__ = is_deliberate
 
 
 Settlement: TypeAlias = "Callable[[Fate], HandleLeak | None]"

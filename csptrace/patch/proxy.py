@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from csptrace.patch.interceptor import DELIBERATE, Outcome
+from csptrace.patch.interceptor import Outcome, is_deliberate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ForeignFunction", "HandleObject", "function_proxy", "module_function", "unwrap"]
 
 
-def __tracebackhide__(error: Any) -> bool:
-    """Keep these frames out of the tracebacks that pytest shows of a misuse: it is the program's."""
-    return isinstance(error.value, DELIBERATE)
+__tracebackhide__ = is_deliberate
 
 
 class ForeignFunction(wrapt.BaseObjectProxy):  # type: ignore[type-arg]

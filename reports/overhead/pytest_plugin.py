@@ -70,7 +70,16 @@ def make(folder: Path, head: str, test: str) -> None:
 def run(folder: Path, options: list[str]) -> tuple[float, float]:
     """Run a suite; return its CPU seconds and wall seconds."""
     plain = ["-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:cov"]
-    plain += ["-p", "no:asyncio", "-p", "no:rerunfailures", "-p", "no:xdist", "-p", "no:hypothesispytest"]
+    plain += [
+        "-p",
+        "no:asyncio",
+        "-p",
+        "no:rerunfailures",
+        "-p",
+        "no:xdist",
+        "-p",
+        "no:hypothesispytest",
+    ]
     env = {name: text for name, text in os.environ.items() if not name.startswith("CSPTRACE")}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
@@ -100,8 +109,8 @@ def quartiles(values: list[float]) -> str:
 def table(times: dict[str, list[tuple[float, float]]], target: float) -> list[str]:
     """Return the lines of one suite's table."""
     lines = [
-        "| suite | CPU s (median) | quartiles | wall s (median) | against without (median of "
-        "the rounds' ratios) | quartiles | target |",
+        ("| suite | CPU s (median) | quartiles | wall s (median) | against without (median of "
+        "the rounds' ratios) | quartiles | target |"),
         "|---|---|---|---|---|---|---|",
     ]
     base = [cpu for cpu, _ in times["without the plugin"]]
@@ -183,11 +192,11 @@ def report(
     lines = [
         "# What the pytest plugin costs",
         "",
-        "Regenerate with `python -m pip install -e '.[test]' && python "
-        "reports/overhead/pytest_plugin.py`.",
-        f"{rounds} rounds, the four ways in turn within each; the machine: "
+        ("Regenerate with `python -m pip install -e '.[test]' && python "
+        "reports/overhead/pytest_plugin.py`."),
+        (f"{rounds} rounds, the four ways in turn within each; the machine: "
         f"{platform.python_implementation()} {platform.python_version()}, pytest "
-        f"{pytest.__version__}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores.",
+        f"{pytest.__version__}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores."),
         "",
         f"## {TESTS:,} tests that each use the CSP",
         "",
@@ -201,10 +210,10 @@ def report(
         "",
         "## Where it goes",
         "",
-        f"Switching it on costs {1000 * once:.0f} ms of CPU time once (a suite of one empty test, "
+        (f"Switching it on costs {1000 * once:.0f} ms of CPU time once (a suite of one empty test, "
         "on against without: importing the tracer, patching, the self-test), and then "
         f"{each['idle']:.1f} µs for each test that touches no CSP and {each['uses']:.1f} µs for "
-        "each one that does, the tracing of its six calls included.",
+        "each one that does, the tracing of its six calls included."),
         "",
     ]
     return "\n".join(lines)

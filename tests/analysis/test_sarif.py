@@ -16,9 +16,7 @@ from csptrace.analysis import sarif
 from csptrace.analysis.results import Example, Frame, Group, Step
 from csptrace.model import Code
 
-SCHEMA = json.loads(
-    Path(__file__).with_name("sarif-schema-2.1.0.json").read_text("utf-8")
-)
+SCHEMA = json.loads(Path(__file__).with_name("sarif-schema-2.1.0.json").read_text("utf-8"))
 VALIDATOR = jsonschema.Draft4Validator(SCHEMA)
 
 APP = Frame("/repo/src/my app.py", 7, "make", "app", user=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import tomllib
 from pathlib import Path
@@ -23,7 +23,7 @@ from csptrace.detect.baseline import (
 )
 from csptrace.errors import BaselineError
 
-TODAY = datetime.date(2026, 11, 22)
+TODAY = dt.date(2026, 11, 22)
 A, B, C = (f"1:{digit * 16}" for digit in "abc")
 HEAD = "version = 1\n\n[[finding]]\n"
 
@@ -59,7 +59,7 @@ def test_judgement() -> None:
     entries = [
         entry(A, 2),
         entry(B, 1),
-        entry(C, 5, expires=datetime.date(2026, 11, 21)),
+        entry(C, 5, expires=dt.date(2026, 11, 21)),
         entry("1:0000000000000000"),
     ]
     judgement = judge(entries, {A: 2, B: 3, C: 1, "1:1111111111111111": 1}, TODAY)
@@ -76,7 +76,7 @@ def test_last_day() -> None:
     known = entry(A, expires=TODAY)
 
     assert not known.is_expired(TODAY)
-    assert known.is_expired(TODAY + datetime.timedelta(days=1))
+    assert known.is_expired(TODAY + dt.timedelta(days=1))
     assert not entry(A).is_expired()
 
 
@@ -103,7 +103,7 @@ def test_what_was_merged_accepts_what_was_seen(old: list[Entry], new: list[Entry
     """Whatever the old baseline said, the new one has nothing to complain about (but dates)."""
     seen = [Seen(one.fingerprint, one.count, one.code, one.kind, one.where) for one in new]
     merged = merge(old, seen)
-    judgement = judge(merged, {one.fingerprint: one.count for one in new}, datetime.date.min)
+    judgement = judge(merged, {one.fingerprint: one.count for one in new}, dt.date.min)
 
     assert (judgement.new, judgement.exceeded, judgement.stale) == ((), {}, ())
     assert merge(merged, seen) == merged
@@ -169,7 +169,7 @@ def test_hand_written_file(tmp_path: Path) -> None:
         'expires = "2027-01-31"\n',
     )
 
-    assert read(path) == (entry(A, 2, expires=datetime.date(2027, 1, 31)),)
+    assert read(path) == (entry(A, 2, expires=dt.date(2027, 1, 31)),)
 
 
 GOOD = f'fingerprint = "{A}"\n'
@@ -248,7 +248,9 @@ def test_read_only_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         check_writable(path)
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The file is replaced whole or not at all."""
     path = file(tmp_path, "version = 1\n")
     monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))

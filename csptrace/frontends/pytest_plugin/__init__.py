@@ -19,17 +19,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from csptrace.frontends.pytest_plugin.fixture import Csptrace
 
 __all__: list[str] = []
 
 _MARKER = (
-    "csptrace(leaks='allow'|'forbid'|'only-mine', codes=..., kinds=..., reason=...): what this test "
-    "may leave behind. 'allow' accepts findings, 'forbid' fails on them whatever else is configured, "
-    "'only-mine' overlooks what an installed library acquired. codes and kinds (a name or several) "
-    "narrow it down; without codes it is about leaks."
+    "csptrace(leaks='allow'|'forbid'|'only-mine', codes=..., kinds=..., reason=...): "
+    "what this test may leave behind. 'allow' accepts findings, 'forbid' fails on them whatever "
+    "else is configured, 'only-mine' overlooks what an installed library acquired. codes and "
+    "kinds (a name or several) narrow it down; without codes it is about leaks."
 )
 
 
@@ -100,11 +98,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def csptrace(request: pytest.FixtureRequest) -> Iterator[Csptrace]:
+def csptrace(request: pytest.FixtureRequest) -> Csptrace:
     """What this test has acquired, leaked and misused; see `csptrace.frontends.pytest_plugin`."""
     watching = request.config.pluginmanager.get_plugin("csptrace-watch")
     if watching is None:
         pytest.skip("csptrace is off; run pytest --csptrace")
     from csptrace.frontends.pytest_plugin.fixture import Csptrace  # noqa: PLC0415 - as above
 
-    yield Csptrace(watching, request)
+    return Csptrace(watching, request)

@@ -105,9 +105,7 @@ class Attempt(Owner):
 
     __slots__ = ("_places", "_stragglers", "fixture", "item", "phase")
 
-    def __init__(
-        self, item: pytest.Item, number: int, stragglers: dict[Attempt, None]
-    ) -> None:
+    def __init__(self, item: pytest.Item, number: int, stragglers: dict[Attempt, None]) -> None:
         super().__init__("test", item.nodeid, number, item.nodeid)
         self.item = item
         self.phase = "setup"
@@ -235,5 +233,3 @@ def raised_findings(error: BaseException | None) -> set[int]:
 def exception_of_call() -> BaseException | None:
     """Return what the test function has raised, also if it was expected to (xfail)."""
     return getattr(sys, "last_value", None)
-
-

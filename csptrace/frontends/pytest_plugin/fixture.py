@@ -88,7 +88,9 @@ class Csptrace:
         leaks = [finding for finding in self.findings if finding.code.is_leak]
         lines = [tracer.explain(finding) for finding in leaks]
         for handle in self.live():
-            frames = handle.acquired.stack.frames if handle.acquired and handle.acquired.stack else ()
+            frames = (
+                handle.acquired.stack.frames if handle.acquired and handle.acquired.stack else ()
+            )
             user = next((frame for frame in frames if tracer.is_user_frame(frame)), None)
             at = f", acquired at {user.filename}:{user.line}" if user is not None else ""
             lines.append(f"alive: {handle.kind} 0x{handle.value:08x}, a {handle.title}{at}")

@@ -451,18 +451,14 @@ class Ledger:
         for line, count in Counter(lines).items():
             write(escape(line) + (f" ({count} times)" if count > 1 else ""))
 
-    def _show_totals(
-        self, terminal: pytest.TerminalReporter, records: Sequence[Record]
-    ) -> None:
+    def _show_totals(self, terminal: pytest.TerminalReporter, records: Sequence[Record]) -> None:
         worst = [group for group in self._groups if group.where][:_MOST_SITES]
         if len(self._groups) > 1 and worst:
             terminal.write_line("")
             terminal.write_line("worst sites:")
             for group in sorted(worst, key=lambda group: -group.count):
                 where = reporting.relative(group.where, str(self._config.rootpath))
-                terminal.write_line(
-                    f"{group.count:>6}  {group.code} {group.kind}  {escape(where)}"
-                )
+                terminal.write_line(f"{group.count:>6}  {group.code} {group.kind}  {escape(where)}")
         counted = [record for record in records if record["verdict"] in _SHOWN]
         counted = [record for record in counted if record["id"] not in self._withdrawn]
         others = Counter(
@@ -489,7 +485,7 @@ class Ledger:
         terminal.write_line(text, red=bool(counted), green=not counted)
 
     def _annotate(self, terminal: pytest.TerminalReporter) -> None:
-        """Point GitHub at the lines that acquire what leaks (docs.github.com, workflow commands)."""
+        """Point GitHub at the acquiring lines (docs.github.com, "Workflow commands")."""
         if os.environ.get("GITHUB_ACTIONS") != "true":
             return
         known = {

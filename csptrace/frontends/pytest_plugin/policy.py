@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import pytest
-
 from csptrace.frontends.pytest_plugin.switches import LEAK_POLICIES
 from csptrace.model import Code, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    import pytest
 
     from csptrace.frontends.pytest_plugin.switches import Switches
     from csptrace.model import Finding

@@ -72,7 +72,7 @@ class Switches:
         options = config.known_args_namespace
 
         def path(name: str) -> Path | None:
-            """Return a path: the option's from where pytest was called, the ini file's from there."""
+            """Return a path; a relative one starts where it was written down."""
             given: str | None = getattr(options, name)
             folder = config.invocation_params.dir
             if not given:
@@ -126,7 +126,6 @@ class Switches:
             ),
             leaks=_choice("csptrace_leaks", config.getini("csptrace_leaks"), ["", *LEAK_POLICIES]),
         )
-
 
     def check_files(self) -> None:
         """See to it that what is written at the end can be written; the workers need not.

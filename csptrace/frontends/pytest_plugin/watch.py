@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import _pytest
 import pluggy
 import pytest
+from _pytest.outcomes import Failed
 from _pytest.reports import CollectErrorRepr
 
 from csptrace import tracer as tracing
@@ -45,12 +46,12 @@ __all__ = ["LeakError", "Watch", "switch_on"]
 _FEW_FRAMES, _MANY_FRAMES = 4, 64
 _INTERRUPTIONS = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
 _LAUNCHERS = tuple(
-    os.path.normcase(os.path.join(os.path.dirname(module.__file__), ""))
+    os.path.normcase(os.path.join(os.path.dirname(str(module.__file__)), ""))
     for module in (_pytest, pluggy)
 )
 
 
-class LeakError(pytest.fail.Exception):
+class LeakError(Failed):
     """Fails a test at the end of its teardown; pytest shows its text and no traceback."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +15,7 @@ import csptrace.tracer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 # An inner run in this process drops every module that it imports first.
 assert csptrace.softcsp.advapi32
@@ -57,7 +57,8 @@ def tidy():
 '''
 _WORDS = "PASSED|FAILED|ERROR|LEAKED|MISUSED|RERUN|SKIPPED|XFAIL|XPASS"
 _LINE = re.compile(
-    rf"^(?:\[gw\d+\] \[ *\d+%\] ({_WORDS}) (.+?)|(\S.*?) ({_WORDS})(?: \(.*\))?(?: *\[ *\d+%\])?) *$"
+    rf"^(?:\[gw\d+\] \[ *\d+%\] ({_WORDS}) (.+?)|"
+    rf"(\S.*?) ({_WORDS})(?: \(.*\))?(?: *\[ *\d+%\])?) *$"
 )
 _PLAIN = (
     *("-p", "no:cacheprovider", "-p", "no:cov", "-p", "no:hypothesispytest"),
@@ -105,9 +106,7 @@ class Run:
     @property
     def blamed(self) -> set[str]:
         """Whom csptrace fails: the names behind the last `::`."""
-        return {
-            name for name, words in self.words.items() if {"LEAKED", "MISUSED"} & set(words)
-        }
+        return {name for name, words in self.words.items() if {"LEAKED", "MISUSED"} & set(words)}
 
     def events(self, folder: str = "logs") -> list[dict[str, Any]]:
         """The events of every log in a folder."""
@@ -135,11 +134,11 @@ class Suite:
             "from csp import context, key, destroy, release, misuse, tidy\n"
         )
         for name, text in files.items():
-            text = _dedent(text)
-            text = head + text if name.rpartition("/")[2].startswith("test_") else text
+            is_test = name.rpartition("/")[2].startswith("test_")
+            content = (head if is_test else "") + _dedent(text)
             path = self.path / f"{name}.py"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_text(content, encoding="utf-8")
 
     def ini(self, *lines: str) -> None:
         """Write pytest.ini."""
@@ -157,9 +156,7 @@ class Suite:
         given = self._arguments(arguments, on, plugins, loud)
         return Run(self.pytester.runpytest_inprocess(*given), self.path)
 
-    def spawn(
-        self, *arguments: str | Path, on: bool = True, plugins: Iterable[str] = ()
-    ) -> Run:
+    def spawn(self, *arguments: str | Path, on: bool = True, plugins: Iterable[str] = ()) -> Run:
         """Run it in a process of its own."""
         given = self._arguments(arguments, on, plugins, ("-v",))
         return Run(self.pytester.runpytest_subprocess(*given, timeout=240), self.path)

@@ -35,7 +35,7 @@ def test_the_test_that_leaks_fails_and_no_other(suite: Suite) -> None:
 
 
 def test_phase_and_fixture_are_named(suite: Suite) -> None:
-    """What a fixture of the test acquires, in its setup or teardown, is said to be the fixture's."""
+    """What a fixture of the test acquires in its setup is said to be the fixture's."""
     suite.write(
         test_it="""
         @pytest.fixture
@@ -218,7 +218,7 @@ def test_teardown_of_a_wide_fixture_is_its_own(suite: Suite) -> None:
 
 
 def test_xunit_and_unittest_setups(suite: Suite) -> None:
-    """setUp belongs to its test; setup_module and setUpClass are judged at their own end."""
+    """Its setUp belongs to its test; setup_module and setUpClass are judged at their own end."""
     suite.write(
         test_xunit="""
         def setup_module(module): module.prov = context()
@@ -303,8 +303,10 @@ def test_released_in_a_later_test(suite: Suite) -> None:
     assert run.words["test_releases"] == ["PASSED"]
     assert run.counts == {"passed": 3, "withdrawn": 1}
     run.result.stdout.fnmatch_lines(
-        ["withdrawn: leaked-at-exit: HCRYPTPROV *of test_it.py::test_acquires: released after all "
-         "in test_it.py::test_releases"]
+        [
+            ("withdrawn: leaked-at-exit: HCRYPTPROV *of test_it.py::test_acquires: "
+             "released after all in test_it.py::test_releases")
+        ]
     )
     assert run.status == 0
 

@@ -1,4 +1,4 @@
-"""What machines read: properties and JUnit XML, annotations, SARIF, event logs; also from workers."""
+"""What machines read: JUnit XML, annotations, SARIF, event logs; also from workers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import jsonschema
 import pytest
@@ -47,12 +47,10 @@ def test_junit(suite: Suite) -> None:
     """The findings are properties of their test case, and the failure is an error with its text."""
     suite.write(test_it=LEAKY)
     run = suite.run("--junitxml", "junit.xml")
-    root = ElementTree.parse(run.folder / "junit.xml").getroot()  # our own file
+    root = ET.parse(run.folder / "junit.xml").getroot()  # our own file
     cases = {case.get("name"): case for case in root.iter("testcase")}
 
-    properties = [
-        (one.get("name"), one.get("value")) for one in cases["test_key"].iter("property")
-    ]
+    properties = [(one.get("name"), one.get("value")) for one in cases["test_key"].iter("property")]
     assert properties[0] == ("csptrace.findings", "1")
     name, value = properties[1]
     assert name == "csptrace.leaked-at-release"
@@ -90,7 +88,9 @@ def test_sarif(suite: Suite) -> None:
     suite.write(test_it=LEAKY)
     run = suite.run("--csptrace-sarif", "out/found.sarif")
     found = sarif(run, "out/found.sarif")
-    results = {result["message"]["text"].split(" in test_it")[0]: result for result in found["results"]}
+    results = {
+        result["message"]["text"].split(" in test_it")[0]: result for result in found["results"]
+    }
     key = next(result for result in found["results"] if result["ruleId"] == "leaked-at-release")
 
     assert len(results) == 5
@@ -100,9 +100,7 @@ def test_sarif(suite: Suite) -> None:
     }
     assert key["partialFingerprints"]["primaryLocationLineHash"].endswith(":1")
     flow = key["codeFlows"][0]["threadFlows"][0]["locations"]
-    texts = [
-        step["location"]["message"]["text"] for step in flow if step["kinds"] != ["exit"]
-    ]
+    texts = [step["location"]["message"]["text"] for step in flow if step["kinds"] != ["exit"]]
     assert ("exit" in [step["kinds"][0] for step in flow]) is (sys.version_info >= (3, 12))
     assert texts == [
         "called in test_key",
@@ -219,14 +217,16 @@ def test_workers(suite: Suite, dist: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert run.blamed == {"test_a[3]", "test_b[3]", "test_a[4]", "test_b[4]"}
     assert run.counts == {"passed": 12 * times, "leaked": 2 * times, "misused": 2 * times}
     assert run.out.count("calls of 1 API patched, self-test passed") == 1
-    assert f"{4 * times} findings ({2 * times} double-release, {2 * times} leaked-at-exit)" in run.out
+    assert (
+        f"{4 * times} findings ({2 * times} double-release, {2 * times} leaked-at-exit)" in run.out
+    )
     results = sarif(run)["results"]
     assert sorted(result["occurrenceCount"] for result in results) == [times] * 4
     assert run.out.count("::error ") + run.out.count("::warning ") == 4
     found = [event for event in run.events() if event["event"] == "csptrace.finding"]
     assert len(found) == 4 * times
     assert len({event["run"] for event in run.events()}) >= (2 if dist == "each" else 3)
-    root = ElementTree.parse(run.folder / "junit.xml").getroot()
+    root = ET.parse(run.folder / "junit.xml").getroot()
     assert len(list(root.iter("property"))) == 8 * times
 
 
@@ -326,5 +326,3 @@ def test_a_worker_that_dies(suite: Suite) -> None:
     assert run.blamed == {"test_a"}
     assert "crashed" in run.out
     assert run.status == 1
-
-

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Suite
-
     from csptrace import Tracer
 
 LEAKY = "def test_it(): context()"
@@ -31,9 +30,7 @@ def test_off_by_default(suite: Suite) -> None:
 
 
 @pytest.mark.parametrize("way", ["option", "ini", "environment", "early plugin"])
-def test_ways_to_switch_it_on(
-    suite: Suite, way: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ways_to_switch_it_on(suite: Suite, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """--csptrace, the ini option and CSPTRACE=1 do the same, in time for the first conftest."""
     suite.write(
         conftest="import csp, csptrace\nassert csptrace.current() is not None\ncsp.tidy()",
@@ -61,9 +58,7 @@ def test_the_environment_may_say_no(
     assert suite.run(on=False).counts == {"passed": 1}
 
 
-def test_a_tracer_that_runs_already_is_adopted(
-    suite: Suite, trace: Callable[..., Tracer]
-) -> None:
+def test_a_tracer_that_runs_already_is_adopted(suite: Suite, trace: Callable[..., Tracer]) -> None:
     """What CSPTRACE=1 has started at interpreter start is used, and goes on afterwards."""
     tracer = trace()
     suite.write(test_it=LEAKY)
@@ -117,16 +112,16 @@ def test_the_header_says_what_is_watched(suite: Suite) -> None:
     assert "finding" not in run.out
 
 
-def test_a_failing_self_test_stops_the_run(
-    suite: Suite, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_self_test_stops_the_run(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     """A detector that does not catch the planted leak runs no test."""
     monkeypatch.setattr("csptrace.tracer.findings_of", lambda *_: [])
     suite.write(test_it=LEAKY)
     run = suite.run()
 
     assert run.status == pytest.ExitCode.USAGE_ERROR
-    assert "self-test FAILED: a handle was leaked on purpose, and this was found: nothing" in run.err
+    assert (
+        "self-test FAILED: a handle was leaked on purpose, and this was found: nothing" in run.err
+    )
     assert csptrace.current() is None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import TYPE_CHECKING
 
 import pytest
@@ -226,9 +226,7 @@ def test_include_and_exclude(suite: Suite, way: str) -> None:
         (["--csptrace-baseline", "no/b.toml", "--csptrace-update-baseline"], "cannot be written: "),
     ],
 )
-def test_bad_options_are_errors_at_start(
-    suite: Suite, arguments: list[str], words: str
-) -> None:
+def test_bad_options_are_errors_at_start(suite: Suite, arguments: list[str], words: str) -> None:
     """A value that means nothing, or a file that cannot be written, stops the run at once."""
     suite.write(test_it="def test_it(): pass")
     run = suite.run(*arguments)
@@ -306,7 +304,7 @@ def test_baseline_expires(suite: Suite) -> None:
     suite.run(*base, "--csptrace-update-baseline")
     path = suite.path / "known.toml"
     text = path.read_text("utf-8")
-    yesterday = datetime.datetime.now(tz=datetime.UTC).date() - datetime.timedelta(days=1)
+    yesterday = dt.datetime.now(tz=dt.UTC).date() - dt.timedelta(days=1)
     path.write_text(
         text.replace("count = 1\n", f"count = 1\nexpires = {yesterday}\n"), encoding="utf-8"
     )

@@ -113,7 +113,7 @@ def test_failing_and_leaking(suite: Suite) -> None:
 
 
 def test_a_broken_teardown_keeps_its_traceback(suite: Suite) -> None:
-    """pytest's own teardown error is what is reported, with the leak in a section behind it."""
+    """The teardown error is what is reported, with the leak in a section behind it."""
     suite.write(
         test_it="""
         @pytest.fixture
@@ -197,11 +197,11 @@ def test_stopping_early(suite: Suite, option: str, ran: int) -> None:
     run = suite.run(option)
 
     assert run.counts["passed"] == ran
-    assert run.status == (1 if ran == 4 else 1)
+    assert run.status == 1
 
 
 def test_stopping_early_with_a_wide_fixture(suite: Suite) -> None:
-    """After -x a module's fixture is torn down at the end of the session, and judged behind that."""
+    """After -x a module's fixture is torn down at the end of the session, and judged then."""
     suite.write(
         test_it="""
         @pytest.fixture(scope="module")
@@ -223,7 +223,7 @@ def test_stopping_early_with_a_wide_fixture(suite: Suite) -> None:
 
 
 def test_keyboard_interrupt(suite: Suite) -> None:
-    """What was interrupted is not judged, what was found before is reported, nothing stays patched."""
+    """What was interrupted is not judged, and what was found before is reported."""
     suite.write(
         test_it="""
         @pytest.fixture(scope="module")
