@@ -373,13 +373,20 @@ class Watch:
             if around:
                 self.where.enter(around.pop())
 
+        def begin_teardown() -> None:
+            # The fixtures of the test itself are gone. What it has left is found now: whether it
+            # is the last test under a context must not make another finding of it.
+            if self.attempt is not None and self.attempt.phase == "teardown":
+                self._find_leaks(self.attempt)
+            enter()
+
         fixturedef.addfinalizer(leave)  # the first finalizer runs last
         enter()
         try:
             return (yield)
         finally:
             leave()
-            fixturedef.addfinalizer(enter)
+            fixturedef.addfinalizer(begin_teardown)
 
     def _wide(self, fixturedef: pytest.FixtureDef[Any], request: Any) -> Owner:
         name = fixturedef.argname
@@ -413,6 +420,16 @@ class Watch:
     @_guarded
     def _judge(self, owner: Owner) -> str:
         """Judge what an owner has left behind; return the failure in words, empty if it is none."""
+        self._find_leaks(owner)
+        if isinstance(owner, Attempt) and any(find.finding.code.is_misuse for find in owner.finds):
+            self._raised |= raised_findings(exception_of_call())
+        fresh = self._records(owner)
+        owner.records.extend(fresh)
+        return reporting.failure(owner.name, fresh)
+
+    @_guarded
+    def _find_leaks(self, owner: Owner) -> None:
+        """Find what an owner has left behind."""
         tracer = self.tracer
         if owner.kept and tracer.active:
             if tracer.owed_in((owner,)):
@@ -421,11 +438,6 @@ class Watch:
                 gc.collect()
                 owner.leaks.extend(tracer.judge(tracer.owed_in((owner,)), owner.name))
             owner.kept.clear()
-        if isinstance(owner, Attempt) and any(find.finding.code.is_misuse for find in owner.finds):
-            self._raised |= raised_findings(exception_of_call())
-        fresh = self._records(owner)
-        owner.records.extend(fresh)
-        return reporting.failure(owner.name, fresh)
 
     def _judge_late(self, owner: Owner) -> None:
         """Judge somebody who has no report of its own, or none any more."""

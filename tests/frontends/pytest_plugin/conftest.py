@@ -60,10 +60,7 @@ _LINE = re.compile(
     rf"^(?:\[gw\d+\] \[ *\d+%\] ({_WORDS}) (.+?)|"
     rf"(\S.*?) ({_WORDS})(?: \(.*\))?(?: *\[ *\d+%\])?) *$"
 )
-_PLAIN = (
-    *("-p", "no:cacheprovider", "-p", "no:cov", "-p", "no:hypothesispytest"),
-    *("-o", "pythonpath=."),
-)
+_PLAIN = (*("-p", "no:cacheprovider", "-p", "no:cov", "-p", "no:hypothesispytest"),)
 
 
 class Run:
@@ -186,4 +183,6 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suite:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CSPTRACE_STRICT", "1")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    pytester.syspathinsert()  # `-o pythonpath=` needs an ini file in pytest 8.0
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path))
     return Suite(pytester)

@@ -270,6 +270,26 @@ def test_a_key_leaked_by_the_release_in_a_later_test(suite: Suite) -> None:
     assert "withdrawn" not in run.out
 
 
+def test_the_last_test_under_a_context_is_judged_like_the_others(suite: Suite) -> None:
+    """Its leak is found before the module's fixture releases the context: one bug, one finding."""
+    suite.write(
+        test_it="""
+        @pytest.fixture(scope="module")
+        def prov():
+            prov = context()
+            yield prov
+            release(prov)
+        def leak(prov): key(prov)
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_it(prov, number): leak(prov)
+        """
+    )
+    run = suite.run()
+
+    assert run.blamed == {"test_it[1]", "test_it[2]"}
+    assert "2 findings (2 leaked-at-exit) at 1 place" in run.out
+
+
 def test_a_key_of_a_fixture_leaked_by_a_test(suite: Suite) -> None:
     """A leak belongs to the acquirer: the fixture, although a test released the context."""
     suite.write(
@@ -304,8 +324,10 @@ def test_released_in_a_later_test(suite: Suite) -> None:
     assert run.counts == {"passed": 3, "withdrawn": 1}
     run.result.stdout.fnmatch_lines(
         [
-            ("withdrawn: leaked-at-exit: HCRYPTPROV *of test_it.py::test_acquires: "
-             "released after all in test_it.py::test_releases")
+            (
+                "withdrawn: leaked-at-exit: HCRYPTPROV *of test_it.py::test_acquires: "
+                "released after all in test_it.py::test_releases"
+            )
         ]
     )
     assert run.status == 0

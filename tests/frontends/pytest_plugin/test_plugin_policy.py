@@ -121,7 +121,8 @@ def test_only_mine(suite: Suite) -> None:
             """,
         }
     )
-    run = suite.run("-o", "pythonpath=. site-packages")
+    suite.pytester.syspathinsert(suite.path / "site-packages")
+    run = suite.run()
 
     assert run.blamed == {"test_mine", "test_unmarked"}
     assert "acquired by an installed library" in run.out
