@@ -258,7 +258,8 @@ def _finding(
     known = handle.acquired or moment
     api = known.site.api if known is not None else ""
     if scope is None:
-        scope = moment.scope.name if moment is not None and moment.scope is not None else ""
+        whose = about or moment
+        scope = whose.scope.name if whose is not None and whose.scope is not None else ""
     now = time.monotonic_ns()
     cause = None if causes is None else causes.why(handle, code, ended, departures)
     advice = remedy(code, handle.kind, culprit, reused_by, ended, ownership)
