@@ -82,13 +82,17 @@ def verdict_on_release(handle: Handle) -> Verdict | None:
     return None
 
 
-def findings_of(change: Change, ownership: Ownership, epoch: int) -> list[Finding]:
+def findings_of(
+    change: Change, ownership: Ownership, epoch: int, implied: str = "info"
+) -> list[Finding]:
     """Judge what has happened.
 
     Args:
         change: a change of the graph.
         ownership: tells user code from library code.
         epoch: the graph's epoch; what was acquired in an earlier one is inherited.
+        implied: how bad it is to leave a release to the parent's where the API says that it does
+            it: `ignore`, `info` or `warning`.
 
     Returns:
         The findings, in the order of acquisition.
@@ -103,9 +107,13 @@ def findings_of(change: Change, ownership: Ownership, epoch: int) -> list[Findin
                     epoch,
                     ended=moment,
                     culprit=handle,
+                    severity=Severity(implied) if _is_implied(leaked, handle) else None,
                 )
                 for leaked in sorted(invalidated, key=lambda child: child.hid)
-                if leaked.duty and leaked.kind.orderly and leaked.epoch == epoch
+                if leaked.duty
+                and leaked.kind.orderly
+                and leaked.epoch == epoch
+                and not (implied == "ignore" and _is_implied(leaked, handle))
             ]
         case Refused(handle, moment):
             return [_finding(Code.FAILED_RELEASE, handle, ownership, epoch, misused=moment)]
@@ -113,7 +121,7 @@ def findings_of(change: Change, ownership: Ownership, epoch: int) -> list[Findin
             # A destructor that releases has cost nothing but the certainty of when it does.
             severity = Severity.INFO if released else None
             return [_finding(Code.LOST, handle, ownership, epoch, ended=moment, severity=severity)]
-        case Misused(handle, moment, code, culprit, reused_by):
+        case Misused(handle, moment, code, culprit, reused_by, meanwhile):
             return [
                 _finding(
                     code,
@@ -124,9 +132,18 @@ def findings_of(change: Change, ownership: Ownership, epoch: int) -> list[Findin
                     misused=moment,
                     culprit=culprit,
                     reused_by=reused_by,
+                    last_use=meanwhile,
                 )
             ]
     return []
+
+
+def _is_implied(leaked: Handle, ended: Handle) -> bool:
+    """Return whether a release has destroyed what it destroys by specification.
+
+    Not if the parent was itself taken away by the end of something else.
+    """
+    return leaked.kind.implied and leaked.parent is ended
 
 
 def leaked_at_exit(
@@ -170,6 +187,7 @@ def _finding(
     reused_by: Handle | None = None,
     scope: str | None = None,
     severity: Severity | None = None,
+    last_use: Moment | None = None,
 ) -> Finding:
     moment = misused or ended or handle.acquired
     about = misused if code.is_misuse or code is Code.FAILED_RELEASE else handle.acquired
@@ -197,7 +215,7 @@ def _finding(
         uses=handle.uses,
         siblings=_siblings(handle, ownership),
         inherited=handle.epoch != epoch,
-        last_use=handle.last_use,
+        last_use=last_use or handle.last_use,
         remedy=remedy(code, handle.kind, culprit, reused_by, ended, ownership),
         fingerprint=fingerprint(code, handle.kind.name, api, ownership.users(stack)),
         time=time.time_ns(),

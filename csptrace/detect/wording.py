@@ -96,7 +96,8 @@ def explain(finding: Finding, ownership: Ownership, *, redact: bool = False) -> 
             whose = "collected"
         places.append(_place(whose, finding.ended, ownership, redact=redact))
     if finding.last_use is not None:
-        places.append(_place("last used", finding.last_use, ownership, redact=redact))
+        verb = "in use" if finding.code is Code.RELEASE_WHILE_IN_USE else "last used"
+        places.append(_place(verb, finding.last_use, ownership, redact=redact))
     if finding.misused is not None:
         verb = "refused" if finding.code is Code.FAILED_RELEASE else "misused"
         places.append(_place(verb, finding.misused, ownership, redact=redact))
@@ -220,6 +221,8 @@ def remedy(
         case Code.STALE_DEPENDENCY:
             needed = culprit.kind.title if culprit is not None else "handle it depends on"
             return f"keep the {needed} until this {kind.title} is finished"
+        case Code.RELEASE_WHILE_IN_USE:
+            return f"wait for the other thread (join it) before {release}"
         case Code.FAILED_RELEASE:
             return f"check the result of {release} and why the provider refused"
 
@@ -269,6 +272,13 @@ def _story(finding: Finding) -> str:
             )
         case Code.STALE_DEPENDENCY:
             return f"{call} was called with it, but {over}, which it depends on, is gone."
+        case Code.RELEASE_WHILE_IN_USE:
+            other = finding.last_use
+            where = f" in {other.site.call}" if other is not None else ""
+            return (
+                f"{call} was called while another thread was{where}, which uses it or something "
+                "under it; the library would be taken away from under that call."
+            )
         case Code.FAILED_RELEASE:
             return f"{call} failed, and the handle stays alive."
 

@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Final
 
 from csptrace.errors import SettingsError, SpecError
 from csptrace.specs.vocabulary import (
+    LIBRARY,
+    OWNER,
     RETURN,
     Acquires,
     AddsRef,
     Call,
     Codec,
     Dll,
+    Ends,
+    LibraryObjects,
     Objects,
     Releases,
     ReleasesAll,
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["BUILT_IN", "GROUP", "covered", "covered_effects", "load", "validate"]
 
 GROUP: Final = "csptrace.specs"
-BUILT_IN: Final = ("cryptoapi",)
+BUILT_IN: Final = ("cryptoapi", "pkcs11")
 
 
 def load(
@@ -115,10 +119,9 @@ def validate(spec: Spec) -> None:
             if name in seen:
                 raise SpecError(f"{row.source}: {name} is described twice in spec {spec.name!r}")
             seen.add(name)
-    acquired = {e.kind for row in spec.calls for e in row.effects if isinstance(e, Acquires)}
-    released = {
-        e.kind for row in spec.calls for e in row.effects if isinstance(e, Releases | ReleasesAll)
-    }
+    effects = [effect for row in _rows(spec) for effect in row.effects]
+    acquired = {e.kind for e in effects if isinstance(e, Acquires)}
+    released = {e.kind for e in effects if isinstance(e, Releases | ReleasesAll | Ends)}
     declared: set[Kind] = set(spec.foreign)
     for kind in spec.kinds:
         if kind.under is not None and kind.under in spec.kinds and kind.under not in declared:
@@ -126,13 +129,13 @@ def validate(spec: Spec) -> None:
         if any(kind.name == other.name for other in declared):
             raise SpecError(f"{place}: two kinds are named {kind.name}")
         declared.add(kind)
-        if kind not in acquired:
+        if kind not in acquired and not kind.given:
             raise SpecError(f"{place}: no call acquires a {kind.name}")
         if kind.must_release and kind not in released:
             raise SpecError(f"{place}: no call releases a {kind.name}")
         if kind.release and kind.release not in seen:
             raise SpecError(f"{place}: kind {kind.name}: unknown function {kind.release!r}")
-    for row in spec.calls:
+    for row in _rows(spec):
         for effect in row.effects:
             if effect.kind not in declared:
                 raise SpecError(
@@ -140,6 +143,11 @@ def validate(spec: Spec) -> None:
                     f"{spec.name!r} does not list in kinds= or foreign="
                 )
     _validate_bindings(spec)
+
+
+def _rows(spec: Spec) -> list[Call]:
+    """Return every row: the API's functions, and what a binding makes of several of them."""
+    return [*spec.calls, *(row for binding in spec.bindings for row in binding.rows)]
 
 
 def _place(spec: Spec) -> str:
@@ -157,16 +165,18 @@ def _validate_bindings(spec: Spec) -> None:
         if binding.name in names:
             raise SpecError(f"{where} is there twice")
         names.add(binding.name)
-        if isinstance(binding.target, Dll) == (binding.codec is Codec.OBJECTS):
+        if isinstance(binding.target, Dll) != (binding.codec in (Codec.CTYPES, Codec.CFFI)):
             raise SpecError(f"{where}: codec {binding.codec.value!r} does not fit its target")
         if isinstance(binding.target, Dll):
             _check_libraries(where, binding.target)
             continue
         _check_objects(where, spec, binding.target)
+        known = {**calls, **{name: row for row in binding.rows for name in row.names}}
         for shape in binding.shapes.values():
-            call = calls.get(shape.call)
-            if call is None:
-                raise SpecError(f"{_shape(spec, binding, shape)}: unknown function {shape.call}")
+            for name in (shape.call, *shape.steps):
+                if name not in known:
+                    raise SpecError(f"{_shape(spec, binding, shape)}: unknown function {name}")
+            call = known[shape.call]
             _check_shape(_shape(spec, binding, shape), binding.target, shape, call)
 
 
@@ -176,7 +186,7 @@ def _shape(spec: Spec, binding: Binding, shape: Shape) -> str:
 
 
 def _check_libraries(where: str, target: Dll) -> None:
-    if not target.libraries:
+    if not target.libraries and not target.marker:
         raise SpecError(f"{where} names no library")
     for name in target.libraries:
         if name != name.lower() or not name or re.search(r"[\\/]|\.(dll|so|dylib)\b", name):
@@ -186,25 +196,28 @@ def _check_libraries(where: str, target: Dll) -> None:
             )
 
 
-def _check_objects(where: str, spec: Spec, target: Objects) -> None:
+def _check_objects(where: str, spec: Spec, target: Objects | LibraryObjects) -> None:
     if not target.modules:
         raise SpecError(f"{where} names no module")
     for name, kind in target.classes.items():
         if kind not in spec.kinds:
             raise SpecError(f"{where}: class {name} stands for a kind that kinds= does not list")
-    for name in target.parents:
+    for name in target.parents if isinstance(target, Objects) else (target.owner, *target.proxied):
         if name not in target.classes:
             raise SpecError(f"{where}: parents= names the unknown class {name}")
 
 
-def _check_shape(where: str, target: Objects, shape: Shape, call: Call) -> None:
+def _check_shape(where: str, target: Objects | LibraryObjects, shape: Shape, call: Call) -> None:
     owner, dot, _ = shape.python.partition(".")
     if dot and owner not in target.classes:
         raise SpecError(f"{where}: unknown class {owner}")
-    used = [c_name for _, c_name in shape.arguments if c_name]
+    used = [c_name for _, c_name in (*shape.arguments, *shape.attributes) if c_name]
     used += [name for name in (shape.receiver, shape.result) if name]
+    allowed = [*call.params, *([RETURN] if shape.result == RETURN else [])]
+    if isinstance(target, LibraryObjects):
+        allowed += [LIBRARY, OWNER]
     for name in used:
-        if name not in call.params and not (name == RETURN == shape.result):
+        if name not in allowed:
             raise SpecError(
                 f"{where}: {shape.call} has no parameter {name!r}; it has: {' '.join(call.params)}"
             )
@@ -220,6 +233,8 @@ def _check_shape(where: str, target: Objects, shape: Shape, call: Call) -> None:
     results = [e.kind for e in call.effects if isinstance(e, Acquires) and e.out == shape.result]
     if shape.result and not results:
         raise SpecError(f"{where}: {shape.call} acquires nothing in {shape.result!r}")
+    if shape.returns and shape.returns not in target.classes:
+        raise SpecError(f"{where}: unknown class {shape.returns} after '->'")
     for kind in results:
         if kind not in target.classes.values():
             raise SpecError(f"{where}: no class stands for the {kind.name} in {shape.result!r}")
@@ -247,6 +262,7 @@ def covered(spec: Spec) -> dict[str, object]:
                 "orderly": kind.orderly,
                 "must_release": kind.must_release,
                 "secret": kind.secret,
+                "implied": kind.implied,
                 "release": kind.release,
                 "harm": kind.harm,
             }
@@ -268,7 +284,7 @@ def covered(spec: Spec) -> dict[str, object]:
                 "codec": binding.codec.value,
                 "success": binding.success.value,
                 "where": list(
-                    binding.target.libraries
+                    (binding.target.libraries or (f"any that exports {binding.target.marker}",))
                     if isinstance(binding.target, Dll)
                     else binding.target.modules
                 ),
