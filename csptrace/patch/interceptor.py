@@ -1076,8 +1076,6 @@ class _General:
     ) -> None:
         """Check every handle and mark the releases; `begun` gets what settles them."""
         monitor, site = self.monitor, self.site
-        if self.goes_through:
-            _check(self.goes_through, monitor, site, frame)
         for read, find, when in self.uses:
             handle = find(read(args, kwargs))
             if handle is None and self.guards:
@@ -1088,6 +1086,8 @@ class _General:
                 handle.uses += 1
                 if monitor.touches:
                     monitor.touched(handle, site, frame)
+        if self.goes_through and not self.releases:
+            _check(self.goes_through, monitor, site, frame)
         for release in self.releases:
             if release.when is not None and not release.when(args, kwargs):
                 # Not released this time: an ordinary use, checked by the row's uses().
@@ -1098,6 +1098,8 @@ class _General:
                 continue
             if handle is None and self.guards:
                 _check(self.guards, monitor, site, frame)
+            elif self.goes_through and handle is not None and not handle.alert:
+                _check(self.goes_through, monitor, site, frame)
             value = handle.value if handle else self.handles.value(release.kind, argument)
             if value is None:
                 continue

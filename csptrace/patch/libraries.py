@@ -195,8 +195,7 @@ class LibraryPatcher:
             if not self.monitor.active:
                 return raw
             way = self.way(getattr(raw, self.target.file))
-            way.compile(shape, lambda *_args, **_kwargs: raw)(*args, **kwargs)
-            return way.wrap(raw, name)
+            return way.compile(shape, lambda *_args, **_kwargs: raw)(*args, **kwargs)
 
         self._replace(module, name, module_function(original, construct))
 
@@ -368,7 +367,7 @@ class _Way:
             if self.target.classes[name] is handle.kind and type(result).__name__ == name:
                 return self._classes[name](result, handle, None, self._collected)
         if self.target.proxied:
-            return self._mark(result, handle, args)
+            return result if handle.kind is self.library else self._mark(result, handle, args)
         for argument in args:  # a box that was passed for the result
             known = self.target.classes.get(type(argument).__name__)
             if known is handle.kind and self._number_of(argument) == handle.value:
@@ -463,7 +462,7 @@ class _Way:
             {c_name: at for at, (_, c_name) in enumerate(arguments) if c_name and c_name != OWNER},
             {c_name: own for own, c_name in arguments if c_name},
             shape.result,
-            shape.many,
+            shape.many and bool(shape.result),
             {c_name: own for own, c_name in shape.attributes},
             self.serial,
         )
