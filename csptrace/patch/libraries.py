@@ -371,12 +371,12 @@ class _Way:
         for argument in args:  # a box that was passed for the result
             known = self.target.classes.get(type(argument).__name__)
             if known is handle.kind and self._number_of(argument) == handle.value:
-                vars(argument)[_HANDLE] = handle
+                argument.__dict__[_HANDLE] = handle
         return result
 
     def _mark(self, result: Any, handle: Handle | None, args: Arguments) -> Any:
         """Write on a Python object which library, session and handle it belongs to."""
-        marks = getattr(result, "__dict__", None)
+        marks: dict[str, Any] | None = getattr(result, "__dict__", None)
         if marks is None:
             return result
         keeper = args[0] if args else None
@@ -550,9 +550,12 @@ class _Way:
         return next(inner, _DONE)
 
     def _finish(self, inner: Any, operation: Handle | None, shape: Shape) -> None:
-        if any((known := get(value)) is not None and known.alert for get, value in self.guards):
-            # Its own end would call into a library that is gone.
-            keep_for_ever(inner)
+        # Tracing may be over: what the operation itself knows of its end stays true.
+        ended_by = None if operation is None else operation.ended_by
+        if (ended_by is not None and ended_by.kind is self.library) or any(
+            (known := get(value)) is not None and known.alert for get, value in self.guards
+        ):
+            keep_for_ever(inner)  # its own end would call into a library that is gone
         elif operation is None or operation.state == LIVE:
             try:
                 inner.close()

@@ -168,8 +168,8 @@ if sys.platform == "win32":  # pragma: no cover - no PKCS#11 module for Windows 
         find.restype = ctypes.c_void_p
         return find(ctypes.c_void_p(handle), name.encode()) or 0
 
-    def _file_at(address: int) -> str:
-        return "" if address else ""
+    def _file_at(_address: int) -> str:
+        return ""
 
 else:
 

@@ -764,7 +764,8 @@ CALLS: Final = (
     ),
     call(
         "C_EncryptMessage",
-        "hSession pParameter ulParameterLen pAssociatedData ulAssociatedDataLen pPlaintext ulPlaintextLen pCiphertext pulCiphertextLen",
+        "hSession pParameter ulParameterLen pAssociatedData ulAssociatedDataLen pPlaintext "
+        "ulPlaintextLen pCiphertext pulCiphertextLen",
         uses(SESSION, "hSession"),
         library=_CRYPTOKI,
     ),
@@ -776,7 +777,8 @@ CALLS: Final = (
     ),
     call(
         "C_EncryptMessageNext",
-        "hSession pParameter ulParameterLen pPlaintextPart ulPlaintextPartLen pCiphertextPart pulCiphertextPartLen flags",
+        "hSession pParameter ulParameterLen pPlaintextPart ulPlaintextPartLen pCiphertextPart "
+        "pulCiphertextPartLen flags",
         uses(SESSION, "hSession"),
         library=_CRYPTOKI,
     ),
@@ -798,7 +800,8 @@ CALLS: Final = (
     ),
     call(
         "C_DecryptMessage",
-        "hSession pParameter ulParameterLen pAssociatedData ulAssociatedDataLen pCiphertext ulCiphertextLen pPlaintext pulPlaintextLen",
+        "hSession pParameter ulParameterLen pAssociatedData ulAssociatedDataLen pCiphertext "
+        "ulCiphertextLen pPlaintext pulPlaintextLen",
         uses(SESSION, "hSession"),
         library=_CRYPTOKI,
     ),
@@ -810,7 +813,8 @@ CALLS: Final = (
     ),
     call(
         "C_DecryptMessageNext",
-        "hSession pParameter ulParameterLen pCiphertextPart ulCiphertextPartLen pPlaintextPart pulPlaintextPartLen flags",
+        "hSession pParameter ulParameterLen pCiphertextPart ulCiphertextPartLen pPlaintextPart "
+        "pulPlaintextPartLen flags",
         uses(SESSION, "hSession"),
         library=_CRYPTOKI,
     ),
@@ -901,7 +905,8 @@ CALLS: Final = (
     ),
     call(
         "C_GenerateKeyPair",
-        "hSession pMechanism pPublicKeyTemplate ulPublicKeyAttributeCount pPrivateKeyTemplate ulPrivateKeyAttributeCount phPublicKey phPrivateKey",
+        "hSession pMechanism pPublicKeyTemplate ulPublicKeyAttributeCount pPrivateKeyTemplate "
+        "ulPrivateKeyAttributeCount phPublicKey phPrivateKey",
         uses(SESSION, "hSession"),
         acquires(OBJECT, "phPublicKey", under="hSession"),
         acquires(OBJECT, "phPrivateKey", under="hSession"),
@@ -917,7 +922,8 @@ CALLS: Final = (
     ),
     call(
         "C_UnwrapKey",
-        "hSession pMechanism hUnwrappingKey pWrappedKey ulWrappedKeyLen pTemplate ulAttributeCount phKey",
+        "hSession pMechanism hUnwrappingKey pWrappedKey ulWrappedKeyLen pTemplate "
+        "ulAttributeCount phKey",
         uses(SESSION, "hSession"),
         uses(OBJECT, "hUnwrappingKey"),
         acquires(OBJECT, "phKey", under="hSession"),
@@ -933,7 +939,8 @@ CALLS: Final = (
     ),
     call(
         "C_EncapsulateKey",
-        "hSession pMechanism hPublicKey pTemplate ulAttributeCount pCiphertext pulCiphertextLen phKey",
+        "hSession pMechanism hPublicKey pTemplate ulAttributeCount pCiphertext "
+        "pulCiphertextLen phKey",
         uses(SESSION, "hSession"),
         uses(OBJECT, "hPublicKey"),
         acquires(OBJECT, "phKey", under="hSession", when=given("pCiphertext")),
@@ -941,7 +948,8 @@ CALLS: Final = (
     ),
     call(
         "C_DecapsulateKey",
-        "hSession pMechanism hPrivateKey pTemplate ulAttributeCount pCiphertext ulCiphertextLen phKey",
+        "hSession pMechanism hPrivateKey pTemplate ulAttributeCount pCiphertext "
+        "ulCiphertextLen phKey",
         uses(SESSION, "hSession"),
         uses(OBJECT, "hPrivateKey"),
         acquires(OBJECT, "phKey", under="hSession"),
@@ -949,7 +957,8 @@ CALLS: Final = (
     ),
     call(
         "C_WrapKeyAuthenticated",
-        "hSession pMechanism hWrappingKey hKey pAssociatedData ulAssociatedDataLen pWrappedKey pulWrappedKeyLen",
+        "hSession pMechanism hWrappingKey hKey pAssociatedData ulAssociatedDataLen pWrappedKey "
+        "pulWrappedKeyLen",
         uses(SESSION, "hSession"),
         uses(OBJECT, "hWrappingKey"),
         uses(OBJECT, "hKey"),
@@ -957,7 +966,8 @@ CALLS: Final = (
     ),
     call(
         "C_UnwrapKeyAuthenticated",
-        "hSession pMechanism hUnwrappingKey pWrappedKey ulWrappedKeyLen pTemplate ulAttributeCount pAssociatedData ulAssociatedDataLen phKey",
+        "hSession pMechanism hUnwrappingKey pWrappedKey ulWrappedKeyLen pTemplate "
+        "ulAttributeCount pAssociatedData ulAssociatedDataLen phKey",
         uses(SESSION, "hSession"),
         uses(OBJECT, "hUnwrappingKey"),
         acquires(OBJECT, "phKey", under="hSession"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-import threading
 from ctypes import POINTER, byref, c_char_p, c_ubyte, c_ulong, c_void_p
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -65,6 +64,9 @@ class Client(Protocol):
 
     def use(self, session: Any) -> None:
         """Make a cheap call on the session."""
+
+    def slow(self, session: Any) -> None:
+        """Make a call on the session that takes its time."""
 
     def gen_key(self, session: Any, *, token: bool = False, private: bool = True) -> Any:
         """C_GenerateKey, an AES key."""
@@ -174,6 +176,11 @@ class Exports:
     def use(self, session: Any) -> None:
         self.call("C_GetSessionInfo", session, ctypes.create_string_buffer(64))
 
+    def slow(self, session: Any) -> None:
+        self.call(
+            "C_GenerateRandom", session, ctypes.create_string_buffer(1 << 25), c_ulong(1 << 25)
+        )
+
     def gen_key(self, session: Any, *, token: bool = False, private: bool = True) -> Any:
         key = c_ulong()
         rows = template(
@@ -275,7 +282,8 @@ class PyKCS11Client:
 
     binding = "PyKCS11"
     lacks: Mapping[str, str] = {
-        "lost": "the program itself has the Session object whose login fails"
+        "lost": "the program itself has the Session object whose login fails",
+        "threads": "PyKCS11 holds the GIL during every call",
     }
 
     def __init__(self) -> None:
@@ -327,6 +335,9 @@ class PyKCS11Client:
 
     def use(self, session: Any) -> None:
         self._call(session.getSessionInfo)
+
+    def slow(self, session: Any) -> None:
+        self._call(session.generateRandom, 1 << 22)
 
     def gen_key(self, session: Any, *, token: bool = False, private: bool = True) -> Any:
         api = self.api
@@ -428,6 +439,9 @@ class PythonPkcs11Client:
     def use(self, session: Any) -> None:
         self._call(session.generate_random, 64)
 
+    def slow(self, session: Any) -> None:
+        self._call(session.generate_random, 1 << 28)
+
     def gen_key(self, session: Any, *, token: bool = False, private: bool = True) -> Any:
         rows = {self.api.Attribute.PRIVATE: private}
         return self._call(
@@ -509,27 +523,6 @@ def crash(client: Client, what: str, pin: str) -> None:
 
 
 CRASHES: Final = ("use", "key", "encrypt", "close", "slots", "open", "initialize", "collect")
-
-
-def threads(client: Client, what: str, pin: str) -> None:
-    """Take something away while another thread is in the middle of a call on it."""
-    session = client.open(pin)
-    started = threading.Event()
-    stop = threading.Event()
-
-    def busy() -> None:
-        while not stop.is_set():
-            started.set()
-            client.slow(session)  # type: ignore[attr-defined]
-
-    worker = threading.Thread(target=busy, name="busy")
-    worker.start()
-    started.wait(30)
-    try:
-        getattr(client, what)(*([session] if what == "close" else []))
-    finally:
-        stop.set()
-        worker.join(60)
 
 
 def ordinary(client: Client, pin: str) -> None:

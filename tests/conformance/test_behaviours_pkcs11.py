@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,9 +19,11 @@ from csptrace.errors import (
     DoubleRelease,
     HandleError,
     OutOfOrderRelease,
+    ReleaseWhileInUse,
     UseAfterInvalidation,
     UseAfterRelease,
 )
+from csptrace.patch.interceptor import in_flight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -421,6 +424,48 @@ def test_sessions_of_many_threads(client: Client, tracer: Tracer) -> None:
         thread.join(60)
     assert found(tracer) == []
     assert tracer.live() == ()
+
+
+@pytest.mark.parametrize("what", ["close", "finalize", "close_all", "unload"])
+def test_release_while_in_use(client: Client, tracer: Tracer, what: str) -> None:
+    """What another thread is inside a call on is not taken away, and both stacks are named."""
+    need(client, "threads", *(["close all"] if what == "close_all" else []))
+    session = client.open()
+    stop = threading.Event()
+
+    def busy() -> None:
+        while not stop.is_set():
+            client.slow(session)
+
+    worker = threading.Thread(target=busy, name="busy")
+    worker.start()
+    caught = None
+    try:
+        until = time.monotonic() + 60
+        # The thread is nearly always inside the call, so it is found there sooner or later;
+        # what is made between two calls is no misuse, and is made good.
+        while not any(site.call.lower().endswith("random") for _, _, site, _ in in_flight()):
+            assert time.monotonic() < until
+            time.sleep(0)
+        with pytest.raises(ReleaseWhileInUse) as caught:
+            getattr(client, what)(*([session] if what == "close" else []))
+    finally:
+        stop.set()
+        worker.join(60)
+    finding = caught.value.finding
+    assert finding.code.value == "release-while-in-use"
+    assert finding.misused is not None
+    assert finding.last_use is not None
+    assert finding.last_use.thread.name == "busy"
+    for moment, function in (
+        (finding.misused, test_release_while_in_use),
+        (finding.last_use, busy),
+    ):
+        assert moment.stack is not None
+        assert function.__qualname__ in [frame.qualname for frame in moment.stack.frames]
+    assert "in use by" in str(caught.value)
+    client.use(session)
+    client.close(session)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
