@@ -236,7 +236,11 @@ def _name(handle: HandleRef, *, redact: bool) -> str:
         text += f" (#{handle.generation} with this value)"
     if handle.name:
         text += f" {_REDACTED if redact else repr(handle.name)}"
-    return f"{text}, a {handle.title}"
+    return f"{text}, {_article(handle.title)} {handle.title}"
+
+
+def _article(title: str) -> str:
+    return "an" if title[:1] in "aeiou" else "a"
 
 
 def _story(finding: Finding) -> str:
@@ -264,7 +268,10 @@ def _story(finding: Finding) -> str:
         case Code.DOUBLE_RELEASE:
             return f"{call} was called with it, but it had been released already."
         case Code.WRONG_RELEASE:
-            return f"{call} was called with it, which does not release a {handle.title}."
+            return (
+                f"{call} was called with it, which does not release {_article(handle.title)} "
+                f"{handle.title}."
+            )
         case Code.OUT_OF_ORDER_RELEASE:
             return (
                 f"{call} was called only after {over} had been released; it frees nothing any "
@@ -288,7 +295,7 @@ def _hints(finding: Finding) -> Iterable[str]:
         reused = finding.reused_by
         yield (
             f"the value belongs to another handle now: {reused.kind} "
-            f"#{reused.generation}, a {reused.title}"
+            f"#{reused.generation}, {_article(reused.title)} {reused.title}"
         )
     if finding.children:
         yield "under it: " + ", ".join(f"{count} {kind}" for kind, count in finding.children)
