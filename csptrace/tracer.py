@@ -419,6 +419,8 @@ class Tracer:
         Raises:
             HandleError: the use is wrong and `on_misuse` is `raise`.
         """
+        if not self.active:  # an object may remember a handle for longer than it is traced
+            return
         try:
             if self._collected:
                 with self.graph.lock:

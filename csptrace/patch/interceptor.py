@@ -50,7 +50,9 @@ __all__ = [
     "Outcome",
     "Signature",
     "compile_call",
+    "compile_own_use",
     "in_flight",
+    "only_uses",
 ]
 
 Arguments: TypeAlias = tuple[Any, ...]
@@ -286,7 +288,7 @@ def compile_call(
         guards,
         expose,
     )
-    if call.effects and all(map(_plain_use, call.effects)):
+    if only_uses(call):
         if handles is None:
             return _compile_uses(call, site, native, signature, codec, monitor, guards)
         if not monitor.touches:
@@ -297,6 +299,12 @@ def compile_call(
         if general.only_releases():
             return general.compile_release(native)
     return general.compile(native)
+
+
+def only_uses(call: Call) -> list[Uses]:
+    """Return the uses of a row that does nothing else and asks nothing, empty for any other."""
+    plain = [effect for effect in call.effects if _plain_use(effect)]
+    return plain if len(plain) == len(call.effects) else []  # type: ignore[return-value]
 
 
 def _plain_use(effect: object) -> bool:
@@ -426,6 +434,44 @@ def _compile_object_uses(
 
     _TRACED[traced_objects.__code__] = _found_again
     return traced_objects
+
+
+def compile_own_use(
+    site: CallSite,
+    handle: Handle,
+    native: Callable[..., Any],
+    unwrap: Callable[[Any], Any],
+    monitor: Monitor,
+) -> Callable[..., Any]:
+    """Compile the hot path of one wrapped object: a method that only uses its own handle.
+
+    Args:
+        site: what the call is named in reports.
+        handle: the object's handle.
+        native: the method of the wrapped object, bound to it.
+        unwrap: takes the proxies out of an argument that is no plain value.
+        monitor: what is reported to.
+
+    Returns:
+        A function for the proxy itself, in place of its class's method: it saves the binding.
+    """
+    misused = monitor.misused
+
+    def traced_own(*args: Any, **kwargs: Any) -> Any:
+        if handle.alert:
+            misused(handle, site, _caller())
+        handle.uses += 1
+        for argument in args:
+            if type(argument) not in _PLAIN:
+                args = tuple(map(unwrap, args))
+                break
+        return native(*args, **(unwrap(kwargs) if kwargs else kwargs))
+
+    _TRACED[traced_own.__code__] = _the_handle
+    return traced_own
+
+
+_PLAIN = frozenset({int, str, bytes, type(None), bool, float})
 
 
 def _check(guards: Guards, monitor: Monitor, site: CallSite, frame: FrameType | None) -> None:

@@ -16,7 +16,14 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from csptrace.model import LIVE, VANISHED, CallSite
-from csptrace.patch.interceptor import THE_LIBRARY, Guards, Signature, compile_call
+from csptrace.patch.interceptor import (
+    THE_LIBRARY,
+    Guards,
+    Signature,
+    compile_call,
+    compile_own_use,
+    only_uses,
+)
 from csptrace.patch.proxy import HandleObject, instances, keep_for_ever, module_function, unwrap
 from csptrace.patch.questions import library_file
 from csptrace.specs.vocabulary import OWNER, Acquires, Call, LibraryObjects
@@ -296,6 +303,7 @@ class _Way:
         )
         self._getters: dict[type, Callable[[Any], Any] | None] = {}
         self._classes = {name: self._class(name) for name in target.proxied}
+        self._own = {name: self._own_uses(name) for name in target.proxied}
 
     def borrow(self) -> None:
         """Enter the module and the library, which were loaded before tracing began."""
@@ -365,7 +373,13 @@ class _Way:
         """Return what the program gets for an object that stands for a new handle."""
         for name in self.target.proxied:
             if self.target.classes[name] is handle.kind and type(result).__name__ == name:
-                return self._classes[name](result, handle, None, self._collected)
+                proxy = self._classes[name](result, handle, None, self._collected)
+                for method, site in self._own[name].items():
+                    native = getattr(result, method)
+                    setattr(
+                        proxy, method, compile_own_use(site, handle, native, unwrap, self.monitor)
+                    )
+                return proxy
         if self.target.proxied:
             return result if handle.kind is self.library else self._mark(result, handle, args)
         for argument in args:  # a box that was passed for the result
@@ -424,6 +438,19 @@ class _Way:
             if owner == name:
                 members[attribute] = property(functools.partial(self._linked, attribute, cls))
         return type(name, (HandleObject,), members)
+
+    def _own_uses(self, name: str) -> dict[str, CallSite]:
+        """Return the methods of a class that only use the object's own handle."""
+        if self.monitor.touches:
+            return {}
+        return {
+            method: CallSite(method, self.spec.name, self.binding.name)
+            for shape in self.binding.shapes.values()
+            for owner, _, method in (shape.python.partition("."),)
+            if owner == name
+            and not (shape.returns or shape.steps or method.startswith("__"))
+            and [use.param for use in only_uses(self._rows[shape.call])] == [shape.receiver]
+        }
 
     def _linked(self, attribute: str, cls: str, proxy: HandleObject) -> Any:
         return self.wrap(getattr(proxy.__wrapped__, attribute), cls)
