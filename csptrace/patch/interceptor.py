@@ -850,7 +850,9 @@ class _General:
             for reference in (effect.under, effect.needs)
         )
 
-    def compile_acquisition(self, native: Callable[..., Any]) -> Callable[..., Any]:
+    def compile_acquisition(  # noqa: C901 - everything is decided here, once, to be fast later
+        self, native: Callable[..., Any]
+    ) -> Callable[..., Any]:
         """Return the function that replaces `native`, for a row that `only_acquires`."""
         monitor, site, last_error = self.monitor, self.site, self.last_error
         outcome, succeeded, codec = self.outcome, self.succeeded, self.codec

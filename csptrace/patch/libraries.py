@@ -104,6 +104,8 @@ class LibraryPatcher:
         if self.target.owner in self.target.proxied:
             self._patch_constructor(module)
             self._patch_classes(module)
+            for name in self.target.takers:
+                self._patch_taker(getattr(module, name))
             self._adopt_registry()
         else:
             self._patch_loaders(getattr(module, self.target.owner))
@@ -214,6 +216,25 @@ class LibraryPatcher:
                 continue
             cls = getattr(module, owner)
             self._replace(cls, method, self._dispatcher(shape.python, vars(cls)[method]))
+
+    def _patch_taker(self, cls: Any) -> None:
+        """Let the constructor of a class take wrapped objects, and mark what it makes."""
+        original = cls.__init__
+
+        def construct(target: Any, *args: Any, **kwargs: Any) -> None:
+            original(target, *map(unwrap, args), **unwrap(kwargs))
+            for argument in args:
+                way = getattr(argument, "_self_way", None)
+                if way is not None:
+                    way._mark(target, None, (argument,))
+
+        cls.__init__ = functools.update_wrapper(construct, original)
+
+        def undo() -> None:
+            if vars(cls).get("__init__") is construct:
+                del cls.__init__
+
+        self._note(f"{cls.__module__}.{cls.__qualname__}.__init__", undo)
 
     def _dispatcher(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         monitor = self.monitor
@@ -374,6 +395,7 @@ class _Way:
         for name in self.target.proxied:
             if self.target.classes[name] is handle.kind and type(result).__name__ == name:
                 proxy = self._classes[name](result, handle, None, self._collected)
+                proxy._self_way = self
                 for method, site in self._own[name].items():
                     native = getattr(result, method)
                     setattr(
@@ -513,6 +535,8 @@ class _Way:
         lost = self.binding.loses.get(shape.python)
         if lost is not None:
             traced = self._losing(shape, traced, lost)
+        if shape.result and not shape.many:
+            traced = self._marking(traced)
         if not shape.returns:
             return traced
         name, many, wrap = shape.returns, shape.many, self.wrap
@@ -524,6 +548,17 @@ class _Way:
             return wrap(result, name, args)
 
         return handing_out
+
+    def _marking(self, traced: Callable[..., Any]) -> Callable[..., Any]:
+        """Mark a result that turned out to stand for no handle, but may hand some out later."""
+
+        def marking(*args: Any, **kwargs: Any) -> Any:
+            result = traced(*args, **kwargs)
+            if self.monitor.active and _WAY not in getattr(result, "__dict__", (_WAY,)):
+                self._mark(result, None, args)
+            return result
+
+        return marking
 
     def _losing(
         self, shape: Shape, traced: Callable[..., Any], lost: frozenset[str]
@@ -549,17 +584,18 @@ class _Way:
         advance = self._advance
         start = self.compile(shape, advance)
         step = self.compile(shape, advance, shape.steps[0])
-        begun = [e.kind for e in self._rows[shape.call].effects if isinstance(e, Acquires)]
-        session = next((own for own, c_name in shape.attributes if c_name == "hSession"), "")
+        begun = [e for e in self._rows[shape.call].effects if isinstance(e, Acquires)]
+        held_as = {c_name: own for own, c_name in shape.attributes}
+        attribute = held_as.get(begun[0].out, "") if begun else ""
 
         def run(target: Any, inner: Any) -> Iterator[Any]:
-            holder = getattr(target, session) if session else target
+            holder = getattr(target, attribute) if attribute else target
             number = self._number_of(holder) if begun else None
             operation: Handle | None = None
             try:
                 item = start(target, inner)
                 if number is not None:
-                    operation = self.monitor.table(begun[0]).get(number)
+                    operation = self.monitor.table(begun[0].kind).get(number)
                 while item is not _DONE:
                     yield self.wrap(item, shape.returns, (target,)) if shape.returns else item
                     item = step(target, inner)

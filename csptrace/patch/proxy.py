@@ -186,6 +186,7 @@ class HandleObject(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
     _self_handle: Handle
     _self_parent: HandleObject | None
     _self_held: bool
+    _self_way: Any
     _self_collected: Callable[[HandleObject], None] | None
 
     def __init__(

@@ -396,8 +396,8 @@ CALLS: Final = (
     ),
     call(
         # Vendor: "When C_Logout successfully executes, any of the application's handles to private
-        # objects become invalid (even if a user is later logged back into the token …). In addition,
-        # all private session objects … are destroyed." It holds for every session with the token.
+        # objects become invalid (even if a user is later logged back into the token …). In
+        # addition, all private session objects … are destroyed." It holds for every session.
         "C_Logout",
         "hSession",
         uses(SESSION, "hSession"),
@@ -1299,6 +1299,7 @@ SPEC: Final = Spec(
                     "Object": "handle",
                 },
                 proxied=("lib", "Slot", "Token", "Session"),
+                takers=("LocalDomainParameters",),
                 links={"Token.slot": "Slot", "Session.token": "Token"},
                 registry="pkcs11._loaded",
             ),

@@ -24,6 +24,7 @@ from csptrace.specs.vocabulary import (
     Ends,
     LibraryObjects,
     Objects,
+    Question,
     Releases,
     ReleasesAll,
     Spec,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from csptrace.specs.vocabulary import Binding, Kind, Shape
 
-__all__ = ["BUILT_IN", "GROUP", "covered", "covered_effects", "load", "validate"]
+__all__ = ["BUILT_IN", "GROUP", "covered", "covered_effects", "load", "places", "validate"]
 
 GROUP: Final = "csptrace.specs"
 BUILT_IN: Final = ("cryptoapi", "pkcs11")
@@ -283,16 +284,24 @@ def covered(spec: Spec) -> dict[str, object]:
                 "name": binding.name,
                 "codec": binding.codec.value,
                 "success": binding.success.value,
-                "where": list(
-                    (binding.target.libraries or (f"any that exports {binding.target.marker}",))
-                    if isinstance(binding.target, Dll)
-                    else binding.target.modules
-                ),
+                "where": places(binding),
                 "functions": sorted(binding.shapes) or sorted(spec.by_name()),
             }
             for binding in spec.bindings
         ],
     }
+
+
+def places(binding: Binding) -> list[str]:
+    """Return where a binding finds the functions: names of libraries or modules.
+
+    Args:
+        binding: a binding.
+    """
+    if not isinstance(binding.target, Dll):
+        return list(binding.target.modules)
+    marker = binding.target.marker
+    return [*binding.target.libraries, *([f"any library that exports {marker}"] if marker else [])]
 
 
 def covered_effects(call: Call) -> list[dict[str, str]]:
@@ -304,11 +313,19 @@ def covered_effects(call: Call) -> list[dict[str, str]]:
     return [_effect(effect) for effect in call.effects]
 
 
+_FURTHER: Final = ("beside", "asking", "hands_over", "even_on_failure")
+
+
 def _effect(effect: object) -> dict[str, str]:
     plain: dict[str, str] = {"effect": type(effect).__name__.lower()}
-    for name in ("kind", "param", "out", "under", "needs", "when", "hands_over", "even_on_failure"):
+    if isinstance(effect, Acquires) and effect.valued:
+        plain["effect"] = "begins"
+    for name in ("kind", "param", "out", "under", "needs", "when", *_FURTHER):
         value = getattr(effect, name, None)
         if value is None or value == "":
+            continue
+        if isinstance(value, Question):
+            plain[name] = f"the token says {value.name}"
             continue
         if name == "kind":
             value = value.name

@@ -893,6 +893,8 @@ class LibraryObjects:
             of the shape in `loads`.
         values: type names and the attribute that holds the handle's number, dotted.
         proxied: the classes whose objects are wrapped.
+        takers: Python classes whose constructors are given wrapped objects and insist on the
+            object itself.
         links: `Class.attribute` of wrapped objects that hold further ones, and their class.
         loads: methods of the owner that load a library into it; empty if its constructor does.
         copies: methods that make the owner a second way into the library of their argument.
@@ -907,6 +909,7 @@ class LibraryObjects:
     file: str
     values: Mapping[str, str] = dataclasses.field(default_factory=dict)
     proxied: tuple[str, ...] = ()
+    takers: tuple[str, ...] = ()
     links: Mapping[str, str] = dataclasses.field(default_factory=dict)
     loads: tuple[str, ...] = ()
     copies: tuple[str, ...] = ()

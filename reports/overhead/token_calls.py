@@ -201,8 +201,9 @@ def main() -> None:
 TEMPLATE = """\
 # What csptrace adds to a cheap PKCS#11 call
 
-Regenerate with `python -m pip install -e '.[pkcs11]' && python reports/overhead/token_calls.py` (needs
-SoftHSM). All numbers are from one run, the ways in turns, each the least of 300 rounds, since other programs
+Regenerate with
+`python -m pip install -e '.[pkcs11]' && python reports/overhead/token_calls.py` (needs SoftHSM).
+All numbers are from one run, the ways in turns, each the least of 300 rounds, since other programs
 of the machine only ever add; the machine: {machine}.
 
 Level `acquire`, no log, SoftHSM 2. *Adds* is the time of the call less that of the plain call. The

@@ -236,20 +236,24 @@ class Exports:
         return int(handle.value)
 
 
-_NAMES = (
-    "C_Initialize C_Finalize C_GetInfo C_GetFunctionList C_GetSlotList C_GetSlotInfo "
-    "C_GetTokenInfo C_GetMechanismList C_GetMechanismInfo C_InitToken C_InitPIN C_SetPIN "
-    "C_OpenSession C_CloseSession C_CloseAllSessions C_GetSessionInfo C_GetOperationState "
-    "C_SetOperationState C_Login C_Logout C_CreateObject C_CopyObject C_DestroyObject "
-    "C_GetObjectSize C_GetAttributeValue C_SetAttributeValue C_FindObjectsInit C_FindObjects "
-    "C_FindObjectsFinal C_EncryptInit C_Encrypt C_EncryptUpdate C_EncryptFinal C_DecryptInit "
-    "C_Decrypt C_DecryptUpdate C_DecryptFinal C_DigestInit C_Digest C_DigestUpdate C_DigestKey "
-    "C_DigestFinal C_SignInit C_Sign C_SignUpdate C_SignFinal C_SignRecoverInit C_SignRecover "
-    "C_VerifyInit C_Verify C_VerifyUpdate C_VerifyFinal C_VerifyRecoverInit C_VerifyRecover "
-    "C_DigestEncryptUpdate C_DecryptDigestUpdate C_SignEncryptUpdate C_DecryptVerifyUpdate "
-    "C_GenerateKey C_GenerateKeyPair C_WrapKey C_UnwrapKey C_DeriveKey C_SeedRandom "
-    "C_GenerateRandom"
-).split()
+# fmt: off
+_NAMES: Final = (
+    "C_Initialize", "C_Finalize", "C_GetInfo", "C_GetFunctionList", "C_GetSlotList",
+    "C_GetSlotInfo", "C_GetTokenInfo", "C_GetMechanismList", "C_GetMechanismInfo", "C_InitToken",
+    "C_InitPIN", "C_SetPIN", "C_OpenSession", "C_CloseSession", "C_CloseAllSessions",
+    "C_GetSessionInfo", "C_GetOperationState", "C_SetOperationState", "C_Login", "C_Logout",
+    "C_CreateObject", "C_CopyObject", "C_DestroyObject", "C_GetObjectSize",
+    "C_GetAttributeValue", "C_SetAttributeValue", "C_FindObjectsInit", "C_FindObjects",
+    "C_FindObjectsFinal", "C_EncryptInit", "C_Encrypt", "C_EncryptUpdate", "C_EncryptFinal",
+    "C_DecryptInit", "C_Decrypt", "C_DecryptUpdate", "C_DecryptFinal", "C_DigestInit",
+    "C_Digest", "C_DigestUpdate", "C_DigestKey", "C_DigestFinal", "C_SignInit", "C_Sign",
+    "C_SignUpdate", "C_SignFinal", "C_SignRecoverInit", "C_SignRecover", "C_VerifyInit",
+    "C_Verify", "C_VerifyUpdate", "C_VerifyFinal", "C_VerifyRecoverInit", "C_VerifyRecover",
+    "C_DigestEncryptUpdate", "C_DecryptDigestUpdate", "C_SignEncryptUpdate",
+    "C_DecryptVerifyUpdate", "C_GenerateKey", "C_GenerateKeyPair", "C_WrapKey", "C_UnwrapKey",
+    "C_DeriveKey", "C_SeedRandom", "C_GenerateRandom",
+)
+# fmt: on
 
 
 def function_list() -> type[ctypes.Structure]:
@@ -316,7 +320,7 @@ class PyKCS11Client:
             raise Refused(f"{result:#x}")
 
     def slots(self) -> Any:
-        return list(self._call(self.lib.getSlotList, True))  # noqa: FBT003 - the API's
+        return list(self._call(self.lib.getSlotList, True))
 
     def open(self, pin: str | None = None) -> Any:
         session = self._call(self.lib.openSession, self.slots()[0], self.api.CKF_RW_SESSION)
@@ -488,6 +492,11 @@ BINDINGS: Final[dict[str, tuple[str, type[Any]]]] = {
 """Name → the package that it needs, and the client."""
 
 
+def say(*words: object) -> None:
+    """Write a line that is compared between runs."""
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+
+
 # --- stories for a process of its own -------------------------------------------------------------
 
 
@@ -528,20 +537,20 @@ CRASHES: Final = ("use", "key", "encrypt", "close", "slots", "open", "initialize
 def ordinary(client: Client, pin: str) -> None:
     """Do a bit of everything, correctly or nearly so, and say what came of it."""
     session = client.open(pin)
-    print("session", client.number(session))
+    say("session", client.number(session))
     key = client.gen_key(session)
     stored = client.gen_key(session, token=True)
     client.use(session)
     client.use_key(session, key)
-    print(len(client.encrypt(session, key)))
-    print("objects", client.search(session))
+    say(len(client.encrypt(session, key)))
+    say("objects", client.search(session))
     other = client.open()
     client.destroy(other, stored)
     for attempt in (lambda: client.use_key(session, stored), lambda: client.open("00000000")):
         try:
             attempt()
         except Exception as error:  # noqa: BLE001 - what is raised is what is compared
-            print(type(error).__name__, error)
+            say(type(error).__name__, error)
     operation = client.begin(session, key)
     client.finish(session, operation)
     client.close(other)
@@ -550,8 +559,8 @@ def ordinary(client: Client, pin: str) -> None:
     try:
         client.close(session)
     except Exception as error:  # noqa: BLE001 - as above
-        print(type(error).__name__, error)
-    print("leaked", client.number(leaked))
+        say(type(error).__name__, error)
+    say("leaked", client.number(leaked))
 
 
 def main() -> None:

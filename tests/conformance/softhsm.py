@@ -65,8 +65,10 @@ def environment() -> dict[str, str]:
     conf.write_text(f"directories.tokendir = {home / 'tokens'}\nobjectstore.backend = file\n")
     found = {"SOFTHSM2_CONF": str(conf)}
     subprocess.run(
-        ["softhsm2-util", "--init-token", "--free", "--label", LABEL]
-        + ["--so-pin", SO_PIN, "--pin", PIN],
+        [
+            *("softhsm2-util", "--init-token", "--free", "--label", LABEL),
+            *("--so-pin", SO_PIN, "--pin", PIN),
+        ],
         check=True,
         capture_output=True,
         timeout=60,

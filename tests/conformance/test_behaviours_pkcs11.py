@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -57,10 +58,8 @@ def start(trace: Callable[..., Tracer], binding: str) -> Iterator[Callable[..., 
     if csptrace.current() is not None:
         csptrace.stop()
     for client in clients:
-        try:
+        with contextlib.suppress(Refused):  # the test has finalised it
             client.unload()
-        except Refused:
-            pass  # the test has finalised it
     gc.collect()
 
 
