@@ -206,7 +206,10 @@ class Graph:
         handle = table.get(value)
         if handle is None or handle.state == VANISHED or (kind.given and handle.alert):
             generation = 1 if handle is None else handle.generation + 1
+            counted = self.live, self.peak
             handle = self._enter(kind, value, generation, parent, (), None, "")
+            if kind.given:  # nobody has it, so it is none of the handles that are alive
+                self.live, self.peak = counted
             table[value] = handle
         return handle
 
@@ -536,6 +539,8 @@ class Graph:
                     continue
                 if child.kind.cascade is Cascade.INVALIDATE:
                     self._bury(child, INVALIDATED, moment, handle)
+                    if child.kind.given:
+                        self.live += 1
                     invalidated.append(child)
                     if child.children:
                         going.append(child)
@@ -585,6 +590,8 @@ class Graph:
             gone.alert = False
             gone.ended = moment
             self._unlink(gone)
+            if gone.kind.given:
+                self.live += 1
             self._remember(gone)
             changes.append(Vanished(gone, moment))
             children, gone.children = gone.children, None

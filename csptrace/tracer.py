@@ -1209,6 +1209,8 @@ class Tracer:
                     "csptrace.handle_released", **records.released(handle, moment, live, "released")
                 )
                 for child in invalidated:
+                    if child.kind.given:
+                        continue
                     self._define_both(child, moment)
                     log.emit(
                         "csptrace.handle_invalidated",

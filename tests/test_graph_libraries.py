@@ -28,6 +28,7 @@ def test_a_given_handle_is_never_dead(graph: Graph) -> None:
     fresh = graph.borrow(SLOT, 0, again)
     assert fresh is not slot
     assert (fresh.state, fresh.generation, fresh.parent) == (LIVE, slot.generation + 1, again)
+    assert (graph.live, graph.peak) == (1, 1), "what nobody has acquired is not counted"
 
 
 def test_the_end_of_a_library_reaches_everything(graph: Graph) -> None:

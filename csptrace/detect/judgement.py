@@ -327,7 +327,8 @@ def _reference(handle: Handle) -> HandleRef:
 def _parents(handle: Handle) -> Iterable[HandleRef]:
     parent = handle.parent
     while parent is not None:
-        yield _reference(parent)
+        if not parent.kind.given:
+            yield _reference(parent)
         parent = parent.parent
 
 

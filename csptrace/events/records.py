@@ -38,8 +38,11 @@ def acquired(handle: Handle, moment: Moment, live: int, *, redact: bool) -> dict
     fields.update(_handle(handle))
     fields["stack"] = _number(moment.stack)
     fields["live"] = live
-    if handle.parent is not None:
-        fields["parent"] = handle.parent.hid
+    parent = handle.parent
+    while parent is not None and parent.kind.given:
+        parent = parent.parent  # nobody has acquired it, so no event is about it
+    if parent is not None:
+        fields["parent"] = parent.hid
     if handle.needs:
         fields["needs"] = [need.hid for need in handle.needs]
     if handle.name:

@@ -8,6 +8,7 @@ wrapped when they are handed out.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import operator
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from csptrace.model import LIVE, VANISHED, CallSite
 from csptrace.patch.interceptor import (
+    DELIBERATE,
     THE_LIBRARY,
     Guards,
     Signature,
@@ -123,6 +125,16 @@ class LibraryPatcher:
         binding = next(each for each in spec.bindings if each.name == self.binding.name)
         return _Way(self, spec, binding, next(_serials) if serial is None else serial)
 
+    @contextlib.contextmanager
+    def _unbroken(self, what: str) -> Iterator[None]:
+        """Keep a bug of the tracer from the program, whose library is loaded all the same."""
+        try:
+            yield
+        except DELIBERATE:
+            raise
+        except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
+            self.monitor.broken(CallSite(what, self.spec.name, self.binding.name), error)
+
     # --- owners that can be patched -----------------------------------------------------------
 
     def _patch_loaders(self, owner: type) -> None:
@@ -140,10 +152,11 @@ class LibraryPatcher:
         def load(owner: Any, *args: Any, **kwargs: Any) -> Any:
             result = original(owner, *args, **kwargs)
             if self.monitor.active:
-                file = args[at] if len(args) > at else kwargs.get(self.target.file)
-                way = self.way(str(file))
-                way.compile(shape, lambda *_args, **_kwargs: result)(owner, *args, **kwargs)
-                self._install(owner, way)
+                with self._unbroken(name):
+                    file = args[at] if len(args) > at else kwargs.get(self.target.file)
+                    way = self.way(str(file))
+                    way.compile(shape, lambda *_args, **_kwargs: result)(owner, *args, **kwargs)
+                    self._install(owner, way)
             return result
 
         return functools.update_wrapper(load, original)
@@ -151,9 +164,10 @@ class LibraryPatcher:
     def _copier(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def copy(owner: Any, other: Any) -> Any:
             result = original(owner, other)
-            way = self._owners.get(other)
-            if way is not None and self.monitor.active:
-                self._install(owner, way)
+            with self._unbroken("copy"):
+                way = self._owners.get(other)
+                if way is not None and self.monitor.active:
+                    self._install(owner, way)
             return result
 
         return functools.update_wrapper(copy, original)
@@ -168,7 +182,7 @@ class LibraryPatcher:
         cls, inner = type(owner), owner.this
         for shape in self.binding.shapes.values():
             name = shape.python.rpartition(".")[2]
-            if name not in (*self.target.loads, *self.target.copies):
+            if name not in (*self.target.loads, *self.target.copies) and hasattr(cls, name):
                 native = functools.partial(getattr(cls, name), inner)
                 vars(owner)[name] = _without_receiver(way, shape, native)
 
@@ -203,8 +217,10 @@ class LibraryPatcher:
             raw = original(*args, **kwargs)
             if not self.monitor.active:
                 return raw
-            way = self.way(getattr(raw, self.target.file))
-            return way.compile(shape, lambda *_args, **_kwargs: raw)(*args, **kwargs)
+            with self._unbroken(name):
+                way = self.way(getattr(raw, self.target.file))
+                return way.compile(shape, lambda *_args, **_kwargs: raw)(*args, **kwargs)
+            return raw
 
         self._replace(module, name, module_function(original, construct))
 
@@ -215,6 +231,8 @@ class LibraryPatcher:
             if not dot or owner in self.target.proxied or not hasattr(module, owner):
                 continue
             cls = getattr(module, owner)
+            if method not in vars(cls):  # another version of the binding
+                continue
             self._replace(cls, method, self._dispatcher(shape.python, vars(cls)[method]))
 
     def _patch_taker(self, cls: Any) -> None:
@@ -397,10 +415,10 @@ class _Way:
                 proxy = self._classes[name](result, handle, None, self._collected)
                 proxy._self_way = self
                 for method, site in self._own[name].items():
-                    native = getattr(result, method)
-                    setattr(
-                        proxy, method, compile_own_use(site, handle, native, unwrap, self.monitor)
-                    )
+                    native = getattr(result, method, None)
+                    if native is not None:
+                        own = compile_own_use(site, handle, native, unwrap, self.monitor)
+                        setattr(proxy, method, own)
                 return proxy
         if self.target.proxied:
             return result if handle.kind is self.library else self._mark(result, handle, args)
@@ -543,9 +561,13 @@ class _Way:
 
         def handing_out(*args: Any, **kwargs: Any) -> Any:
             result = traced(*args, **kwargs)
-            if many:
-                return type(result)([wrap(each, name, args) for each in result])
-            return wrap(result, name, args)
+            if not self.monitor.active:
+                return result
+            with self.patcher._unbroken(shape.python):
+                if many:
+                    return type(result)([wrap(each, name, args) for each in result])
+                return wrap(result, name, args)
+            return result
 
         return handing_out
 
@@ -573,8 +595,9 @@ class _Way:
                 return traced(*args, **kwargs)
             except Exception as error:
                 if monitor.active and type(error).__name__ in lost:
-                    for effect in acquired:
-                        monitor.lost(effect.kind, args[0]._self_handle, site, sys._getframe(1))
+                    with self.patcher._unbroken(site.call):
+                        for effect in acquired:
+                            monitor.lost(effect.kind, args[0]._self_handle, site, sys._getframe(1))
                 raise
 
         return losing

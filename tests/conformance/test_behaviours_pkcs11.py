@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
+import json
 import os
 import sys
 import threading
@@ -24,6 +26,7 @@ from csptrace.errors import (
     UseAfterInvalidation,
     UseAfterRelease,
 )
+from csptrace.events import schema
 from csptrace.patch.interceptor import in_flight
 
 if TYPE_CHECKING:
@@ -325,7 +328,7 @@ def test_misuse_is_only_logged_when_asked(start: Callable[..., tuple[Client, Tra
 def test_bindings_share_one_library(client: Client, tracer: Tracer) -> None:
     """What one binding finalises is gone for the others that have loaded the same file."""
     other = BINDINGS["ctypes exports"][1]()
-    other.lib = __import__("ctypes").CDLL(softhsm.module())
+    other.lib = ctypes.CDLL(softhsm.module())
     foreign = other.open()
     client.finalize()
     with pytest.raises((UseAfterInvalidation, UseAfterRelease)):
@@ -338,9 +341,9 @@ def test_links_to_one_file_are_one_library(client: Client, tracer: Tracer, tmp_p
     link = tmp_path / "linked.so"
     link.symlink_to(softhsm.module())
     other = BINDINGS["ctypes exports"][1]()
-    other.lib = __import__("ctypes").CDLL(str(link))
+    other.lib = ctypes.CDLL(str(link))
     session = client.open()
-    number = __import__("ctypes").c_ulong(client.number(session))
+    number = ctypes.c_ulong(client.number(session))
     client.close(session)
     with pytest.raises(UseAfterRelease):
         other.use(number)
@@ -398,8 +401,11 @@ def test_session_budget(start: Callable[..., tuple[Client, Tracer]], tmp_path: A
     client.close(again)
     csptrace.stop()
     (log,) = tmp_path.iterdir()
-    (line,) = [line for line in log.read_text().splitlines() if "peak_reached" in line]
-    event = __import__("json").loads(line)
+    events = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    jsonschema = pytest.importorskip("jsonschema")
+    for each in events:
+        jsonschema.validate(each, schema.json_schema())
+    (event,) = [each for each in events if each["event"] == "csptrace.peak_reached"]
     assert (event["kind"], event["peak"], event["limit"]) == (SESSION, 7, 10)
     assert event["library"] == os.path.basename(softhsm.module())
 
