@@ -33,6 +33,8 @@ __all__ = ["IS_EVENT", "Progress", "analyse", "connect", "first_line", "json_sou
 _BATCH: Final = 48 << 20
 """Small logs are read together until they have this many bytes (of Parquet: a tenth)."""
 _JOBS: Final = 2
+_SILENT: Final = "SET enable_progress_bar = false"
+"""DuckDB draws a bar on stdout during long queries, and each cursor has to be told not to."""
 _SOURCES: Final = "sources.json"
 _DAMAGE: Final = "damage: "
 _HANDLE_EVENTS: Final = ", ".join(f"'{name}'" for name in questions.HANDLE_EVENTS)
@@ -123,7 +125,7 @@ def connect(folder: str, memory: int) -> Any:
         ) from error
     # What the process itself and the readers of files take lies outside of DuckDB's limit.
     share = max(_LEAST_MEMORY, int(memory * 0.7))
-    return duckdb.connect(
+    database = duckdb.connect(
         ":memory:",
         config={
             "memory_limit": f"{share // 1_000_000}MB",
@@ -134,6 +136,8 @@ def connect(folder: str, memory: int) -> Any:
             "autoload_known_extensions": False,
         },
     )
+    database.execute(_SILENT)
+    return database
 
 
 def literal(text: str) -> str:
@@ -254,6 +258,7 @@ class _Analysis:
         folder = tempfile.mkdtemp(prefix="partial-", dir=self._folder)
         with self._lock:
             cursor = self._database.cursor()
+            cursor.execute(_SILENT)
             self._cursors.append(cursor)
         try:
             sources = _Reader(cursor, folder).read(batch.logs)
