@@ -76,6 +76,11 @@ class Graph:
 
     # --- reading ------------------------------------------------------------------------------
 
+    @property
+    def seen(self) -> int:
+        """How many handles were ever seen: acquired, or first met in use."""
+        return self._last
+
     def table(self, kind: Kind) -> dict[int, Handle]:
         """Return the live view value → newest handle of one kind; reading it needs no lock.
 

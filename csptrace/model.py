@@ -39,6 +39,7 @@ __all__ = [
     "HandedOver",
     "Handle",
     "HandleRef",
+    "KeepingScope",
     "Misused",
     "Moment",
     "Pattern",
@@ -222,15 +223,17 @@ class Scope:
         name: the name given.
         number: unique within the process.
         parent: the scope around it.
+        keeper: the nearest scope around it, or itself, that keeps what is acquired in it.
         ended: whether it is over.
     """
 
-    __slots__ = ("ended", "name", "number", "parent")
+    __slots__ = ("ended", "keeper", "name", "number", "parent")
 
     def __init__(self, name: str, number: int, parent: Scope | None) -> None:
         self.name = name
         self.number = number
         self.parent = parent
+        self.keeper: KeepingScope | None = None if parent is None else parent.keeper
         self.ended = False
 
     def within(self, other: Scope) -> bool:
@@ -241,6 +244,30 @@ class Scope:
                 return True
             scope = scope.parent
         return False
+
+
+class KeepingScope(Scope):
+    """A scope that keeps the handles acquired in it, so that judging it costs no search.
+
+    Attributes:
+        kept: the handles, oldest first; dead ones are dropped now and then.
+    """
+
+    __slots__ = ("_limit", "kept")
+
+    def __init__(self, name: str, number: int, parent: Scope | None = None) -> None:
+        super().__init__(name, number, parent)
+        self.keeper = self
+        self.kept: list[Handle] = []
+        self._limit = 256
+
+    def keep(self, handle: Handle) -> None:
+        """Remember a handle; called with the graph's lock held."""
+        kept = self.kept
+        kept.append(handle)
+        if len(kept) > self._limit:
+            kept[:] = [one for one in kept if one.state in (LIVE, RELEASING)]
+            self._limit = max(256, 2 * len(kept))
 
 
 # --- handles ----------------------------------------------------------------------------------
@@ -419,34 +446,21 @@ class Departure:
         to_offset: where that caller was.
     """
 
-    __slots__ = (
-        "caught",
-        "caught_offset",
-        "code",
-        "exception",
-        "exit",
-        "line",
-        "offset",
-        "raised",
-        "raised_line",
-        "stay",
-        "to",
-        "to_offset",
-    )
+    # Most of them have nothing but the first four: the rest stands on the class until it is set.
+    line = 0
+    exception = ""
+    raised: CodeType | None = None
+    raised_line = 0
+    caught: CodeType | None = None
+    caught_offset = -1
+    to: CodeType | None = None
+    to_offset = -1
 
     def __init__(self, exit_: Exit, stay: Stay, offset: int) -> None:
         self.exit = exit_
         self.stay = stay
         self.code = stay.code
         self.offset = offset
-        self.line = 0
-        self.exception = ""
-        self.raised: CodeType | None = None
-        self.raised_line = 0
-        self.caught: CodeType | None = None
-        self.caught_offset = -1
-        self.to: CodeType | None = None
-        self.to_offset = -1
 
     @property
     def frame(self) -> Frame:
@@ -711,7 +725,8 @@ class Finding:
         misused: the call that was wrong or refused.
         culprit: the handle whose end made this one useless.
         reused_by: the live handle that has the same value now.
-        scope: the innermost scope of the moment that the finding is about.
+        scope: the scope that has ended, or the innermost one in which a leaked handle was acquired
+            or another one misused.
         age: nanoseconds from acquisition to the finding, -1 if unknown.
         uses: how often the handle was used.
         siblings: what became of the others from the same place.

@@ -101,20 +101,23 @@ def _names(name: str, value: object) -> tuple[str, ...]:
     raise SettingsError(f"{name} = {value!r}: allowed is {_LIST}")
 
 
-def _path(name: str, value: object) -> Path | None:
-    if value is None or value == "":
-        return None
-    if isinstance(value, str | os.PathLike):
-        text = os.fsdecode(value)
-        if "\0" not in text:
-            try:
-                return Path(os.path.expanduser(text)).absolute()
-            except OSError as error:
-                raise SettingsError(
-                    f"{name} = {value!r}: allowed is the full path of a folder, because the "
-                    "working directory is gone"
-                ) from error
-    raise SettingsError(f"{name} = {value!r}: allowed is the path of a folder")
+def _path(what: str) -> Callable[[str, object], Path | None]:
+    def read(name: str, value: object) -> Path | None:
+        if value is None or value == "":
+            return None
+        if isinstance(value, str | os.PathLike):
+            text = os.fsdecode(value)
+            if "\0" not in text:
+                try:
+                    return Path(os.path.expanduser(text)).absolute()
+                except OSError as error:
+                    raise SettingsError(
+                        f"{name} = {value!r}: allowed is the full path of a {what}, because the "
+                        "working directory is gone"
+                    ) from error
+        raise SettingsError(f"{name} = {value!r}: allowed is the path of a {what}")
+
+    return read
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -135,6 +138,7 @@ class Settings:
         include: report only findings whose stacks touch one of these packages.
         exclude: frames of these packages are never "your code"; findings with no other code of
             yours are not reported.
+        baseline: file with findings that are accepted for now; they do not count for `exit_code`.
         tombstones: how many ended handles are remembered, to recognise a late use.
         causes: watch how functions that have handles are left, to say why a handle leaked; has no
             effect at level `count`, nor on Python 3.11.
@@ -156,6 +160,7 @@ class Settings:
     libraries: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    baseline: Path | None = None
     tombstones: int = 65_536
     causes: bool = True
     held_too_long: float = 0.0
@@ -227,7 +232,7 @@ class Settings:
 
 
 _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
-    "log": _path,
+    "log": _path("folder"),
     "log_rotate": _number(0, 1_000_000, " of megabytes"),
     "level": _choice("count", "acquire", "full"),
     "on_leak": _choice("log", "warn", "raise"),
@@ -238,6 +243,7 @@ _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "libraries": _names,
     "include": _names,
     "exclude": _names,
+    "baseline": _path("file"),
     "tombstones": _number(0, 10_000_000, " of handles"),
     "causes": _flag,
     "held_too_long": _seconds,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextvars
+import dataclasses
 import itertools
 import os
 import platform
@@ -24,6 +25,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from csptrace import __version__
+from csptrace.detect import baseline
 from csptrace.detect.causes import Causes
 from csptrace.detect.holding import Lookout, overdue
 from csptrace.detect.judgement import (
@@ -64,9 +66,11 @@ from csptrace.model import (
     Ended,
     Fate,
     Finding,
+    Frame,
     HandedOver,
     Handle,
     HandleRef,
+    KeepingScope,
     Misused,
     Moment,
     RefChanged,
@@ -78,7 +82,7 @@ from csptrace.model import (
     frame_at,
 )
 from csptrace.patch.exits import INTERNAL, LIBRARY, USER, Exits
-from csptrace.patch.interceptor import DELIBERATE
+from csptrace.patch.interceptor import DELIBERATE, is_deliberate
 from csptrace.patch.stacks import StackTable
 from csptrace.patch.targets import Installation, when_imported
 from csptrace.settings import Settings
@@ -93,6 +97,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Snapshot", "Tracer", "current", "start", "stop", "trace_library", "tracing"]
 
+
+__tracebackhide__ = is_deliberate
 _ERRORS: dict[Code, type[HandleError]] = {
     Code(cls.code): cls
     for cls in (
@@ -154,8 +160,11 @@ class Tracer:
         log_path: the event log of this process, `None` if there is none.
         graph: what is alive.
         installation: what is patched.
-        serious: how many findings there were that are more than information.
+        serious: how many findings there were that are more than information and that the baseline
+            does not accept.
         program_status: the exit status that the program asked for, where it is known.
+        observer: is told of every finding, with the graph's lock held; `None` for nobody.
+        unscoped: tells the scope of a call that is made in none, such as that of a thread.
         exits: watches how functions that have handles are left; `None` if it is not wanted.
     """
 
@@ -180,6 +189,15 @@ class Tracer:
         self._broken: set[str] = set()
         self.program_status = 0
         self.serious = 0
+        self._accepted = Counter(
+            {
+                entry.fingerprint: entry.count
+                for entry in (baseline.read(settings.baseline) if settings.baseline else ())
+                if not entry.is_expired()
+            }
+        )
+        self.observer: Callable[[Finding], None] | None = None
+        self.unscoped: Callable[[], Scope | None] = _in_no_scope
         self._capture = self._stacks.capture
         self.installation = Installation(
             registry.load(settings.apis, self._complain_of_spec), settings.libraries, self
@@ -431,9 +449,157 @@ class Tracer:
                 scope.ended = True
             self._react_to_leaks(found, exiting=failed)
 
-    def explain(self, finding: Finding) -> str:
-        """Return a finding in words."""
-        return as_text(explain(finding, self._ownership, redact=self.settings.redact_names))
+    def hide_launcher(self, *folders: str) -> None:
+        """Show no frame of these folders, and none of what called them: they start the program."""
+        self._ownership.launchers += folders
+
+    def new_scope(self, name: str) -> KeepingScope:
+        """Return a scope whose end the caller finds and judges; see `set_scope` and `judge`."""
+        return KeepingScope(name, next(self._scopes))
+
+    @staticmethod
+    def set_scope(scope: Scope | None) -> contextvars.Token[Scope | None]:
+        """Make a scope the innermost one of this thread or task."""
+        return _scope.set(scope)
+
+    @staticmethod
+    def reset_scope(token: contextvars.Token[Scope | None]) -> None:
+        """Go back to the scope that was the innermost one before."""
+        # An asynchronous generator may be closed in another context than it was opened in.
+        with suppress(ValueError):
+            _scope.reset(token)
+
+    @staticmethod
+    def scope_now() -> Scope | None:
+        """Return the innermost scope of this thread or task."""
+        return _scope.get()
+
+    def owed_in(self, scopes: Iterable[KeepingScope]) -> list[Handle]:
+        """Return what was acquired in these scopes and is still to be released, oldest first."""
+        with self.graph.lock:
+            self._drain()
+            return [
+                handle
+                for scope in scopes
+                for handle in scope.kept
+                if handle.duty and handle.state == LIVE and handle.epoch == self.graph.epoch
+            ]
+
+    def judge(self, handles: Iterable[Handle], name: str) -> list[tuple[Handle, Finding]]:
+        """Report handles as leaked at the end of a scope, once and for all.
+
+        Args:
+            handles: what `owed_in` returned.
+            name: the scope's name.
+
+        Returns:
+            The handles, each with what was found.
+        """
+        with self.graph.lock:
+            judged: list[tuple[Handle, Finding]] = []
+            for handle in handles:
+                found = leaked_at_exit(
+                    (handle,), self._ownership, self.graph.epoch, name, self._causes_known()
+                )
+                handle.duty = False
+                judged.extend((handle, finding) for finding in self._report(found))
+            if judged and self._log is not None:
+                self._log.emit("csptrace.scope_ended", scope=name, leaked=len(judged))
+            return judged
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[list[Finding]]:
+        """Try the tracer out: what happens in the block is found, but neither counted nor logged.
+
+        Other threads wait meanwhile.
+
+        Yields:
+            What is found in the block.
+        """
+        graph, found = self.graph, list[Finding]()
+        with graph.lock:
+            kept = (self._log, self._terminal, self.observer, self.findings, self.settings)
+            counts = (self.counts, self.codes, self.serious, graph.acquired, graph.peak)
+            self._log, self._terminal, self.observer = None, Terminal(quiet=True), None
+            self.findings, self.counts, self.codes = found, Counter(), Counter()
+            self.settings = dataclasses.replace(
+                self.settings, on_leak="log", on_misuse="log", level="acquire"
+            )
+            ownership, self._ownership = self._ownership, Ownership()
+            token = _scope.set(None)
+            try:
+                yield found
+            finally:
+                _scope.reset(token)
+                self._ownership = ownership
+                self._log, self._terminal, self.observer, self.findings, self.settings = kept
+                self.counts, self.codes, self.serious, graph.acquired, graph.peak = counts
+
+    def reconfigure(self, settings: Settings) -> bool:
+        """Go on with other settings, as far as that is possible in the middle of tracing.
+
+        Args:
+            settings: the new settings.
+
+        Returns:
+            Whether it was possible; if not, nothing has changed. What is patched, how much is
+            recorded and a log that has begun cannot be changed.
+        """
+        fixed = ("level", "depth", "apis", "libraries", "tombstones", "causes", "held_too_long")
+        if any(getattr(settings, name) != getattr(self.settings, name) for name in fixed):
+            return False
+        if self._log is not None and settings.log != self.settings.log:
+            return False
+        self._ownership.change(settings.include, settings.exclude)
+        self._roles.clear()
+        self._terminal = Terminal(quiet=settings.quiet)
+        self.settings = settings
+        if self._log is None and settings.log is not None:
+            self._open_log(None)
+        return True
+
+    def explain(self, finding: Finding, *, frames: int = 4) -> str:
+        """Return a finding in words.
+
+        Args:
+            finding: the finding.
+            frames: how many frames of each stack are shown.
+        """
+        redact = self.settings.redact_names
+        return as_text(explain(finding, self._ownership, redact=redact, frames=frames))
+
+    def event(self, finding: Finding) -> tuple[dict[str, Any], dict[int, Any]]:
+        """Return a finding as the log has it.
+
+        Args:
+            finding: the finding.
+
+        Returns:
+            The fields of its event, `ts` among them, and the frames of its stacks by their ids.
+        """
+        fields = records.finding_event(finding, self._ownership, redact=self.settings.redact_names)
+        fields["ts"] = finding.time
+        moments = (finding.acquired, finding.ended, finding.misused, finding.last_use)
+        stacks = [moment.stack for moment in moments if moment is not None]
+        return fields, {
+            stack.number: records.stack_event(stack, self._ownership)["frames"]
+            for stack in stacks
+            if stack is not None
+        }
+
+    @property
+    def run(self) -> str:
+        """The id of this process's run, as in the log."""
+        return self._run
+
+    def is_user_frame(self, frame: Frame) -> bool:
+        """Return whether a frame is the user's own code."""
+        return self._ownership.is_user(frame)
+
+    def is_users(self, stack: Stack | None) -> bool:
+        """Return whether a call came straight from the user's own code."""
+        shown = self._ownership.shown(stack)
+        return not shown or self._ownership.is_user(shown[0])
 
     def trace_library(self, library: Any, api: str) -> Any:
         """Trace a library object; see `csptrace.trace_library`."""
@@ -491,6 +657,9 @@ class Tracer:
                 if stack is not None:
                     stack.acquired += 1
                 handle, changes = graph.acquire(kind, value, parent, needs, moment, name)
+                scope = moment.scope
+                if scope is not None and scope.keeper is not None:
+                    scope.keeper.keep(handle)
                 if self._log is not None or len(changes) > 1 or self._held:
                     self._publish(changes)
             if exits is not None and exits.watching and frame is not None and stack is not None:
@@ -700,7 +869,7 @@ class Tracer:
                     threads.thread,
                     "" if _running_loop() is None else _task_name(),
                     _monotonic(),
-                    scope(),
+                    scope() or self.unscoped(),
                 ),
             )
 
@@ -820,12 +989,10 @@ class Tracer:
             self._held.update(late)
             exits = self.exits
             watching = exits is not None and exits.watching
-            taken = [exits.glance(handle) for handle in late] if exits and watching else []
+            seen = [exits.glance(handle) if exits and watching else [] for handle in late]
             self._report(
-                held_too_long(late, self._ownership, self.graph.epoch, self._causes_known())
+                held_too_long(late, seen, self._ownership, self.graph.epoch, self._causes_known())
             )
-            for take_back in taken:
-                take_back()
         return wait
 
     def _note_unheld(self, change: Change) -> None:
@@ -929,7 +1096,11 @@ class Tracer:
             first = not self.counts[finding.fingerprint]
             self.counts[finding.fingerprint] += 1
             self.codes[finding.code.value] += 1
-            self.serious += finding.severity is not Severity.INFO
+            if finding.severity is not Severity.INFO:
+                if self._accepted[finding.fingerprint] > 0:
+                    self._accepted[finding.fingerprint] -= 1
+                else:
+                    self.serious += 1
             redact = self.settings.redact_names
             if self._log is not None:
                 for stack in stacks:
@@ -939,6 +1110,8 @@ class Tracer:
                     "csptrace.finding",
                     **records.finding_event(finding, self._ownership, redact=redact),
                 )
+            if self.observer is not None:
+                self.observer(finding)
             if first:
                 # Equal ones are counted in the summary; each is in the log.
                 self._terminal.finding(
@@ -973,6 +1146,10 @@ class Tracer:
         if deferred:
             return error
         raise error
+
+
+def _in_no_scope() -> None:
+    """Return the scope of what is called in none, if nobody knows better."""
 
 
 _SELF = CallSite("csptrace", "", "")

@@ -31,6 +31,7 @@ GOOD: dict[str, tuple[Any, str, str, Any]] = {
     "libraries": (["libcapi20.so"], "libcapi20.so", '["libcapi20.so"]', ("libcapi20.so",)),
     "include": (("app",), "app", '["app"]', ("app",)),
     "exclude": (("vendor", "x.y"), "vendor,x.y", '["vendor", "x.y"]', ("vendor", "x.y")),
+    "baseline": ("/known.toml", "/known.toml", '"/known.toml"', Path("/known.toml").absolute()),
     "tombstones": (0, "0", "0", 0),
     "causes": (False, "no", "false", False),
     "held_too_long": (1.5, " 1.5", "1.5", 1.5),
@@ -52,6 +53,7 @@ BAD: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
     "libraries": ((1, [b"x"]), ("list of names",)),
     "include": ((True,), ("list of names",)),
     "exclude": ((2.0,), ("list of names",)),
+    "baseline": ((3, True, ["a"], "a\0b"), ("path of a file",)),
     "tombstones": ((-1, 10**8, "many"), ("whole number of handles", "0", "10000000")),
     "causes": ((2, "perhaps"), ("1, true, yes, on, 0, false, no, off",)),
     "held_too_long": (

@@ -49,7 +49,7 @@ def groups_of(occurrences: Iterable[Occurrence]) -> tuple[Group, ...]:
     for occurrence in occurrences:
         found.setdefault(occurrence.event["fingerprint"], []).append(occurrence)
     groups = [_group(members) for members in found.values()]
-    groups.sort(key=lambda group: (_RANK[group.severity], -group.count, group.fingerprint))
+    groups.sort(key=lambda group: (_RANK.get(group.severity, 3), -group.count, group.fingerprint))
     return tuple(groups)
 
 
@@ -57,7 +57,9 @@ def _group(members: list[Occurrence]) -> Group:
     members.sort(key=lambda member: member.event.get("ts", 0))
     first = members[0]
     event = first.event
-    severity = min((member.event["severity"] for member in members), key=_RANK.__getitem__)
+    severity = min(
+        (member.event["severity"] for member in members), key=lambda name: _RANK.get(name, 3)
+    )
     return Group(
         fingerprint=event["fingerprint"],
         code=event["code"],

@@ -26,13 +26,15 @@ _ROOT: Final = "%SRCROOT%"
 _LEVELS: Final = {"error": "error", "warning": "warning", "info": "note"}
 _DRIVE: Final = re.compile(r"[A-Za-z]:[\\/]")
 
-# code → (name, what it means, what to do about it, CWE, security severity)
+# code → (name, what it means, what to do about it, CWE)
 _RULES: Final[dict[str, tuple[str, str, str, int]]] = {
     "leaked-at-release": (
         "LeakedAtRelease",
         "A handle was still alive when its context was released",
-        "Once a context is released, every session key and hash created with it is invalid and can "
-        "never be freed. Destroy them first, also on error paths (try/finally).",
+        (
+            "Once a context is released, every session key and hash created with it is invalid "
+            "and can never be freed. Destroy them first, also on error paths (try/finally)."
+        ),
         772,
     ),
     "leaked-at-exit": (
@@ -50,15 +52,19 @@ _RULES: Final[dict[str, tuple[str, str, str, int]]] = {
     "use-after-release": (
         "UseAfterRelease",
         "A handle was used after its release",
-        "The provider may have given the same value to another handle. Do not use a handle after "
-        "its release.",
+        (
+            "The provider may have given the same value to another handle. Do not use a handle "
+            "after its release."
+        ),
         672,
     ),
     "use-after-invalidation": (
         "UseAfterInvalidation",
         "A handle was used after the release of its context",
-        "The release of a context makes every key and hash under it invalid. Keep the context open "
-        "for as long as they are needed.",
+        (
+            "The release of a context makes every key and hash under it invalid. Keep the "
+            "context open for as long as they are needed."
+        ),
         672,
     ),
     "double-release": (
@@ -158,6 +164,7 @@ def log(
 
 
 def _rule(code: str) -> dict[str, Any]:
+    code = code or "unknown"
     name, short, text, cwe = _RULES.get(code, (code.title().replace("-", ""), code, code, 0))
     tags = ["reliability", "resource-leak"]
     if cwe:
@@ -183,9 +190,9 @@ def _result(group: Group, rule: int, places: _Places, accepted: bool) -> dict[st
         more = len(group.scopes) - 5
         lines.append(f"In {named}{f' and {more} more' if more > 0 else ''}.")
     result: dict[str, Any] = {
-        "ruleId": group.code,
+        "ruleId": group.code or "unknown",
         "ruleIndex": rule,
-        "level": _LEVELS[group.severity],
+        "level": _LEVELS.get(group.severity, "warning"),
         "message": {"text": "\n".join(lines)},
         "partialFingerprints": {
             # Only the part behind the version of the algorithm may hold no colon: GitHub reads
@@ -221,7 +228,7 @@ def _result(group: Group, rule: int, places: _Places, accepted: bool) -> dict[st
 def _short(group: Group) -> str:
     rule = _RULES.get(group.code)
     text = rule[1] if rule is not None else group.code
-    return text[0].lower() + text[1:]
+    return text[:1].lower() + text[1:]
 
 
 def _first(flow: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
@@ -245,7 +252,9 @@ class _Places:
     def parse(self, where: str) -> dict[str, Any] | None:
         """Return the location for `file:line`, `None` if it names no file."""
         file, _, line = where.rpartition(":")
-        return self._physical(file, int(line)) if file and line.isdigit() else None
+        if not file or file.startswith("<") or not line.isdigit():
+            return None
+        return self._physical(file, int(line))
 
     def of(self, step: Step) -> Iterable[dict[str, Any]]:
         """Yield the frames of a step, outermost first, as the locations of a thread flow."""
@@ -255,7 +264,9 @@ class _Places:
         user = [frame for frame in step.stack if frame.user] or list(step.stack)
         for frame in reversed(step.stack[:_MOST_FRAMES]):
             last = frame is user[0]
-            text = f"{step.text} in {frame.function}" if last else f"called in {frame.function}"
+            text = f"called in {frame.function}"
+            if last:  # an exit names its function by itself
+                text = step.text if step.role == "exit" else f"{step.text} in {frame.function}"
             location: dict[str, Any] = {
                 "message": {"text": text},
                 "logicalLocations": [
@@ -271,7 +282,9 @@ class _Places:
             yield {
                 "location": location,
                 "kinds": [step.role],
-                "importance": "essential" if last else ("important" if frame.user else "unimportant"),
+                "importance": "essential"
+                if last
+                else ("important" if frame.user else "unimportant"),
             }
 
     def _of_frame(self, frame: Frame) -> dict[str, Any] | None:

@@ -20,12 +20,13 @@ A TOML file with one `[[finding]]` table for each fingerprint::
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import os
 import re
 import tempfile
 import tomllib
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from csptrace.errors import BaselineError
 
@@ -76,10 +77,20 @@ class Entry:
     kind: str = ""
     where: str = ""
     reason: str = ""
-    expires: datetime.date | None = None
+    expires: dt.date | None = None
+
+    def is_expired(self, today: dt.date | None = None) -> bool:
+        """Return whether it accepts nothing any more.
+
+        Args:
+            today: the date; the real one (UTC) if not given.
+        """
+        today = today or dt.datetime.now(tz=dt.UTC).date()
+        return self.expires is not None and self.expires < today
 
 
-class Seen(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True)
+class Seen:
     """How often a finding occurred, and what it is.
 
     Attributes:
@@ -117,7 +128,7 @@ class Judgement:
 
 
 def judge(
-    entries: Iterable[Entry], seen: Mapping[str, int], today: datetime.date | None = None
+    entries: Iterable[Entry], seen: Mapping[str, int], today: dt.date | None = None
 ) -> Judgement:
     """Hold a run against a baseline.
 
@@ -129,9 +140,8 @@ def judge(
     Returns:
         The judgement, each part in the order of `entries` and `seen`.
     """
-    today = today or datetime.datetime.now(tz=datetime.UTC).date()
     given = list(entries)
-    valid = {entry.fingerprint: entry for entry in given if not _is_expired(entry, today)}
+    valid = {entry.fingerprint: entry for entry in given if not entry.is_expired(today)}
     return Judgement(
         new=tuple(name for name, count in seen.items() if count and name not in valid),
         exceeded={
@@ -143,14 +153,10 @@ def judge(
             name for name, count in seen.items() if name in valid and count <= valid[name].count
         ),
         expired=tuple(
-            entry for entry in given if _is_expired(entry, today) and seen.get(entry.fingerprint)
+            entry for entry in given if entry.is_expired(today) and seen.get(entry.fingerprint)
         ),
         stale=tuple(entry for entry in given if not seen.get(entry.fingerprint)),
     )
-
-
-def _is_expired(entry: Entry, today: datetime.date) -> bool:
-    return entry.expires is not None and entry.expires < today
 
 
 def merge(
@@ -229,9 +235,7 @@ class _Reader:
     def __init__(self, path: Path, text: str) -> None:
         self._path = path
         self._lines = text.splitlines()
-        self._starts = [
-            number for number, line in enumerate(self._lines, 1) if _HEADER.match(line)
-        ]
+        self._starts = [number for number, line in enumerate(self._lines, 1) if _HEADER.match(line)]
 
     def entries(self, data: dict[str, Any]) -> tuple[Entry, ...]:
         for name in data:
@@ -277,11 +281,9 @@ class _Reader:
             raise self._error(index, "count", f"= {count!r}; must be a whole number from 1")
         expires = table.get("expires")
         if isinstance(expires, str):
-            try:
-                expires = datetime.date.fromisoformat(expires)
-            except ValueError:
-                pass  # refused below, as any other value that is no date
-        if expires is not None and type(expires) is not datetime.date:
+            with suppress(ValueError):  # refused below, as any other value that is no date
+                expires = dt.date.fromisoformat(expires)
+        if expires is not None and type(expires) is not dt.date:
             text = f"= {table['expires']!s}; must be a date such as 2027-01-31"
             raise self._error(index, "expires", text)
         return Entry(**{**table, "expires": expires})
@@ -296,7 +298,9 @@ class _Reader:
         ends = [*self._starts, len(self._lines) + 1]
         start = self._starts[index - 1] if 0 < index <= len(self._starts) else 1
         end = ends[min(index, len(ends) - 1)]
-        named = re.compile(rf"""\s*["']?{re.escape(field)}["']?\s*[=.]|\s*\[+\s*{re.escape(field)}""")
+        named = re.compile(
+            rf"""\s*["']?{re.escape(field)}["']?\s*[=.]|\s*\[+\s*{re.escape(field)}"""
+        )
         for number in range(start, end):
             if named.match(self._lines[number - 1]):
                 return number

@@ -86,32 +86,35 @@ def escape(text: str) -> str:
     )
 
 
-def explain(finding: Finding, ownership: Ownership, *, redact: bool = False) -> Explanation:
+def explain(
+    finding: Finding, ownership: Ownership, *, redact: bool = False, frames: int = _MOST_FRAMES
+) -> Explanation:
     """Put a finding into words.
 
     Args:
         finding: the finding.
         ownership: tells user code from library code.
         redact: leave out the names of key containers, and the source lines that may quote them.
+        frames: how many frames of each stack are shown.
 
     Returns:
         The explanation.
     """
     places = []
     if finding.acquired is not None:
-        places.append(_place("acquired", finding.acquired, ownership, redact=redact))
+        places.append(_place("acquired", finding.acquired, ownership, redact=redact, most=frames))
     if finding.ended is not None:
         whose = "released"
         if finding.culprit is not None:
             whose = f"{finding.culprit.title} released"
         elif finding.code is Code.LOST:
             whose = "collected"
-        places.append(_place(whose, finding.ended, ownership, redact=redact))
+        places.append(_place(whose, finding.ended, ownership, redact=redact, most=frames))
     if finding.last_use is not None:
-        places.append(_place("last used", finding.last_use, ownership, redact=redact))
+        places.append(_place("last used", finding.last_use, ownership, redact=redact, most=frames))
     if finding.misused is not None:
         verb = "refused" if finding.code is Code.FAILED_RELEASE else "misused"
-        places.append(_place(verb, finding.misused, ownership, redact=redact))
+        places.append(_place(verb, finding.misused, ownership, redact=redact, most=frames))
     return Explanation(
         f"{finding.code.value}: {_name(finding.handle, redact=redact)}",
         _story(finding),
@@ -351,11 +354,11 @@ def _source(frame: Frame) -> str:
     return escape(linecache.getline(frame.filename, frame.line).strip())
 
 
-def _place(verb: str, moment: Moment, ownership: Ownership, *, redact: bool) -> Place:
+def _place(verb: str, moment: Moment, ownership: Ownership, *, redact: bool, most: int) -> Place:
     frames = ownership.shown(moment.stack)
     first = ownership.first(moment.stack)
     start = frames.index(first) if first is not None and first in frames else 0
-    kept = frames[start : start + _MOST_FRAMES]
+    kept = frames[start : start + most]
     lines = tuple(
         Line(
             f"{_position(frame)} in {escape(frame.qualname)}",

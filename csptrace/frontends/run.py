@@ -32,6 +32,7 @@ _HELP = {
     "libraries": ("NAMES", "further libraries that export traced functions"),
     "include": ("PACKAGES", "report only findings that touch one of these packages"),
     "exclude": ("PACKAGES", "never count these packages as your code"),
+    "baseline": ("FILE", "findings that are accepted for now and do not count for --exit-code"),
     "tombstones": ("N", "how many ended handles to remember"),
     "causes": ("yes|no", "say why handles leaked (default yes; needs Python 3.12)"),
     "held_too_long": ("SECONDS", "report handles that live longer (default 0: off)"),

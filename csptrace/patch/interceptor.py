@@ -34,7 +34,15 @@ if TYPE_CHECKING:
     from csptrace.model import CallSite, Handle
     from csptrace.patch.codecs import Codec
 
-__all__ = ["DELIBERATE", "LastError", "Monitor", "Outcome", "Signature", "compile_call"]
+__all__ = [
+    "DELIBERATE",
+    "LastError",
+    "Monitor",
+    "Outcome",
+    "Signature",
+    "compile_call",
+    "is_deliberate",
+]
 
 Arguments: TypeAlias = tuple[Any, ...]
 Keywords: TypeAlias = dict[str, Any]
@@ -49,6 +57,14 @@ Settle: TypeAlias = "Callable[[Handle, FrameType | None, Fate], HandleLeak | Non
 
 DELIBERATE = (HandleError, HandleLeak, CspTraceWarning)
 """What a tracer raises on purpose; anything else that comes out of it is its own bug."""
+
+
+def is_deliberate(error: Any) -> bool:
+    """Tell pytest to leave the tracer's frames out of the traceback of a misuse."""
+    return isinstance(error.value, DELIBERATE)
+
+
+__tracebackhide__ = is_deliberate
 
 
 Settlement: TypeAlias = "Callable[[Fate], HandleLeak | None]"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from csptrace.patch.interceptor import Outcome
+from csptrace.patch.interceptor import Outcome, is_deliberate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from csptrace.model import Handle
 
 __all__ = ["ForeignFunction", "HandleObject", "function_proxy", "module_function", "unwrap"]
+
+
+__tracebackhide__ = is_deliberate
 
 
 class ForeignFunction(wrapt.BaseObjectProxy):  # type: ignore[type-arg]

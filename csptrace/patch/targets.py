@@ -264,6 +264,18 @@ class Installation:
             if binding.codec is codec and isinstance(binding.target, Dll)
         )
 
+    def wrapped(self, spec: Spec, name: str, function: Any) -> Any:
+        """Return one foreign function traced, without patching anything.
+
+        Args:
+            spec: what the function promises; its first binding tells how it is reached.
+            name: the function's name in the spec.
+            function: the function.
+        """
+        proxy = self._foreign(name, _Row(spec, spec.bindings[0], spec.by_name()[name]), function)
+        self.functions -= 1  # it is not part of the installation
+        return proxy
+
     def _codec(self, codec: Codec) -> ArgumentCodec:
         from csptrace.patch import codecs  # noqa: PLC0415 - imports ctypes, which may not be needed
 
