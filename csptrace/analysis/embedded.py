@@ -39,6 +39,8 @@ _SOURCES: Final = "sources.json"
 _DAMAGE: Final = "damage: "
 _HANDLE_EVENTS: Final = ", ".join(f"'{name}'" for name in questions.HANDLE_EVENTS)
 _LEAST_MEMORY: Final = 128 << 20
+_THREAD_MEMORY: Final = 100 << 20
+"""What a thread that reads JSON needs; with more threads than memory they would only wait."""
 
 
 class Progress(NamedTuple):
@@ -100,6 +102,9 @@ def analyse(
             return analysis.report()
         except analysis.failures as error:
             raise AnalysisError(f"DuckDB: {first_line(error)}") from error
+        except OSError as error:
+            name = error.filename or folder
+            raise AnalysisError(f"{name}: {error.strerror or error}") from error
         finally:
             analysis.close()
 
@@ -130,7 +135,7 @@ def connect(folder: str, memory: int) -> Any:
         config={
             "memory_limit": f"{share // 1_000_000}MB",
             "temp_directory": os.path.join(folder, "spill"),
-            "threads": os.cpu_count() or 1,
+            "threads": max(1, min(os.cpu_count() or 1, share // _THREAD_MEMORY)),
             "preserve_insertion_order": False,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
@@ -296,7 +301,8 @@ class _Analysis:
         return {batch: runs[folder] for batch, folder in answers.items() if folder in runs}
 
     def _union(self, name: str, folders: list[str], columns: str = "*") -> None:
-        paths = ", ".join(literal(os.path.join(folder, f"{name}.parquet")) for folder in folders)
+        files = (os.path.join(_escaped(folder), f"{name}.parquet") for folder in folders)
+        paths = ", ".join(map(literal, files))
         self._database.execute(
             f"CREATE OR REPLACE TEMP VIEW {name} AS "
             f"SELECT {columns} FROM read_parquet([{paths}], filename = {columns != '*'})"
@@ -415,7 +421,12 @@ class _Reader:
         known: reading.Strays | None = None
         try:
             counted = self._insert(number, json_source(path))
-        except (duckdb.InvalidInputException, duckdb.IOException, duckdb.ConversionException):
+        except (
+            duckdb.InvalidInputException,
+            duckdb.IOException,
+            duckdb.ConversionException,
+            OSError,  # it has gone since it was found
+        ):
             self._cursor.execute(f"DELETE FROM events WHERE file = {number}")
             copy = os.path.join(self._folder, "salvaged.jsonl")
             with open(copy, "wb") as file:
