@@ -210,10 +210,10 @@ class _Compactor:
         return [("torn", known.torn), ("foreign", known.foreign), *damage]
 
     def _copy(self, query: str, target: str, digest: str) -> None:
-        about = f", KV_METADATA {{{_DIGEST}: '{digest}'}}" if digest else ""
+        # A file without a digest is only on its way, and read again at once.
+        about = f"zstd, KV_METADATA {{{_DIGEST}: '{digest}'}}" if digest else "snappy"
         self._database.execute(
-            f"COPY ({query}) TO {embedded.literal(target)} "
-            f"(FORMAT parquet, COMPRESSION zstd{about})"
+            f"COPY ({query}) TO {embedded.literal(target)} (FORMAT parquet, COMPRESSION {about})"
         )
 
     # --- reading back -------------------------------------------------------------------------

@@ -365,6 +365,10 @@ class _Reader:
         self._begin()
         sources = [self._load(number, log) for number, log in enumerate(logs)]
         self._drop_repeated(sources)
+        self._cursor.execute(
+            "CREATE OR REPLACE TEMP TABLE sides AS SELECT UNNEST(from_json(side, "
+            f"{literal(_SIDE_TYPES)})) FROM events WHERE side IS NOT NULL"
+        )
         for name, (event, columns) in questions.INPUTS.items():
             if event is not None:
                 self._extract(name, event, columns, logs, sources)
@@ -381,12 +385,8 @@ class _Reader:
         """Make the relation of one of the rarer events."""
         chosen = ", ".join(f'"{field}" AS {column}' for column, field in columns.items())
         chosen += f" FROM {{}} WHERE event = {literal(event)}"
-        sides = (
-            f"(SELECT UNNEST(from_json(side, {literal(_SIDE_TYPES)})) FROM events "
-            "WHERE side IS NOT NULL)"
-        )
         self._cursor.execute(
-            f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {chosen.format(sides)}"
+            f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {chosen.format('sides')}"
         )
         for number, (log, source) in enumerate(zip(logs, sources, strict=True)):
             if log.form == "parquet" and source["events"]:
