@@ -1199,22 +1199,22 @@ class Tracer:
         match change:
             case Acquired(handle, moment):
                 self._define(moment.stack)
-                log.emit(
+                log.record(
                     "csptrace.handle_acquired",
-                    **records.acquired(handle, moment, live, redact=self.settings.redact_names),
+                    records.acquired(handle, moment, live, redact=self.settings.redact_names),
                 )
             case Ended(handle, moment, invalidated):
                 self._define_both(handle, moment)
-                log.emit(
-                    "csptrace.handle_released", **records.released(handle, moment, live, "released")
+                log.record(
+                    "csptrace.handle_released", records.released(handle, moment, live, "released")
                 )
                 for child in invalidated:
                     if child.kind.given:
                         continue
                     self._define_both(child, moment)
-                    log.emit(
+                    log.record(
                         "csptrace.handle_invalidated",
-                        **records.invalidated(child, handle, moment, live),
+                        records.invalidated(child, handle, moment, live),
                     )
             case (
                 RefChanged(handle, moment, added=False)
@@ -1223,15 +1223,15 @@ class Tracer:
             ):
                 how = {RefChanged: "reference", HandedOver: "handed-over", Vanished: "unseen"}
                 self._define_both(handle, moment)
-                log.emit(
+                log.record(
                     "csptrace.handle_released",
-                    **records.released(handle, moment, live, how[type(change)]),
+                    records.released(handle, moment, live, how[type(change)]),
                 )
             case Collected(handle, moment, released=False):
                 self._define_both(handle, moment)
-                log.emit(
+                log.record(
                     "csptrace.handle_released",
-                    **records.released(handle, moment, live, "collected"),
+                    records.released(handle, moment, live, "collected"),
                 )
 
     def _define_both(self, handle: Handle, moment: Moment) -> None:
