@@ -446,34 +446,21 @@ class Departure:
         to_offset: where that caller was.
     """
 
-    __slots__ = (
-        "caught",
-        "caught_offset",
-        "code",
-        "exception",
-        "exit",
-        "line",
-        "offset",
-        "raised",
-        "raised_line",
-        "stay",
-        "to",
-        "to_offset",
-    )
+    # Most of them have nothing but the first four: the rest stands on the class until it is set.
+    line = 0
+    exception = ""
+    raised: CodeType | None = None
+    raised_line = 0
+    caught: CodeType | None = None
+    caught_offset = -1
+    to: CodeType | None = None
+    to_offset = -1
 
     def __init__(self, exit_: Exit, stay: Stay, offset: int) -> None:
         self.exit = exit_
         self.stay = stay
         self.code = stay.code
         self.offset = offset
-        self.line = 0
-        self.exception = ""
-        self.raised: CodeType | None = None
-        self.raised_line = 0
-        self.caught: CodeType | None = None
-        self.caught_offset = -1
-        self.to: CodeType | None = None
-        self.to_offset = -1
 
     @property
     def frame(self) -> Frame:

@@ -989,12 +989,10 @@ class Tracer:
             self._held.update(late)
             exits = self.exits
             watching = exits is not None and exits.watching
-            taken = [exits.glance(handle) for handle in late] if exits and watching else []
+            seen = [exits.glance(handle) if exits and watching else [] for handle in late]
             self._report(
-                held_too_long(late, self._ownership, self.graph.epoch, self._causes_known())
+                held_too_long(late, seen, self._ownership, self.graph.epoch, self._causes_known())
             )
-            for take_back in taken:
-                take_back()
         return wait
 
     def _note_unheld(self, change: Change) -> None:

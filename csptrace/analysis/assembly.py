@@ -185,7 +185,8 @@ def _key(row: dict[str, Any]) -> tuple[str, str, str]:
 
 def _lifetime(row: dict[str, Any]) -> Lifetime:
     longest = row["longest"]
-    return Lifetime(*(min(_middle(row[name]), longest) for name in ("p50", "p90", "p99")), longest)
+    p50, p90, p99 = (min(_middle(row[name]), longest) for name in ("p50", "p90", "p99"))
+    return Lifetime(p50, p90, p99, longest)
 
 
 def _middle(low: int) -> int:
@@ -210,7 +211,6 @@ def _groups(answers: Mapping[str, Rows], sites: Sequence[Site]) -> Iterable[Grou
         acquired_at = _where(examples[fingerprint]["acquired_place"] or "")
         why = tuple(causes[fingerprint])
         site = places.get((first.api, first.kind, acquired_at))
-        known = first.code in _LEAKS and site is not None and site.acquired
         yield dataclasses.replace(
             first,
             severity=_SEVERITIES[row["severity"]],
@@ -222,7 +222,7 @@ def _groups(answers: Mapping[str, Rows], sites: Sequence[Site]) -> Iterable[Grou
             scopes=tuple(scopes[fingerprint]),
             causes=why,
             where=first.where or acquired_at,
-            hint=_hint(site, why) if known else first.hint,
+            hint=_hint(site, why) if first.code in _LEAKS and site is not None else first.hint,
         )
 
 
@@ -243,7 +243,7 @@ def _hint(site: Site, causes: tuple[tuple[str, int], ...]) -> str:
             some = "" if site.released_there == site.released else f"{site.released_there} "
             text += f", {some}at {site.released_at}"
     if causes:
-        text += "; leaked: " + ", ".join(f"{times} × {cause}" for cause, times in causes[:3])
+        text += "; leaked: " + ", ".join(f"{cause} ({times})" for cause, times in causes[:3])
     return text
 
 
@@ -264,7 +264,7 @@ def _first(row: dict[str, Any]) -> Group:
     return group
 
 
-_FIELDS: Final = {column: field for column, field in questions.INPUTS["findings"][1].items()}
+_FIELDS: Final = questions.INPUTS["findings"][1]
 _REQUIRED: Final[dict[str, Any]] = {
     **dict.fromkeys(("code", "api", "kind", "remedy", "value", "thread"), ""),
     "gen": 0,

@@ -1,20 +1,20 @@
 """Logs as partitioned Parquet: a twentieth of the size, and twice as fast to analyse.
 
-Every log becomes one file, `day=…/machine=…/<name>-<hash>.parquet`: day (UTC) and machine are those of
-its first event, the hash is that of the log's folder. The file knows the digest of the log it was
-made from, so that doing it again does nothing, and a log that has grown replaces its older file.
+Every log becomes one file, `day=…/machine=…/<name>-<hash>.parquet`: day (UTC) and machine are those
+of its first event, the hash is that of the log's folder. The file knows the digest of the log it
+was made from, so that doing it again does nothing, and a log that has grown replaces its older file.
 Nothing is lost: every field of every event is in it, and what was no event is counted in it.
 """
 
 from __future__ import annotations
 
-import datetime
 import glob
 import hashlib
 import os
 import re
 import tempfile
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from csptrace.analysis import embedded, questions, reading
@@ -29,7 +29,7 @@ __all__ = ["Compacted", "compact"]
 
 _DIGEST: Final = "csptrace_digest"
 _QUIET: Final = 24 * 3600
-"""Seconds after which a log whose run never said that it ended is taken for that of a killed one."""
+"""Seconds after which a run that never said that it ended is taken for a killed one."""
 
 
 class Compacted(NamedTuple):
@@ -160,7 +160,9 @@ class _Compactor:
             first = self._database.execute(
                 f"SELECT MIN(ts), MIN_BY(host, ts) FROM {source} WHERE stray IS NULL"
             ).fetchone()
-            place = os.path.join(self._folder, f"day={_date(first[0])}", f"machine={_host(first[1])}")
+            place = os.path.join(
+                self._folder, f"day={_date(first[0])}", f"machine={_host(first[1])}"
+            )
             os.makedirs(place, exist_ok=True)
             target = os.path.join(place, name)
             # Half-written files begin with a dot, which no analysis reads.
@@ -244,12 +246,11 @@ class _Compactor:
 def _rows(path: str) -> str:
     """Return the SQL of a log's rows: every field, and `stray` where a line is no event."""
     fields = ", ".join(
-        f'CASE WHEN {embedded.IS_EVENT} THEN "{name}" END AS "{name}"'
-        for name in questions.COLUMNS
+        f'CASE WHEN {embedded.IS_EVENT} THEN "{name}" END AS "{name}"' for name in questions.COLUMNS
     )
     return (
         f"SELECT {fields}, CASE WHEN NOT COALESCE({embedded.IS_EVENT}, FALSE) THEN 'foreign' END "
-        f"AS stray FROM {embedded.json_source(path)}"
+        f"AS stray FROM {embedded.json_source(path, questions.COLUMNS)}"
     )
 
 
@@ -273,7 +274,7 @@ def _name(family: Sequence[Log]) -> str:
 def _date(ts: int | None) -> str:
     if ts is None:
         return "unknown"
-    moment = datetime.datetime.fromtimestamp(min(ts, 250_000_000_000 * 10**9) / 1e9, tz=datetime.UTC)
+    moment = datetime.fromtimestamp(min(ts, 250_000_000_000 * 10**9) / 1e9, tz=UTC)
     return moment.date().isoformat()
 
 

@@ -115,8 +115,8 @@ def analyse(
     if spark is None:
         with session(master) as opened:
             return analyse(names, master=master, run=run, spark=opened)
-    from pyspark.errors import PySparkException  # noqa: PLC0415 - session() has said if missing
     from py4j.protocol import Py4JJavaError  # noqa: PLC0415 - comes with PySpark
+    from pyspark.errors import PySparkException  # noqa: PLC0415 - session() has said if missing
 
     with tempfile.TemporaryDirectory(prefix="csptrace-") as folder:
         try:
@@ -199,7 +199,7 @@ class _Analysis:
                 plain.append(self._readable(log))
         for name in self._remote:
             (parquet if name.endswith(".parquet") else plain).append(name)
-        schema = ", ".join(f"{name} {_TYPES[sort]}" for name, sort in questions.COLUMNS.items())
+        schema = ", ".join(f"{name} {_TYPES[sort]}" for name, sort in questions.READ.items())
         reader = self._spark.read
         text = sql.col(_CORRUPT)
         stray = (
@@ -234,7 +234,7 @@ class _Analysis:
                 .withColumn("path", sql.col("_metadata.file_path"))
                 .withColumn(_CORRUPT, sql.lit(None).cast("STRING"))
             )
-        columns = [*questions.COLUMNS, "stray", "path"]
+        columns = [*questions.READ, "stray", "path"]
         lines = frames[0].select(columns)
         for frame in frames[1:]:
             lines = lines.unionByName(frame.select(columns))
@@ -266,9 +266,7 @@ class _Analysis:
         return False
 
     def _sources(self, lines: Any) -> dict[str, dict[str, Any]]:
-        found = {
-            log.path: _source(unreadable=log.error) for log in self._logs
-        }
+        found = {log.path: _source(unreadable=log.error) for log in self._logs}
         for log in self._logs:
             self._names.setdefault(os.path.realpath(log.path), log.path)
         lines.createOrReplaceTempView("lines")
@@ -294,9 +292,7 @@ class _Analysis:
         for path, counts in versions.items():
             found[path]["other_schema"] = tuple(sorted(counts.items()))
         for path, strays in self._strays.items():
-            found[path].update(
-                torn=strays.torn, foreign=strays.foreign, unreadable=strays.damage
-            )
+            found[path].update(torn=strays.torn, foreign=strays.foreign, unreadable=strays.damage)
         return found
 
     def _name(self, uri: str) -> str:
@@ -314,7 +310,7 @@ class _Analysis:
         doubtful = self._spark.sql(questions.DOUBTFUL)
         if doubtful.count():
             doubtful.createOrReplaceTempView("doubtful")
-            ranked = self._keep(self._spark.sql(questions.RANKED), "ranked")
+            self._keep(self._spark.sql(questions.RANKED), "ranked")
             for row in self._spark.sql(
                 "SELECT file, COUNT(*) AS times FROM ranked WHERE nth > 1 GROUP BY file"
             ).collect():

@@ -7,11 +7,8 @@ together. So the memory that is needed is that of the largest batch, however man
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import hashlib
 import os
-import shutil
 import tempfile
 import threading
 from collections import Counter, defaultdict
@@ -25,8 +22,7 @@ from csptrace.analysis.results import Source
 from csptrace.errors import AnalysisError, MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from csptrace.analysis.partials import Cache
     from csptrace.analysis.reading import Log
@@ -386,8 +382,7 @@ class _Reader:
                 query = f"SELECT {chosen.format(_parquet(log.path))}"
                 if source["repeated"]:
                     query += (
-                        " AND (run, seq) IN "
-                        f"(SELECT (run, seq) FROM events WHERE file = {number})"
+                        f" AND (run, seq) IN (SELECT (run, seq) FROM events WHERE file = {number})"
                     )
                 self._cursor.execute(f"INSERT INTO {name} {query}")
 
@@ -463,7 +458,8 @@ class _Reader:
         """Keep one of the events that are there twice: a log and its copy, or its Parquet."""
         cursor = self._cursor
         cursor.execute(
-            "CREATE OR REPLACE TEMP VIEW pieces AS SELECT run, seq, file, rowid AS place FROM events"
+            "CREATE OR REPLACE TEMP VIEW pieces AS "
+            "SELECT run, seq, file, rowid AS place FROM events"
         )
         cursor.execute(f"CREATE OR REPLACE TEMP TABLE doubtful AS {questions.DOUBTFUL}")
         if not cursor.execute("SELECT COUNT(*) FROM doubtful").fetchone()[0]:
@@ -491,19 +487,22 @@ def _source(**given: Any) -> dict[str, Any]:
     }
 
 
-_SIDE_TYPES: Final = orjson.dumps(questions.COLUMNS).decode()
-_JSON_COLUMNS: Final = ", ".join(
-    f"{literal(name)}: '{sort}'" for name, sort in questions.COLUMNS.items()
-)
-_SIDE: Final = ", ".join(f"'{name}', \"{name}\"" for name in questions.COLUMNS)
+_SIDE_TYPES: Final = orjson.dumps(questions.READ).decode()
+_SIDE: Final = ", ".join(f"'{name}', \"{name}\"" for name in questions.READ)
 
 
-def json_source(path: str) -> str:
-    """Return the SQL that reads a file of JSON lines; a line that is no object is all NULL."""
+def json_source(path: str, fields: Mapping[str, str] = questions.READ) -> str:
+    """Return the SQL that reads a file of JSON lines; a line that is no object is all NULL.
+
+    Args:
+        path: the file, plain or compressed.
+        fields: which fields, with their types.
+    """
     form = "gzip" if _starts(path, b"\x1f\x8b") else "zstd" if _starts(path, _ZSTD) else "none"
+    columns = ", ".join(f"{literal(name)}: '{sort}'" for name, sort in fields.items())
     return (
         f"read_json({literal(_escaped(path))}, format = 'newline_delimited', "
-        f"columns = {{{_JSON_COLUMNS}}}, ignore_errors = true, compression = '{form}')"
+        f"columns = {{{columns}}}, ignore_errors = true, compression = '{form}')"
     )
 
 
@@ -512,6 +511,8 @@ IS_EVENT: Final = (
     "AND mono IS NOT NULL)"
 )
 """Whether a line is an event; `reading.is_event` in SQL."""
+
+
 def _parquet(path: str) -> str:
     """Return the SQL that reads a Parquet file; the folders it is in mean nothing."""
     return f"read_parquet({literal(_escaped(path))}, hive_partitioning = false)"

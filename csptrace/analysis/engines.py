@@ -73,9 +73,7 @@ def analyse(
     if _SPARK.fullmatch(engine):
         return distributed.analyse(names, master=engine, run=run)
     if engine != "duckdb":
-        raise AnalysisError(
-            f"unknown engine {engine!r}; choose duckdb, spark or spark://host:port"
-        )
+        raise AnalysisError(f"unknown engine {engine!r}; choose duckdb, spark or spark://host:port")
     if memory < LEAST_MEMORY:
         raise AnalysisError(
             f"a memory limit of {memory} bytes is too low; {LEAST_MEMORY >> 20} MiB are needed"

@@ -59,7 +59,7 @@ class Cache:
         self._folder = folder
         self._hashes = os.path.join(folder, "hashes")
         os.makedirs(self._hashes, mode=0o700, exist_ok=True)
-        text = orjson.dumps([__version__, questions.PARTIALS, questions.INPUTS, questions.COLUMNS])
+        text = orjson.dumps([__version__, questions.PARTIALS, questions.INPUTS, questions.READ])
         self._version = hashlib.sha256(text).hexdigest()
         self._prune()
 

@@ -34,7 +34,7 @@ __all__ = [
     "PARTIALS",
     "POINTS",
     "RANKED",
-    "SIDE_COLUMNS",
+    "READ",
     "TIMELINES",
     "TOP",
 ]
@@ -69,7 +69,7 @@ def _columns() -> dict[str, str]:
 
 
 COLUMNS: Final = _columns()
-"""The fields that are read from a log, with their types: BIGINT, BOOLEAN or VARCHAR."""
+"""Every field of a log, with its type: BIGINT, BOOLEAN or VARCHAR."""
 
 _EVENTS: Final = {
     "run": "run",
@@ -93,41 +93,50 @@ _EVENTS: Final = {
     "name": "name",
     "ender": "by",
 }
-SIDE_COLUMNS: Final = tuple(
-    sorted(
-        {
-            name
-            for event, (required, optional) in EVENTS.items()
-            if event not in HANDLE_EVENTS
-            for name in (*required, *optional)
-        }
-        - {name for name in _EVENTS.values() if name.isidentifier()}
-    )
-)
-"""Fields that only events other than those of handles need; they are rare."""
-
 _RENAMED: Final = {"value": "val", "where": "place", "age_ns": "age"}
 
 
-def _side(event: str) -> dict[str, str]:
-    required, optional = EVENTS[event]
-    return {
-        "run": "run",
-        "seq": "seq",
-        "ts": "ts",
-        **{_RENAMED.get(name, name): name for name in (*required, *optional)},
-    }
+_ABOUT: Final = {
+    "csptrace.finding": (
+        *("code", "severity", "api", "kind", "value", "gen", "fingerprint", "thread", "task"),
+        *("scope", "name", "age_ns", "uses", "remedy", "where", "culprit_kind"),
+        *("acquired_by", "ended_by", "misused_by", "last_use_by"),
+        *("acquired_stack", "ended_stack", "misused_stack", "last_use_stack"),
+        *("siblings_acquired", "siblings_released", "siblings_where", "siblings_where_count"),
+        *("cause", "cause_exit", "cause_pattern", "cause_where", "cause_function"),
+    ),
+    "csptrace.stack": ("stack", "frames"),
+    "csptrace.run_started": (
+        *("host", "pid", "parent_run", "program", "python", "platform", "level"),
+    ),
+    "csptrace.run_ended": ("acquired", "peak", "bytes", "writing_ns"),
+    "csptrace.notice": ("code", "message"),
+}
+"""What is asked of the rarer events."""
+
+
+def _about(event: str) -> dict[str, str]:
+    fields = ("run", "seq", "ts", *(name for name in _ABOUT[event] if name in COLUMNS))
+    return {_RENAMED.get(name, name): name for name in fields}
 
 
 INPUTS: Final[dict[str, tuple[str | None, dict[str, str]]]] = {
     "events": (None, _EVENTS),
-    "findings": ("csptrace.finding", _side("csptrace.finding")),
-    "stacks": ("csptrace.stack", _side("csptrace.stack")),
-    "starts": ("csptrace.run_started", {**_side("csptrace.run_started"), "pid": "pid"}),
-    "stops": ("csptrace.run_ended", _side("csptrace.run_ended")),
-    "notices": ("csptrace.notice", _side("csptrace.notice")),
+    "findings": ("csptrace.finding", _about("csptrace.finding")),
+    "stacks": ("csptrace.stack", _about("csptrace.stack")),
+    "starts": ("csptrace.run_started", _about("csptrace.run_started")),
+    "stops": ("csptrace.run_ended", _about("csptrace.run_ended")),
+    "notices": ("csptrace.notice", _about("csptrace.notice")),
 }
 """Relation → the event it is made of (`None`: every event) and column → field or expression."""
+
+READ: Final = {
+    name: sort
+    for name, sort in COLUMNS.items()
+    if name in {"event", "schema", "how", *_EVENTS.values()}
+    or any(name in columns.values() for _, columns in INPUTS.values())
+}
+"""The fields that the questions need, with their types. Reading fewer is faster."""
 
 FINDING: Final = tuple(INPUTS["findings"][1])
 
@@ -136,9 +145,7 @@ _CAUSE: Final = (
     f"NULLIF(CONCAT_WS('/', {', '.join(_CAUSES)}), '')" if _CAUSES else "CAST(NULL AS STRING)"
 )
 """How the acquiring function was left, in two words; null if that is not known."""
-_ROLES: Final = tuple(
-    name.removesuffix("_stack") for name in FINDING if name.endswith("_stack")
-)
+_ROLES: Final = tuple(name.removesuffix("_stack") for name in FINDING if name.endswith("_stack"))
 _TEXT: Final = '"([^"]*)"'
 _FRAME: Final = f"{_TEXT},([0-9]+),{_TEXT},{_TEXT}"
 
@@ -254,7 +261,7 @@ PARTIALS: Final[dict[str, str]] = {
         FROM age_counts a
             JOIN (SELECT DISTINCT site, api, kind, place FROM by_stack) b ON b.site = a.site""",
     # Handles that never ended: looked for only where fewer have ended than were acquired.
-    "alive": f"""
+    "alive": """
         SELECT a.run, a.hid, a.kind, a.val, a.stack, s.last_mono - a.mono AS age
         FROM events a JOIN spans s ON s.run = a.run
             JOIN by_stack b ON b.run = a.run AND b.kind = a.kind AND b.stack = a.stack

@@ -84,7 +84,6 @@ class Strays(NamedTuple):
     damage: str
 
 
-
 def find(names: Sequence[str]) -> list[Log]:
     """Return the logs that files, folders and patterns name, sorted by path.
 

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from csptrace.detect.source import Release, Target, function_of
 from csptrace.model import (
-    LIVE,
     RELEASED,
-    RELEASING,
     Cause,
     Code,
     Departure,
@@ -97,7 +95,7 @@ class Causes:
         broken: Callable[[Exception], None],
     ) -> None:
         self._broken = broken
-        self._ownership = ownership
+        self.ownership = ownership
         self._releasing: dict[Kind, set[str]] = {}
         self._outs: dict[tuple[str, str, str], int] = {}
         self._placed: dict[Stay, tuple[int, dict[Handle, int]]] = {}
@@ -133,19 +131,26 @@ class Causes:
 
     # --- the cause ----------------------------------------------------------------------------
 
-    def why(self, handle: Handle, code: Code, ended: Moment | None) -> Cause | None:
+    def why(
+        self,
+        handle: Handle,
+        code: Code,
+        ended: Moment | None,
+        departures: list[Departure] | None = None,
+    ) -> Cause | None:
         """Return why a handle was not released.
 
         Args:
             handle: the handle; what is known of its functions is in its `departures`.
             code: what the finding says.
             ended: the release of its parent, where that ended it.
+            departures: what is known of its functions, if not what the handle says.
 
         Returns:
             `None` if nothing is known.
         """
         begin = handle.acquired
-        departures = handle.departures
+        departures = departures or handle.departures
         if begin is None or begin.stack is None or not departures:
             return None
         stack = begin.stack
@@ -174,7 +179,7 @@ class Causes:
         found: dict[Handle, int] = {}
         for number, departure in enumerate(departures):
             handles = departure.stay.handles
-            at = self._places(departure.stay).get(handle)
+            at = self.places(departure.stay).get(handle)
             if at is None:
                 continue
             for other in handles[at + 1 : at + 1 + _MOST_RIVALS]:
@@ -182,7 +187,7 @@ class Causes:
                     found.setdefault(other, number)
         return list(found.items())
 
-    def _places(self, stay: Stay) -> dict[Handle, int]:
+    def places(self, stay: Stay) -> dict[Handle, int]:
         """Return where each handle stands in a function's list; many are asked for at once."""
         length, places = self._placed.get(stay, (-1, {}))
         if length != len(stay.handles):
@@ -220,17 +225,17 @@ class Causes:
         assert begin is not None  # noqa: S101 - for the type checker
         code = departure.code
         source = function_of(code)
-        user = self._ownership.is_user(frame_at(code, 0))
+        user = self.ownership.is_user(frame_at(code, 0))
         call = None
         target = Target("", "unknown", False, 0)
         releases: list[Release] = []
         if source is not None:
             line = frame_at(code, entry).line if entry >= 0 else 0
             call = source.call_at(entry, line)
-            direct = begin.stack is not None and begin.stack.codes[0] is code
-            out = self._outs.get((begin.site.call, begin.site.api, begin.site.binding))
+            stack = begin.stack
+            direct = stack is not None and (stack.codes[0], stack.offsets[0]) == (code, entry)
             if call is not None:
-                target = source.target(call, out if direct and entry == begin.stack.offsets[0] else None)  # type: ignore[union-attr]  # noqa: E501
+                target = source.target(call, self.out_of(begin) if direct else None)
             given = "" if below is None or below.source is None else below.target.text
             if call is not None and given and not (below is not None and below.passed):
                 assert below is not None  # noqa: S101 - for the type checker
@@ -243,9 +248,10 @@ class Causes:
             )
         return _Stage(departure, passed, to, entry, source, call, target, releases, user)
 
-    def position(self, code: CodeType, offset: int) -> Frame:
-        """Return the place of an instruction."""
-        return frame_at(code, offset)
+    def out_of(self, moment: Moment) -> int | None:
+        """Return the position of the parameter through which a call gave out a handle."""
+        site = moment.site
+        return self._outs.get((site.call, site.api, site.binding))
 
 
 class _Inquiry:
@@ -278,7 +284,7 @@ class _Inquiry:
         for departure in departures:
             order.setdefault(departure.stay, []).append(departure)
         stages: list[_Stage] = []
-        after = self.stack.owner if self.stack.owner >= 0 else 0
+        after = max(self.stack.owner, 0)
         came: tuple[CodeType, int] | None = None
         for number, (stay, own) in enumerate(order.items()):
             last = own[-1]
@@ -468,7 +474,7 @@ class _Inquiry:
             if call is None:
                 continue
             direct = stack.codes[0] is code
-            out = self.causes._outs.get((begin.site.call, begin.site.api, begin.site.binding))
+            out = self.causes.out_of(begin)
             bound = source.target(call, out if direct else None)
             if bound.text != target.text:
                 continue
@@ -481,6 +487,8 @@ class _Inquiry:
                 start, end = loop.lineno, (loop.end_lineno or 0) + 1  # type: ignore[attr-defined]
             if any(start < r.line < end for r in stage.releases):
                 continue
+            if source.copied(target.text, start, end - 1):
+                continue
             return self._tell_overwritten(stage, first, second, loop)
         return None
 
@@ -490,7 +498,7 @@ class _Inquiry:
         return any(id(each) in mine for each in other.departures or ())
 
     def _same_run(self, other: Handle, stage: _Stage) -> bool:
-        places = self.causes._places(stage.departure.stay)
+        places = self.causes.places(stage.departure.stay)
         return other in places and self.handle in places
 
     def _shares(self, stage: _Stage, other: Handle) -> bool:
@@ -498,7 +506,7 @@ class _Inquiry:
         form = stage.target.form
         if form in ("closure", "global"):
             return True
-        if form != "attribute" or len(self.stages) < 2:  # noqa: PLR2004 - a caller is needed
+        if form != "attribute" or len(self.stages) < 2:
             return False
         if not stage.target.text.startswith("self."):
             return False
@@ -515,9 +523,7 @@ class _Inquiry:
 
     # --- words --------------------------------------------------------------------------------
 
-    def _tell_overwritten(
-        self, stage: _Stage, first: Frame, second: Frame, loop: object
-    ) -> Cause:
+    def _tell_overwritten(self, stage: _Stage, first: Frame, second: Frame, loop: object) -> Cause:
         name, target = _called(stage.departure.code), stage.target.shown
         at = stage.departure.frame
         if loop is not None:
@@ -615,7 +621,9 @@ class _Inquiry:
             if stage.source is not None:
                 also = stage.source.releasers(self.causes.releasing(self.handle.kind), kept)
             if also:
-                words += f", and {also[0][0]}(), which releases it at line {also[0][1]}, was not called"
+                words += (
+                    f", and {also[0][0]}(), which releases it at line {also[0][1]}, was not called"
+                )
         elif pattern is Pattern.DISCARDED:
             words = self._beginning(index, stage) + self._thrown_away(index, stage)
         elif pattern is Pattern.HANDED_ON:
@@ -675,7 +683,7 @@ class _Inquiry:
         if departure.offset >= 0 and self._ends_here(stage):
             over = self.handle.parent.kind.title if self.handle.parent is not None else "parent"
             stack = self.ended.stack if self.ended is not None else None
-            ownership = self.causes._ownership
+            ownership = self.causes.ownership
             codes = () if stack is None else stack.codes
             caller = next((c for c in codes if not ownership.is_internal(frame_at(c, 0))), None)
             if caller is departure.code:
@@ -704,14 +712,14 @@ class _Inquiry:
         if departure.caught is None:
             return None
         frame = frame_at(departure.caught, departure.caught_offset)
-        if not self.causes._ownership.is_user(frame):
+        if not self.causes.ownership.is_user(frame):
             return None
         source = function_of(departure.caught)
         line = 0 if source is None else source.catches(frame.line)
         return frame._replace(line=line) if line else None
 
     def _is_user(self, code: CodeType) -> bool:
-        return self.causes._ownership.is_user(frame_at(code, 0))
+        return self.causes.ownership.is_user(frame_at(code, 0))
 
     def _branch(self, stage: _Stage, releases: list[Release]) -> str:
         release = releases[0]
@@ -742,7 +750,9 @@ class _Inquiry:
         begin = f"begin a try after line {start}" if start else "begin a try after the acquisition"
         match pattern:
             case Pattern.EXCEPTION:
-                return f"{begin} and move {call} ({where}) into its finally, or use a context manager"
+                return (
+                    f"{begin} and move {call} ({where}) into its finally, or use a context manager"
+                )
             case Pattern.EARLY_RETURN:
                 return (
                     f"call {call} before the return at line {line} too, or {begin} and move it "
@@ -770,8 +780,8 @@ class _Inquiry:
                 return f"{begin}, call {release} in its finally, and exhaust or close {name}"
             case Pattern.STORED if kept is not None:
                 return (
-                    f"call {release} on {kept.shown} when its owner is done with it: give the owner "
-                    "a close(), and call that in a finally"
+                    f"call {release} on {kept.shown} when its owner is done with it: give the "
+                    "owner a close(), and call that in a finally"
                 )
             case Pattern.DISCARDED:
                 return f"keep the result of line {start} and call {release} on it"
@@ -873,6 +883,6 @@ def _at(frame: Frame, stage: _Stage) -> str:
 
 
 def _and(parts: list[str]) -> str:
-    if len(parts) < 2:  # noqa: PLR2004 - nothing to join
+    if len(parts) < 2:
         return "".join(parts)
     return ", ".join(parts[:-1]) + " and " + parts[-1]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from csptrace.detect.causes import Causes
     from csptrace.detect.ownership import Ownership
-    from csptrace.model import Change, Frame
+    from csptrace.model import Change, Departure, Frame
 
 __all__ = [
     "Verdict",
@@ -188,12 +188,17 @@ def leaked_at_exit(
 
 
 def held_too_long(
-    handles: Iterable[Handle], ownership: Ownership, epoch: int, causes: Causes | None = None
+    handles: Iterable[Handle],
+    departures: Iterable[list[Departure]],
+    ownership: Ownership,
+    epoch: int,
+    causes: Causes | None = None,
 ) -> list[Finding]:
     """Say of live handles that they are older than they should be.
 
     Args:
         handles: the handles.
+        departures: for each, what is known of the functions that had it.
         ownership: tells user code from library code.
         epoch: the graph's epoch.
         causes: says where the functions that have them stand; without it, findings do not.
@@ -202,7 +207,10 @@ def held_too_long(
         One finding for each.
     """
     return [
-        _finding(Code.HELD_TOO_LONG, handle, ownership, epoch, causes=causes) for handle in handles
+        _finding(
+            Code.HELD_TOO_LONG, handle, ownership, epoch, causes=causes, departures=departures_of
+        )
+        for handle, departures_of in zip(handles, departures, strict=True)
     ]
 
 
@@ -241,6 +249,7 @@ def _finding(
     scope: str | None = None,
     severity: Severity | None = None,
     causes: Causes | None = None,
+    departures: list[Departure] | None = None,
 ) -> Finding:
     moment = misused or ended or handle.acquired
     about = misused if code.is_misuse or code is Code.FAILED_RELEASE else handle.acquired
@@ -252,7 +261,7 @@ def _finding(
         whose = about or moment
         scope = whose.scope.name if whose is not None and whose.scope is not None else ""
     now = time.monotonic_ns()
-    cause = None if causes is None else causes.why(handle, code, ended)
+    cause = None if causes is None else causes.why(handle, code, ended, departures)
     advice = remedy(code, handle.kind, culprit, reused_by, ended, ownership)
     if cause is not None and code.is_leak:
         advice = cause.remedy

@@ -11,7 +11,7 @@ import copy
 import dis
 import functools
 import linecache
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +114,9 @@ class _Source:
             else:
                 for name, cls in _COMPREHENSIONS.items():
                     if isinstance(node, cls):
-                        self.scopes.setdefault((name, node.lineno), []).append(node)
+                        scope = cast("_Scope", node)
+                        line = cast("ast.expr", node).lineno
+                        self.scopes.setdefault((name, line), []).append(scope)
 
 
 @functools.lru_cache(maxsize=64)
@@ -172,7 +174,12 @@ class Function:
         if offset >= 0:
             positions = _position(self.code, offset)
             for call in calls:
-                if positions == (call.lineno, call.end_lineno, call.col_offset, call.end_col_offset):
+                if positions == (
+                    call.lineno,
+                    call.end_lineno,
+                    call.col_offset,
+                    call.end_col_offset,
+                ):
                     return call
             for item in self._own:  # `with acquire() as handle:`
                 if isinstance(item, ast.With | ast.AsyncWith):
@@ -215,9 +222,7 @@ class Function:
             loop = self.loop_around(call)
             root = _names_in(call.func.value)[-1:]
             if loop is not None and any(
-                isinstance(node, ast.Name)
-                and isinstance(node.ctx, ast.Store)
-                and node.id in root
+                isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in root
                 for node in ast.walk(loop)
             ):
                 return False  # another object in each round
@@ -289,8 +294,8 @@ class Function:
             elif isinstance(node, ast.With | ast.AsyncWith):
                 cleanups.update(range(node.lineno, node.body[0].lineno))
             elif isinstance(node, ast.Return):
-                lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
-                returns.update(dict.fromkeys(lines, node.lineno))
+                whole = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+                returns.update(dict.fromkeys(whole, node.lineno))
         lines, before = _flow(self.code)
         found: set[int] = set()
         seen, todo = {offset}, list(before.get(offset, ()))
@@ -473,6 +478,33 @@ class Function:
         if name in code.co_varnames[:count]:
             return "parameter"
         return "local" if name in (*code.co_varnames, *code.co_cellvars) else "global"
+
+    def copied(self, text: str, first: int, last: int) -> bool:
+        """Return whether a variable's handle is put into something else between two lines.
+
+        Args:
+            text: the variable.
+            first: the first line.
+            last: the last line.
+        """
+        for node in self._own:
+            if not first <= getattr(node, "lineno", 0) <= last:
+                continue
+            value: ast.expr | None = None
+            if isinstance(node, ast.Assign | ast.AnnAssign | ast.Yield):
+                value = node.value
+            elif (
+                isinstance(node, ast.Call)
+                and _last_name(node.func) in _KEEPS
+                and any(text in _names_in(argument) for argument in node.args)
+            ):
+                return True
+            if value is None or text not in _names_in(value):
+                continue
+            # What a call makes of it is a copy only if it holds what it is given.
+            if not isinstance(value, ast.Call) or _wraps(value):
+                return True
+        return False
 
     def kept_in(self, text: str, after: int) -> Target | None:
         """Return where a local variable's handle is stored later, if that outlives the function.
@@ -671,10 +703,9 @@ def _wraps(call: ast.Call) -> bool:
 
 def _within(node: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes of a function's own code, without the functions defined in it."""
-    body = node.body if isinstance(node, ast.Module | ast.ClassDef) else None
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        body = node.body
-    todo = list(reversed(body)) if body is not None else list(ast.iter_child_nodes(node))
+    todo: list[ast.AST] = list(ast.iter_child_nodes(node))
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        todo = list(reversed(node.body))
     while todo:
         each = todo.pop()
         yield each
@@ -682,9 +713,7 @@ def _within(node: ast.AST) -> Iterator[ast.AST]:
             todo.extend(reversed(list(ast.iter_child_nodes(each))))
 
 
-def _position(
-    code: CodeType, offset: int
-) -> tuple[int | None, int | None, int | None, int | None]:
+def _position(code: CodeType, offset: int) -> tuple[int | None, int | None, int | None, int | None]:
     for index, position in enumerate(code.co_positions()):
         if index == offset // 2:
             return position

@@ -52,7 +52,8 @@ class _Direct(structlog.BoundLoggerBase):
     def write(self, name: str, fields: dict[str, Any]) -> None:
         """Pass an event on; `fields` becomes the event."""
         fields["event"] = name
-        self._logger.info(self._processors[0](self._logger, name, fields))
+        (fuse,) = self._processors
+        self._logger.info(fuse(self._logger, name, fields))
 
 
 class EventLog:

@@ -50,8 +50,6 @@ def main(options: argparse.Namespace) -> int:
             per_run=options.per_run,
         )
         form = FORMATS[options.format]
-        analysing.show(
-            form.comparison(comparison, analysing.form_options(options)), options.output
-        )
+        analysing.show(form.comparison(comparison, analysing.form_options(options)), options.output)
         status[0] = int(comparing.is_regression(comparison))
     return status[0]

@@ -17,6 +17,7 @@ import csptrace
 from csptrace import _startup, tracer
 from csptrace.errors import CspTraceError
 from csptrace.frontends import demo
+from csptrace.patch import exits
 from csptrace.settings import Settings, is_active
 from csptrace.specs import registry
 from csptrace.specs.vocabulary import Dll
@@ -86,9 +87,20 @@ def examine() -> dict[str, Any]:
         problems.append(str(error))
         settings = Settings()
     report["settings"] = {name: str(value) for name, value in _given(settings).items()}
+    report["causes"] = _causes(settings)
     report["canary"] = _canary(report, problems)
     report["healthy"] = not problems
     return report
+
+
+def _causes(settings: Settings) -> str:
+    """Return whether csptrace can say why handles leak, and why not."""
+    if not settings.causes:
+        return "no: the setting causes is off"
+    if settings.level == "count":
+        return "no: level count records no stacks"
+    reason = exits.unavailable() or exits.taken()
+    return f"no: {reason}" if reason else "yes"
 
 
 def _startup_files() -> list[dict[str, Any]]:
@@ -240,6 +252,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
     if report.get("missed"):
         lines.append("not traced, because it was bound before tracing began:")
         lines.extend(f"  {name}" for name in report["missed"])
+    lines.append(f"why handles leak is told: {report['causes']}")
     lines.extend(("", f"canary: {report['canary']}"))
     lines.extend(f"PROBLEM: {problem}" for problem in report["problems"])
     return lines

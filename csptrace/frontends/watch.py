@@ -125,9 +125,7 @@ def as_text(state: State) -> str:
         lines += [
             f"  {seen.code}: {seen.kind} {seen.value} {escape(seen.where)}".rstrip()
             for seen in (
-                one._replace(
-                    code=escape(one.code), kind=escape(one.kind), value=escape(one.value)
-                )
+                one._replace(code=escape(one.code), kind=escape(one.kind), value=escape(one.value))
                 for one in state.findings[:10]
             )
         ]

@@ -12,7 +12,7 @@ import sys
 from types import BuiltinMethodType
 from typing import Any, Protocol, cast
 
-__all__ = ["CffiCodec", "Codec", "CtypesCodec", "ObjectCodec", "plain_numbers"]
+__all__ = ["CffiCodec", "Codec", "CtypesCodec", "ObjectCodec", "plain_number", "plain_numbers"]
 
 
 class Codec(Protocol):
@@ -57,8 +57,26 @@ _Pointer: type = ctypes.POINTER(ctypes.c_int).__mro__[1]
 
 _CData: Any = ctypes.c_int.__mro__[2]
 _base: Any = _CData.__dict__["_b_base_"].__get__
+_order: Any = type.__dict__["__mro__"].__get__
+_number: Any = _SimpleCData.__dict__["value"].__get__
 _owns: Any = _CData.__dict__["_b_needsfree_"].__get__
 _LARGEST = 4096
+
+
+def plain_number(value: Any, cls: type) -> int | None:
+    """Return the number in a ctypes object of a simple type that owns its memory, else `None`.
+
+    Args:
+        value: the object.
+        cls: its type.
+    """
+    order = _order(cls)
+    if len(order) < 4 or _SimpleCData not in order:
+        return None
+    if _base(value) is not None or not _owns(value):
+        return None
+    number = _number(value)
+    return number if type(number) is int else None
 
 
 def plain_numbers(value: object) -> tuple[int, ...]:
@@ -80,7 +98,7 @@ def plain_numbers(value: object) -> tuple[int, ...]:
     if not _owns(root) or not 4 <= size <= _LARGEST:
         return ()
     data = bytes(memoryview(cast("Any", value)).cast("B"))
-    if size == 4:  # noqa: PLR2004 - a DWORD
+    if size == 4:  # a DWORD
         return (int.from_bytes(data, sys.byteorder),)
     width = ctypes.sizeof(ctypes.c_void_p)
     return tuple(

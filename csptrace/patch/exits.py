@@ -33,7 +33,7 @@ from types import (
 )
 from typing import TYPE_CHECKING, Any, Final
 
-from csptrace.model import LIVE, RELEASING, Departure, Exit, Stay
+from csptrace.model import RELEASING, Departure, Exit, Stay
 from csptrace.patch.proxy import HandleObject
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from csptrace.model import Handle, Stack
 
-__all__ = ["INTERNAL", "LIBRARY", "USER", "Exits", "unavailable"]
+__all__ = ["INTERNAL", "LIBRARY", "USER", "Exits", "taken", "unavailable"]
 
 INTERNAL: Final = 0
 LIBRARY: Final = 1
@@ -65,6 +65,7 @@ _type_name: Any = type.__dict__["__qualname__"].__get__
 _type_order: Any = type.__dict__["__mro__"].__get__
 _traceback_of: Any = BaseException.__dict__["__traceback__"].__get__
 _getframe = sys._getframe
+_monitoring: Any = getattr(sys, "monitoring", None)  # CPython 3.12 and later
 
 
 def unavailable() -> str:
@@ -72,11 +73,22 @@ def unavailable() -> str:
 
     A tool id may still be missing when it comes to it.
     """
-    if not hasattr(sys, "monitoring"):
+    if _monitoring is None:
         return "sys.monitoring came with CPython 3.12"
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return "it is not made for interpreters without the GIL"
     return ""
+
+
+def taken() -> str:
+    """Return who has every monitoring tool id that nobody is told to use, empty if one is free."""
+    if _monitoring is None:
+        return ""
+    holders = {tool: _monitoring.get_tool(tool) for tool in _TOOLS}
+    if None in holders.values() or "csptrace" in holders.values():
+        return ""
+    names = ", ".join(f"{tool} by {holder}" for tool, holder in holders.items())
+    return f"every free monitoring tool id is taken ({names})"
 
 
 class _Watched:
@@ -139,22 +151,22 @@ class Exits:
         """Take a free tool id; without one, say so and watch nothing."""
         if unavailable():
             return
-        monitoring = sys.monitoring
+        monitoring = _monitoring
         for tool in _TOOLS:
             if monitoring.get_tool(tool) is None:
                 try:
                     monitoring.use_tool_id(tool, "csptrace")
                 except ValueError:  # another thread was faster
                     continue
+                self._tool = tool
                 break
-        else:
-            holders = ", ".join(f"{tool}: {monitoring.get_tool(tool)}" for tool in _TOOLS)
+        if self._tool < 0:
             self._say(
-                "why handles leak is not told: every free monitoring tool id is taken "
-                f"({holders}); end the other tool, or set causes=no to be rid of this message"
+                f"why handles leak is not told: {taken()}; end the other tool, or set causes=no to "
+                "be rid of this message"
             )
             return
-        self._tool = tool
+        tool = self._tool
         events = monitoring.events
         monitoring.register_callback(tool, events.PY_RETURN, self._returned)
         monitoring.register_callback(tool, events.PY_YIELD, self._yielded)
@@ -171,9 +183,9 @@ class Exits:
         self._stays.clear()
         self._propagating.clear()
         self._unwinding = False
-        if tool < 0 or sys.monitoring.get_tool(tool) != "csptrace":
+        if tool < 0 or _monitoring.get_tool(tool) != "csptrace":
             return
-        monitoring = sys.monitoring
+        monitoring = _monitoring
         monitoring.set_events(tool, 0)
         for entry in watched:
             monitoring.set_local_events(tool, entry.code, 0)
@@ -202,15 +214,20 @@ class Exits:
             stack: the stack of the acquisition.
             frame: its innermost frame.
         """
-        index = stack.owner
-        if index < 0:
-            index = self._owner(stack)
-        at: FrameType | None = frame
-        while index and at is not None:
-            at = at.f_back
-            index -= 1
-        if at is not None:
-            self._enter(handle, at)
+        try:
+            index = stack.owner
+            if index < 0:
+                index = self._owner(stack)
+            at: FrameType | None = frame
+            while index and at is not None:
+                at = at.f_back
+                index -= 1
+            if at is not None:
+                self._enter(handle, at)
+        except RecursionError:
+            pass  # no room to note it
+        except Exception as error:  # noqa: BLE001 - the handle is acquired all the same
+            self._broken(error)
 
     def _owner(self, stack: Stack) -> int:
         roles = [self._role(code) for code in stack.codes]
@@ -241,47 +258,46 @@ class Exits:
             handle.stay = stay
 
     def _listen(self, code: CodeType) -> None:
-        events = sys.monitoring.events
+        events = _monitoring.events
         wanted = events.PY_RETURN | events.PY_YIELD
         if code.co_flags & _RESUMABLE:
             wanted |= events.PY_START
-        sys.monitoring.set_local_events(self._tool, code, wanted)
+        _monitoring.set_local_events(self._tool, code, wanted)
         self._codes[id(code)] = _Watched(code)
         if not self._unwinding:
             self._unwinding = True
             self._idle = 0
-            sys.monitoring.set_events(self._tool, events.PY_UNWIND)
+            _monitoring.set_events(self._tool, events.PY_UNWIND)
 
-    def glance(self, handle: Handle) -> Callable[[], None]:
-        """Do what `observe` does, in every thread, for a handle that lives on.
+    def glance(self, handle: Handle) -> list[Departure]:
+        """Return what `observe` would note, in whichever thread, for a handle that lives on.
 
         Args:
             handle: the handle.
 
         Returns:
-            A function that takes it back.
+            How the functions that had it were left, and where the one that has it stands.
         """
-        stay, known = handle.stay, handle.departures
-        if known is not None:
-            handle.departures = list(known)
-        for frame in sys._current_frames().values():
-            if self._find(frame, -1 if stay is None else stay.key) >= 0:
-                self.observe(handle, frame)
-                break
-        else:
-            self.observe(handle, None)
-
-        def restore() -> None:
-            handle.stay, handle.departures = stay, known
-
-        return restore
+        known = list(handle.departures or ())
+        stay = handle.stay
+        if stay is not None:
+            now: Departure | None = None
+            for frame in sys._current_frames().values():
+                if self._find(frame, stay) >= 0:
+                    now = self._now(handle, stay, frame)
+                    break
+            else:
+                now = self._now(handle, stay, None)
+            if now is not None:
+                _add(known, now)
+        return known
 
     @staticmethod
-    def _find(frame: FrameType | None, key: int) -> int:
+    def _find(frame: FrameType | None, stay: Stay) -> int:
         """Return where a function is that runs below a frame, -1 if it does not."""
         steps = 0
         while frame is not None and steps < _MOST_STEPS:
-            if id(frame) == key:
+            if id(frame) == stay.key and frame.f_code is stay.code:
                 return frame.f_lasti
             frame = frame.f_back
             steps += 1
@@ -298,31 +314,34 @@ class Exits:
         if stay is None:
             return
         handle.stay = None  # the last entry
+        departure = self._now(handle, stay, frame)
+        if departure is not None:
+            self._append(handle, departure)
+
+    def _now(self, handle: Handle, stay: Stay, frame: FrameType | None) -> Departure | None:
+        """Return where the function that has a handle stands, `None` if it has ended."""
         key = stay.key
         if self._stays.get(key) is not stay:
             if stay.waiting < 0 or _departed(handle, stay):
-                return
-            self._append(handle, Departure(Exit.CLOSED, stay, stay.waiting))
-            return
-        offset = self._find(frame, key)
+                return None
+            return Departure(Exit.CLOSED, stay, stay.waiting)
+        offset = self._find(frame, stay)
         if offset < 0 and stay.waiting >= 0:
-            closed = self._is_gone(stay)
-            how = Exit.CLOSED if closed else Exit.SUSPENDED
-            if closed:
+            if self._is_gone(stay):
                 self._stays.pop(key, None)
-            self._append(handle, Departure(how, stay, stay.waiting))
-            return
+                return Departure(Exit.CLOSED, stay, stay.waiting)
+            return Departure(Exit.SUSPENDED, stay, stay.waiting)
         departure = Departure(Exit.RUNNING, stay, offset)
         error = sys.exception()
         trace = None if error is None else _traceback_of(error)
         steps = 0
         while trace is not None and steps < _MOST_STEPS:
-            if id(trace.tb_frame) == key:
+            if id(trace.tb_frame) == key and trace.tb_frame.f_code is stay.code:
                 _describe(departure, error, trace)
                 break
             trace = trace.tb_next
             steps += 1
-        self._append(handle, departure)
+        return departure
 
     def _is_gone(self, stay: Stay) -> bool:
         """Return whether a suspended function has ended without an event.
@@ -342,7 +361,7 @@ class Exits:
                 frame = candidate.ag_frame
             else:
                 continue
-            if frame is not None and id(frame) == stay.key:
+            if frame is not None and id(frame) == stay.key and frame.f_code is stay.code:
                 return False
         return True
 
@@ -355,9 +374,11 @@ class Exits:
             if stay is None:
                 self._idle_exit(code)
             elif stay.code is code:
-                live = [handle for handle in stay.handles if _alive(handle)]
+                live = [handle for handle in stay.handles if handle.state <= RELEASING]
                 if live:
                     self._left(frame, stay, offset, live, value, Exit.HANDED_ON)
+                else:
+                    stay.handles = []  # so that no cycle is left for the collector
         except RecursionError:
             pass  # no room to note it
         except Exception as error:  # noqa: BLE001 - an exception here would be the program's
@@ -379,7 +400,7 @@ class Exits:
                     return
                 if cls is int and all(handle.value != value for handle in stay.handles):
                     return
-                live = [handle for handle in stay.handles if _alive(handle)]
+                live = [handle for handle in stay.handles if handle.state <= RELEASING]
                 if live:
                     self._left(frame, stay, offset, live, value, Exit.YIELDED)
         except RecursionError:
@@ -387,7 +408,7 @@ class Exits:
         except Exception as error:  # noqa: BLE001 - as above
             self._broken(error)
 
-    def _started(self, code: CodeType, _offset: int) -> None:
+    def _started(self, _code: CodeType, _offset: int) -> None:
         """Drop what is known of a generator that had the same frame before, and is gone."""
         try:
             self._stays.pop(id(_getframe(1)), None)
@@ -401,6 +422,8 @@ class Exits:
             frame = _getframe(1)
             key = id(frame)
             stay = self._stays.pop(key, None)
+            if stay is not None and stay.code is not code:
+                stay = None
             passing = None
             if self._propagating:
                 passing = self._propagating.pop(get_ident(), None)
@@ -430,9 +453,9 @@ class Exits:
         moved: Exit,
     ) -> None:
         """Note that a function has returned or yielded."""
-        held = dict.fromkeys(_held(value, live))
-        caller = self._caller(frame, LIBRARY)
+        held = _held(value, live)
         if held:
+            caller = self._caller(frame, LIBRARY)
             departure = Departure(moved, stay, offset)
             if caller is not None:
                 departure.to, departure.to_offset = caller.f_code, caller.f_lasti
@@ -442,9 +465,10 @@ class Exits:
                     self._enter(handle, caller)
         if moved is Exit.YIELDED:
             return  # what it has not yielded it still has
-        rest = [handle for handle in live if handle not in held] if held else live
-        if not rest:
+        if len(held) == len(live):
             return
+        handed = set(held)
+        rest = [handle for handle in live if handle not in handed] if held else live
         departure = Departure(Exit.RETURNED, stay, offset)
         above = self._above(frame)
         for handle in rest:
@@ -464,7 +488,7 @@ class Exits:
         caller = frame.f_back
         departures = [] if passing is None else passing.departures
         trace = _traceback_of(error)
-        live = [] if stay is None else [handle for handle in stay.handles if _alive(handle)]
+        live = [] if stay is None else [h for h in stay.handles if h.state <= RELEASING]
         if stay is not None and live:
             departure = Departure(Exit.RAISED, stay, offset)
             _describe(departure, error, trace)
@@ -492,16 +516,8 @@ class Exits:
         known = handle.departures
         if known is None:
             handle.departures = [departure]
-            return
-        for index, earlier in enumerate(known):
-            if earlier.stay is departure.stay:  # a generator goes on after it has yielded
-                if earlier.exit is Exit.YIELDED and departure.exit is not Exit.YIELDED:
-                    break
-                known[index] = departure
-                return
-        if len(known) >= _MOST_DEPARTURES:
-            del known[_MOST_DEPARTURES // 2]
-        known.append(departure)
+        else:
+            _add(known, departure)
 
     def _caller(self, frame: FrameType, least: int) -> FrameType | None:
         """Return the nearest caller that is not the tracer's own."""
@@ -540,7 +556,7 @@ class Exits:
                     return
                 self._stays.pop(key, None)
         del self._codes[id(code)]
-        sys.monitoring.set_local_events(self._tool, code, 0)
+        _monitoring.set_local_events(self._tool, code, 0)
 
     def _idle_unwinds(self) -> None:
         """Stop listening to exceptions if nothing is watched."""
@@ -548,7 +564,7 @@ class Exits:
         self._sweep()
         if not self._stays:
             self._unwinding = False
-            sys.monitoring.set_events(self._tool, 0)
+            _monitoring.set_events(self._tool, 0)
 
     def _sweep(self) -> None:
         """Drop the runs of functions that have no live handle any more."""
@@ -559,7 +575,20 @@ class Exits:
 
 
 def _alive(handle: Handle) -> bool:
-    return handle.state == LIVE or handle.state == RELEASING
+    return handle.state <= RELEASING
+
+
+def _add(known: list[Departure], departure: Departure) -> None:
+    """Put the end of a function's run behind the others, or in the place of an earlier one."""
+    for index, earlier in enumerate(known):
+        if earlier.stay is departure.stay:  # a generator goes on after it has yielded
+            if earlier.exit is Exit.YIELDED and departure.exit is not Exit.YIELDED:
+                break
+            known[index] = departure
+            return
+    if len(known) >= _MOST_DEPARTURES:
+        del known[_MOST_DEPARTURES // 2]
+    known.append(departure)
 
 
 def _departed(handle: Handle, stay: Stay) -> bool:
@@ -632,8 +661,15 @@ def _held(value: object, handles: list[Handle]) -> list[Handle]:
     Returns:
         Those that the caller has in its hands now.
     """
-    if value is None or type(value) in _PLAIN:
+    cls = type(value)
+    if cls in _PLAIN:
         return []
+    if len(handles) == 1:  # most functions hand on one, as it is
+        if cls is int:
+            return handles if value == handles[0].value else []
+        codecs = sys.modules.get("csptrace.patch.codecs")
+        if codecs is not None and codecs.plain_number(value, cls) == handles[0].value:
+            return handles
     numbers = {handle.value: handle for handle in handles if handle.value >= 0}
     wanted = set(handles)
     found: dict[Handle, None] = {}

@@ -97,8 +97,20 @@ class Process:
             self.known.add(number)
             site, caller = divmod(number, CALLERS)
             frames = [
-                [f"/srv/app/signing/part{site % 7}.py", 100 + site, f"Part.step{site}", "app.part", True],
-                [f"/srv/app/signing/calls{caller}.py", 10 + caller, f"call{caller}", "app.calls", True],
+                [
+                    f"/srv/app/signing/part{site % 7}.py",
+                    100 + site,
+                    f"Part.step{site}",
+                    "app.part",
+                    True,
+                ],
+                [
+                    f"/srv/app/signing/calls{caller}.py",
+                    10 + caller,
+                    f"call{caller}",
+                    "app.calls",
+                    True,
+                ],
             ]
             frames += [
                 [f"/srv/lib/frame{depth}.py", depth, f"frame{depth}", f"lib.frame{depth}", False]

@@ -86,8 +86,7 @@ def answer(folder: Path) -> dict[str, object]:
                     key = (run, event.kind, event.stack)
                     acquired[key] += 1
                     alive[run, event.hid] = (event.kind, event.stack, event.mono)
-                    if event.live > peaks[run]:
-                        peaks[run] = event.live
+                    peaks[run] = max(peaks[run], event.live)
                 elif name == "csptrace.handle_released":
                     if event.how == "reference" or not alive.pop((run, event.hid), None):
                         continue
@@ -137,7 +136,7 @@ def answer(folder: Path) -> dict[str, object]:
         "sites": dict(sorted(sites.items())),
         "medians": {site: _quantile(counts, 50) for site, counts in sorted(lives.items())},
         "groups": dict(sorted(groups.items())),
-        "longest": sorted(((age, run, hid) for age, run, hid in longest), reverse=True)[0][0],
+        "longest": max(longest)[0],
         "contexts": len(taken),
         "peaks": dict(sorted(peaks.items())),
     }

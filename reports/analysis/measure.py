@@ -28,7 +28,7 @@ PARSE = """
 import json, os, sys, tempfile, time
 from csptrace.analysis import embedded, questions, reading
 begin = time.perf_counter()
-names = [name for name in questions.COLUMNS]
+names = list(questions.READ)
 with tempfile.TemporaryDirectory() as folder:
     database = embedded.connect(folder, 1_000_000_000)
     for log in reading.find(sys.argv[1:]):
@@ -145,9 +145,7 @@ def measure(generate, writing, folder: Path, options: argparse.Namespace) -> dic
         "events": events,
         "files": options.files,
         "jsonl_mb": round(size / 1e6),
-        "parquet_mb": round(
-            sum(path.stat().st_size for path in parquet.rglob("*.parquet")) / 1e6
-        ),
+        "parquet_mb": round(sum(path.stat().st_size for path in parquet.rglob("*.parquet")) / 1e6),
         "seconds": {name: round(seconds, 2) for name, seconds in best.items()},
         "cpu_seconds": {name: min(o["cpu_s"] for o in many) for name, many in rounds.items()},
         "peak_mb": {name: max(o["peak_mb"] for o in many) for name, many in rounds.items()},

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import golden_logs
 import pytest
+from windows_python import required
 
 from csptrace.analysis import distributed, embedded, reading
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from csptrace.analysis.results import Report
 
-REQUIRED = os.environ.get("CSPTRACE_REQUIRE", "").split(",")
 PATIENCE = 180
 """Seconds for a JVM to say that it is ready."""
 
@@ -37,8 +37,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     elif shutil.which("java") is None:
         missing = "Spark needs Java: apt install openjdk-17-jre-headless"
     if missing:
-        if "spark" in REQUIRED:
-            pytest.fail(missing)
+        if required("spark"):
+            pytest.fail(f"CSPTRACE_REQUIRE asks for spark: {missing}")
         pytest.skip(missing)
     folder = tmp_path_factory.mktemp("spark")
     with _cluster(folder) as master, distributed.session(master) as session:
@@ -139,7 +139,9 @@ def _answered() -> dict[str, Report]:
     return {}
 
 
-@pytest.fixture(params=["duckdb", "spark"])
+@pytest.fixture(
+    params=["duckdb", pytest.param("spark", marks=pytest.mark.xdist_group("spark"))]
+)
 def golden(
     request: pytest.FixtureRequest, golden_folder: Path, _answered: dict[str, Report]
 ) -> Report:

@@ -30,9 +30,15 @@ def leaky() -> Logbook:
     book.invalidate(600, 4, by=1)
     book.invalidate(600, 5, by=1)
     more = {"ended_stack": 500, "ended_by": "Release", "culprit": 1, "culprit_kind": "HCRYPTPROV"}
-    book.find(
-        600, 4, "leaked-at-release", AA, **more, where="/src/app.py:20", scope="test_one"
-    )
+    why = {
+        "cause": "step20() left it when it raised",
+        "cause_exit": "raised",
+        "cause_pattern": "exception",
+        "cause_where": "/src/app.py:22",
+        "cause_function": "step20",
+    }
+    about = {**more, **why, "where": "/src/app.py:20", "scope": "test_one"}
+    book.find(600, 4, "leaked-at-release", AA, **about)
     book.find(600, 5, "leaked-at-release", BB, **more, where="/src/app.py:40", scope="test_one")
     book.ended(1000, bytes=1000, writing_ns=50)
     return book

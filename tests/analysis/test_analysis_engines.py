@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.xdist_group("spark")
 def test_engines_agree_on_bad_logs(tmp_path: Path, spark: Any) -> None:
     """Torn, foreign, damaged, doubled, compressed and compacted: every field is the same."""
     folder = tmp_path / "logs"
@@ -35,30 +36,24 @@ def test_engines_agree_on_bad_logs(tmp_path: Path, spark: Any) -> None:
     for one, other in zip(embedded_report.sources, spark_report.sources, strict=True):
         # Each engine has its own words for what it cannot read.
         assert bool(one.unreadable) == bool(other.unreadable)
-        assert dataclasses.replace(one, unreadable="") == dataclasses.replace(
-            other, unreadable=""
-        )
+        assert dataclasses.replace(one, unreadable="") == dataclasses.replace(other, unreadable="")
 
 
-def test_missing_java_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_java_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Java the error names the package; a wrong JAVA_HOME is named, too."""
     pytest.importorskip("pyspark")
     leaky().write(tmp_path)
     monkeypatch.setattr(shutil, "which", lambda _name, path=None: None)
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    with pytest.raises(MissingExtraError, match="Java 17 or later.*openjdk-17-jre-headless"):
+    with pytest.raises(MissingExtraError, match=r"Java 17 or later.*openjdk-17-jre-headless"):
         engines.analyse([str(tmp_path)], engine="spark")
 
     monkeypatch.setenv("JAVA_HOME", "/nowhere")
-    with pytest.raises(MissingExtraError, match="/nowhere .JAVA_HOME. has no bin/java"):
+    with pytest.raises(MissingExtraError, match=r"/nowhere \(JAVA_HOME\) has no bin/java"):
         engines.analyse([str(tmp_path)], engine="spark")
 
 
-def test_missing_packages_name_their_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_packages_name_their_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without DuckDB or PySpark the error says what to install."""
     leaky().write(tmp_path)
     for module in ("duckdb", "pyspark", "pyspark.errors", "pyspark.sql"):

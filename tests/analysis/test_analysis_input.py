@@ -155,7 +155,7 @@ def test_names_that_name_nothing_are_said(tmp_path: Path) -> None:
     for name in ("nothing", "*.jsonl", "a\0b"):
         with pytest.raises(AnalysisError, match="no such file or folder"):
             reading.find([str(tmp_path / name)])
-    with pytest.raises(AnalysisError, match="no logs in .*CSPTRACE_LOG"):
+    with pytest.raises(AnalysisError, match=r"no logs in .*CSPTRACE_LOG"):
         reading.find([str(tmp_path)])
 
 

@@ -61,6 +61,12 @@ def test_an_example_tells_the_whole_story(golden: Report) -> None:
             ),
         ),
         Step(
+            "exit",
+            "",
+            "step20() left it when it raised",
+            (Frame(PLACE, 22, "step20", "", True),),
+        ),
+        Step(
             "ended",
             "Release",
             "HCRYPTPROV released by Release",
@@ -70,9 +76,11 @@ def test_an_example_tells_the_whole_story(golden: Report) -> None:
 
 
 def test_siblings_say_what_became_of_the_others(golden: Report) -> None:
-    """The hint of a leak counts the other handles from its place, over all runs."""
+    """The hint of a leak counts the other handles from its place, and how the leaked ones left."""
+    assert golden.groups[0].causes == (("raised/exception", 1),)
     assert golden.groups[0].hint == (
-        f"2 of 5 handles acquired at {PLACE}:20 were released, 1 at {PLACE}:30"
+        f"2 of 5 handles acquired at {PLACE}:20 were released, 1 at {PLACE}:30; "
+        "leaked: raised/exception (1)"
     )
     assert golden.groups[1].hint == f"none of the 1 handles acquired at {PLACE}:40 was released"
 
@@ -101,7 +109,7 @@ def test_growth_is_what_is_alive_more_at_the_end_than_at_half_time(golden: Repor
 
 
 def test_lifetimes_are_quantiles_of_buckets(golden: Report) -> None:
-    """Both keys lived 300 ms: the middle of the bucket of 35 × 2 ** 23 ns; the context 600 ms."""
+    """Both keys lived 300 ms: in the bucket of 35 times 2 ** 23 ns; the context 600 ms."""
     lifetimes = {site.where: site.lifetime for site in golden.sites}
 
     keys, context = 35 * 2**23 + 2**22, 35 * 2**24 + 2**23
@@ -259,5 +267,6 @@ def test_every_file_is_counted(golden: Report) -> None:
         ),
     ]
     for source in golden.sources:
-        assert not (source.torn or source.foreign or source.other_schema or source.unreadable)
+        assert (source.torn, source.foreign, source.other_schema) == (0, 0, ())
+        assert source.unreadable == ""
         assert source.repeated == 0

@@ -90,9 +90,7 @@ def _check_groups(report: Report, processes: list[naive.Process]) -> None:
         assert group.severity == min((event["severity"] for event in same), key=RANK.index)
         assert group.first_seen == first["ts"]
         assert group.last_seen == max(event["ts"] for event in same)
-        assert dict(group.scopes) == Counter(
-            event["scope"] for event in same if "scope" in event
-        )
+        assert dict(group.scopes) == Counter(event["scope"] for event in same if "scope" in event)
         assert group.example.run == first["run"]
         assert group.example.value == first["value"]
 

@@ -459,6 +459,22 @@ EXPECTED: Final[dict[str, Expected]] = {
             "try/finally"
         ),
     ),
+    "loop_into_a_list": Expected(
+        2,
+        "raised",
+        "exception",
+        "loop_into_a_list",
+        "left",
+        (("CryptDestroyHash", "release"),),
+        (
+            "loop_into_a_list() acquired it at line {acquired} and was left by Stop raised in"
+            " fails() at line {left}; CryptDestroyHash at line {release} was never reached"
+        ),
+        (
+            "begin a try after line {acquired} and move CryptDestroyHash (line {release}) "
+            "into its finally, or use a context manager"
+        ),
+    ),
     "loop_of_two": Expected(
         2,
         "returned",

@@ -111,7 +111,7 @@ def caught_above(prov: Any) -> None:
     try:
         hashing()
     except Stop:  # caught
-        pass
+        kept.clear()
 
 
 def caught_above_mended(prov: Any) -> None:
@@ -143,7 +143,7 @@ def caught_two_above(prov: Any) -> None:
     try:
         between()
     except Stop:  # caught
-        pass
+        kept.clear()
 
 
 def caught_two_above_mended(prov: Any) -> None:
@@ -614,6 +614,29 @@ def while_loop_mended(prov: Any) -> None:
         lib.CryptDestroyHash(h)
 
 
+def loop_into_a_list(prov: Any) -> None:
+    """Each round keeps its handle in a list, and an exception skips the loop that releases."""
+    hashes = []
+    for _ in range(2):
+        h = c_size_t()
+        lib.CryptCreateHash(prov, SHA, 0, 0, byref(h))  # acquired
+        hashes.append(h)
+    fails()  # left
+    for h in hashes:
+        lib.CryptDestroyHash(h)  # release
+
+
+def loop_into_a_list_mended(prov: Any) -> None:
+    """Nothing is skipped."""
+    hashes = []
+    for _ in range(2):
+        h = c_size_t()
+        lib.CryptCreateHash(prov, SHA, 0, 0, byref(h))
+        hashes.append(h)
+    for h in hashes:
+        lib.CryptDestroyHash(h)
+
+
 def loop_of_two(prov: Any) -> None:
     """Each round leaks two."""
     one, two = c_size_t(), c_size_t()
@@ -972,11 +995,12 @@ class Careless:
     """A context manager whose end does nothing."""
 
     def __enter__(self) -> Any:
+        """Acquire."""
         self.h = opened(lib.prov)  # careless
         return self.h
 
     def __exit__(self, *error: object) -> None:
-        pass
+        """Do nothing."""
 
 
 def careless_context_manager(prov: Any) -> None:
@@ -1052,6 +1076,7 @@ def timed_out_mended(prov: Any) -> None:
 
     async def main() -> None:
         async with asyncio.timeout(60):
+            await asyncio.sleep(0)
             lib.CryptDestroyHash(opened(prov))
 
     asyncio.run(main())
@@ -1092,6 +1117,7 @@ class Pause:
     """What can be waited for without an event loop."""
 
     def __await__(self) -> Any:
+        """Wait once."""
         yield
 
 

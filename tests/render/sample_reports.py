@@ -1,7 +1,7 @@
 """Reports made by hand: a small one, a fleet's, an empty one, a huge one and a hostile one.
 
-The stacks of the first two are those of the program in `reports/html`, read from its source, so that
-excerpts have something to quote.
+The stacks of the first two are those of the program in `reports/html`, read from its source, so
+that excerpts have something to quote.
 """
 
 from __future__ import annotations
@@ -688,6 +688,7 @@ def huge(number: int = 5000) -> Report:
 HOSTILE = (
     "</script><script>document.title='owned'</script>",
     "<img src=x onerror=document.title='owned'>",
+    "<!-- <script </script x",
     "\x1b[31mred\x1b[0m \x1b]0;owned\x07",
     "[bold red]markup[/bold red] :skull:",
     "a\nb\r\n::error::c\td",

@@ -14,8 +14,10 @@ from sample_reports import BUILT, SECOND, frame
 from csptrace.analysis.render import FORMATS, Options
 from csptrace.analysis.render.jsonform import schema
 from csptrace.analysis.render.places import Places, own_first
+from csptrace.analysis.render.tree import worst
 from csptrace.analysis.render.words import (
     bytes_text,
+    causes,
     counted,
     duration,
     moment,
@@ -120,6 +122,18 @@ def test_a_parent_that_was_cut_off_is_not_drawn() -> None:
         assert "3 more handles not shown" in text
 
 
+def test_the_worst_handles_are_drawn_first() -> None:
+    """Where there is no room for all, those that did not end well are drawn with their parents."""
+    graph = tuple(
+        Node(hid, 1 if hid == 9 else 0, "K", "0x1", "", 0, 1, how, "", ())
+        for hid, how in enumerate(["released"] * 7 + ["alive", "invalidated"], 1)
+    )
+
+    assert [node.hid for node in worst(graph, 3).nodes] == [1, 8, 9]
+    assert [node.hid for node in worst(graph, 1).nodes] == [8]
+    assert worst(graph, 9).left_out == 0
+
+
 def test_long_timelines_keep_their_peaks() -> None:
     """A timeline of many points is thinned for the page without losing its highest and last."""
     points = tuple(Point(at, 5000 if at == 77_777 else at % 9) for at in range(100_000))
@@ -217,6 +231,20 @@ def test_moments() -> None:
     assert since(start, start + 24 * 60 * MINUTE) == (
         "2025-11-24 16:00:00 to 2025-11-25 16:00:00 UTC"
     )
+
+
+def test_causes() -> None:
+    """What a log says of how a function was left becomes words; anything else stays as it is."""
+    names = ("raised/exception", "returned/early-return", "suspended/suspended", "a/b c", "")
+    group = sample_reports.group(causes=tuple((name, 1) for name in names))
+
+    assert [name for name, _ in causes(group)] == [
+        "exception (raised)",
+        "early return (returned)",
+        "suspended",
+        "a/b c",
+        "",
+    ]
 
 
 def test_numbers() -> None:

@@ -61,9 +61,25 @@ def test_terminal_colours_are_ours_alone() -> None:
 
 def test_terminal_shows_markup_as_text() -> None:
     """What looks like rich's markup or an emoji's name is text."""
-    text = FORMATS["terminal"].report(sample_reports.hostile(), Options(width=200))
+    for verbosity in (0, 1):
+        options = Options(width=20_000, verbosity=verbosity)
+        text = FORMATS["terminal"].report(sample_reports.hostile(), options)
 
-    assert "[bold red]markup[/bold red] :skull:" in text
+        assert "[bold red]markup[/bold red] :skull:" in text
+        assert re.findall(r"(?<!\[bold red\])markup|markup(?!\[/bold red\] :skull:)", text) == []
+
+
+def test_terminal_takes_nothing_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Width and colour are those of the options, whatever the variables of the machine say."""
+    form, report = FORMATS["terminal"], sample_reports.small()
+    plain = form.report(report, Options(width=80))
+    coloured = form.report(report, Options(width=80, colour=True))
+    for name, value in (("COLUMNS", "33"), ("FORCE_COLOR", "1"), ("TERM", "dumb")):
+        monkeypatch.setenv(name, value)
+    assert form.report(report, Options(width=80)) == plain
+    monkeypatch.delenv("FORCE_COLOR")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert form.report(report, Options(width=80, colour=True)) == coloured
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
@@ -120,7 +136,10 @@ def test_html_data_survive_as_they_are_meant() -> None:
     (text, _) = rendered("html")
     page = Page()
     page.feed(text)
-    data = json.loads(next(script for script in page.scripts if '"groups"' in script))
+    block = next(script for script in page.scripts if '"groups"' in script)
+    data = json.loads(block)
+
+    assert not set("<>&") & set(block), "nothing in it can end the element or begin a comment"
 
     codes = {group["code"] for group in data["groups"]}
     assert HOSTILE[0] in codes

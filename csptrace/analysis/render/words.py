@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -52,6 +53,7 @@ ROLES: Final = {
 }
 """The moments of a finding, in the order of time, and the word for each."""
 
+_CAUSE: Final = re.compile(r"([\w-]+)/([\w-]+)", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _STEPS: Final = ((86_400_000_000_000, "d"), (3_600_000_000_000, "h"), (60_000_000_000, "min"))
 _SMALL: Final = ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs"))
@@ -161,10 +163,11 @@ def causes(group: Group) -> tuple[tuple[str, int], ...]:
 
 
 def _cause(text: str) -> str:
-    exit_, slash, pattern = text.replace("-", " ").partition("/")
-    if not slash or exit_ == pattern:
-        return exit_ if slash else text
-    return f"{pattern} ({exit_})"
+    known = _CAUSE.fullmatch(text)
+    if known is None:
+        return text
+    exit_, pattern = (part.replace("-", " ") for part in known.groups())
+    return pattern if exit_ == pattern else f"{pattern} ({exit_})"
 
 
 def handle(example: Example, kind: str) -> str:

@@ -1,0 +1,733 @@
+"""Watching exits: what it must not change, what it gives back, and what it does without."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import weakref
+from ctypes import byref, c_size_t
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import csptrace
+from csptrace.frontends import doctor
+from csptrace.patch import exits
+from csptrace.patch.exits import unavailable
+from csptrace.softcsp import advapi32
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from csptrace import Tracer
+
+ROOT = Path(csptrace.__file__).parents[1]
+monitoring: Any = getattr(sys, "monitoring", None)
+needed = pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "available")
+
+
+def context() -> c_size_t:
+    """Return a new context."""
+    h = c_size_t()
+    assert advapi32.CryptAcquireContextW(byref(h), None, None, 24, 0xF0000000)
+    return h
+
+
+def new_hash(prov: c_size_t) -> c_size_t:
+    """Return a new hash."""
+    h = c_size_t()
+    assert advapi32.CryptCreateHash(prov, 0x8004, 0, 0, byref(h))
+    return h
+
+
+def leaking(prov: c_size_t) -> None:
+    """Acquire and forget."""
+    new_hash(prov)
+
+
+def watching(tracer: Tracer) -> exits.Exits:
+    """Return what watches, which must be at work."""
+    assert tracer.exits is not None
+    assert tracer.exits.watching
+    return tracer.exits
+
+
+def words(tracer: Tracer) -> list[str]:
+    """Return the causes found so far."""
+    return [f.cause.words for f in tracer.check() if f.cause is not None]
+
+
+# --- switched off, impossible, taken --------------------------------------------------------------
+
+
+@needed
+@pytest.mark.parametrize("settings", [{"causes": False}, {"level": "count"}])
+def test_switched_off_nothing_is_watched(
+    trace: Callable[..., Tracer], settings: dict[str, Any]
+) -> None:
+    """Without the setting, or without stacks, no tool id is taken and no cause is told."""
+    tracer = trace(**settings)
+    prov = context()
+    leaking(prov)
+    advapi32.CryptReleaseContext(prov, 0)
+
+    assert tracer.exits is None
+    assert [monitoring.get_tool(tool) for tool in (3, 4)] == [None, None]
+    assert len(tracer.check()) == 1
+    assert words(tracer) == []
+
+
+def test_without_monitoring_the_rest_works(
+    trace: Callable[..., Tracer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Python 3.11 leaks are found as ever; only the cause is absent, and doctor says why."""
+    monkeypatch.setattr(exits, "_monitoring", None)
+    tracer = trace()
+    prov = context()
+    leaking(prov)
+    advapi32.CryptReleaseContext(prov, 0)
+    (finding,) = tracer.check()
+
+    assert finding.cause is None
+    assert finding.remedy.startswith("call CryptDestroyHash before CryptReleaseContext at ")
+    csptrace.stop()
+    assert doctor.examine()["causes"] == "no: sys.monitoring came with CPython 3.12"
+
+
+@needed
+def test_without_the_gil_it_is_off_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A free-threaded interpreter is told about, and not watched."""
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+
+    assert "without the GIL" in doctor.examine()["causes"]
+
+
+@pytest.fixture
+def others() -> Iterator[None]:
+    """Have other tools hold both tool ids."""
+    for tool in (3, 4):
+        monitoring.use_tool_id(tool, f"tool {tool}")
+    yield
+    for tool in (3, 4):
+        monitoring.free_tool_id(tool)
+
+
+@needed
+@pytest.mark.usefixtures("others")
+def test_other_tools_keep_their_ids(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no id is free, csptrace does without, says so once, and takes nobody's."""
+    for _ in range(2):
+        with csptrace.tracing(strict=True) as tracer:
+            prov = context()
+            leaking(prov)
+            advapi32.CryptReleaseContext(prov, 0)
+
+        assert [finding.cause for finding in tracer.findings] == [None]
+        said = capsys.readouterr().err
+        assert said.count("every free monitoring tool id is taken") == 1
+        assert "3 by tool 3, 4 by tool 4" in said
+    assert [monitoring.get_tool(tool) for tool in (3, 4)] == ["tool 3", "tool 4"]
+    assert "taken (3 by tool 3" in doctor.examine()["causes"]
+
+
+@needed
+def test_one_taken_id_leaves_the_other(trace: Callable[..., Tracer]) -> None:
+    """Another tool on one id does not matter."""
+    monitoring.use_tool_id(3, "other")
+    try:
+        watching(trace())
+        assert monitoring.get_tool(4) == "csptrace"
+        csptrace.stop()
+        assert (monitoring.get_tool(3), monitoring.get_tool(4)) == ("other", None)
+    finally:
+        monitoring.free_tool_id(3)
+
+
+# --- given back -----------------------------------------------------------------------------------
+
+
+@needed
+def test_stopping_gives_everything_back(trace: Callable[..., Tracer]) -> None:
+    """After stop() there is no tool, no callback and no event of csptrace."""
+    trace()
+    prov = context()
+    leaking(prov)
+    code = leaking.__code__
+    tool = next(tool for tool in (3, 4) if monitoring.get_tool(tool) == "csptrace")
+    assert monitoring.get_local_events(tool, code)
+    advapi32.CryptReleaseContext(prov, 0)
+    csptrace.stop()
+
+    assert monitoring.get_tool(tool) is None
+    monitoring.use_tool_id(tool, "a look")
+    try:
+        assert monitoring.get_events(tool) == 0
+        assert monitoring.get_local_events(tool, code) == 0
+        assert monitoring.register_callback(tool, monitoring.events.PY_RETURN, None) is None
+        assert monitoring.register_callback(tool, monitoring.events.PY_UNWIND, None) is None
+    finally:
+        monitoring.free_tool_id(tool)
+
+
+@needed
+def test_events_end_when_nothing_needs_them(trace: Callable[..., Tracer]) -> None:
+    """A function that is left again and again without a handle is no longer listened to."""
+    tracer = trace()
+    watch = watching(tracer)
+    prov = context()
+
+    def sometimes(acquire: bool) -> None:
+        if acquire:
+            advapi32.CryptDestroyHash(new_hash(prov))
+
+    def listened() -> int:
+        return int(monitoring.get_local_events(watch._tool, sometimes.__code__))
+
+    sometimes(True)
+    assert listened()
+    for _ in range(100):
+        sometimes(False)
+    assert not listened()
+    sometimes(True)
+    assert listened()
+    advapi32.CryptReleaseContext(prov, 0)
+
+
+@needed
+def test_events_stay_while_a_live_handle_needs_them(trace: Callable[..., Tracer]) -> None:
+    """However often others leave the function, the run that has a handle is waited for."""
+    tracer = trace()
+    prov = context()
+
+    def steps(acquire: bool) -> Any:
+        h = new_hash(prov) if acquire else None
+        yield 1
+        yield h is None
+
+    holding = steps(True)
+    next(holding)
+    for _ in range(300):
+        list(steps(False))
+    holding.close()
+    del holding
+    advapi32.CryptReleaseContext(prov, 0)
+
+    assert "was closed at line" in words(tracer)[0]
+
+
+@needed
+def test_exceptions_are_not_listened_to_for_ever(trace: Callable[..., Tracer]) -> None:
+    """The global event goes when many exceptions have passed with nothing watched, and returns."""
+    tracer = trace()
+    watch = watching(tracer)
+
+    def fails() -> None:
+        raise ValueError
+
+    def acquiring() -> None:
+        h = context()
+        advapi32.CryptReleaseContext(h, 0)
+
+    acquiring()
+    assert monitoring.get_events(watch._tool)
+    for _ in range(5000):
+        try:
+            fails()
+        except ValueError:
+            continue
+    assert monitoring.get_events(watch._tool) == 0
+    prov = context()
+
+    def leaves() -> None:
+        h = new_hash(prov)
+        fails()
+        advapi32.CryptDestroyHash(h)
+
+    with pytest.raises(ValueError):
+        leaves()
+    advapi32.CryptReleaseContext(prov, 0)
+    assert "left by ValueError raised in" in words(tracer)[0]
+
+
+# --- nothing of the program changes ---------------------------------------------------------------
+
+
+class Local:
+    """Something whose end can be seen."""
+
+
+@needed
+def test_no_frame_local_or_exception_is_kept_alive(trace: Callable[..., Tracer]) -> None:
+    """What a function had goes when the function is left, although its handle lives on."""
+    trace()
+    prov = context()
+    seen: list[weakref.ref[Any]] = []
+
+    class Failure(Exception):
+        pass
+
+    def leaves(how: str) -> Any:
+        local = Local()
+        seen.append(weakref.ref(local))
+        h = new_hash(prov)
+        if how == "raise":
+            error = Failure()
+            seen.append(weakref.ref(error))
+            raise error
+        if how == "hand on":
+            found = Local()
+            found.h = h  # type: ignore[attr-defined]
+            seen.append(weakref.ref(found))
+            return found
+        return None
+
+    gc.disable()
+    try:
+        leaves("return")
+        leaves("hand on")
+        try:
+            leaves("raise")
+        except Failure as error:
+            error.__traceback__ = None
+        assert [each() for each in seen] == [None] * len(seen)
+    finally:
+        gc.enable()
+    advapi32.CryptReleaseContext(prov, 0)
+
+
+class Spy:
+    """Its every method tells that it was called."""
+
+    calls: list[str] = []  # noqa: RUF012 - what a test collects
+
+    def __init__(self, h: object) -> None:
+        object.__setattr__(self, "h", h)
+
+    def __getattribute__(self, name: str) -> Any:
+        """Tell of it."""
+        Spy.calls.append(name)
+        return object.__getattribute__(self, name)
+
+    def __eq__(self, _other: object) -> bool:
+        """Tell of it."""
+        Spy.calls.append("==")
+        return True
+
+    def __hash__(self) -> int:
+        """Tell of it."""
+        Spy.calls.append("hash")
+        return 1
+
+    def __iter__(self) -> Iterator[Any]:
+        """Tell of it."""
+        Spy.calls.append("iter")
+        return iter(())
+
+    def __bool__(self) -> bool:
+        """Tell of it."""
+        Spy.calls.append("bool")
+        return False
+
+    def __repr__(self) -> str:
+        """Tell of it."""
+        Spy.calls.append("repr")
+        return ""
+
+
+class SpyNumber(int):
+    """A number that tells, too."""
+
+    def __eq__(self, _other: object) -> bool:
+        """Tell of it."""
+        Spy.calls.append("int ==")
+        return True
+
+    def __hash__(self) -> int:
+        """Tell of it."""
+        Spy.calls.append("int hash")
+        return 1
+
+
+class SpyError(Exception):
+    """An exception that tells."""
+
+    def __getattribute__(self, name: str) -> Any:
+        """Tell of it."""
+        Spy.calls.append(name)
+        return object.__getattribute__(self, name)
+
+    def __str__(self) -> str:
+        """Tell of it."""
+        Spy.calls.append("str")
+        return ""
+
+
+@needed
+def test_no_code_of_the_program_runs(trace: Callable[..., Tracer]) -> None:
+    """Returned, yielded and raised objects are looked into without asking them anything."""
+    tracer = trace()
+    prov = context()
+
+    def returns(make: Callable[[Any], Any]) -> Any:
+        return make(new_hash(prov))
+
+    def yields() -> Any:
+        yield Spy(new_hash(prov))
+
+    def raises() -> None:
+        new_hash(prov)
+        raise SpyError
+
+    Spy.calls.clear()
+    found = [
+        returns(Spy),
+        returns(lambda h: [Spy(h)]),
+        returns(lambda h: {1: (Spy(h),)}),
+        returns(lambda h: SpyNumber(h.value)),
+        next(yields()),
+    ]
+    try:
+        raises()
+    except SpyError:
+        found.append(None)
+
+    assert Spy.calls == []
+    assert len(found) == 6
+    advapi32.CryptReleaseContext(prov, 0)
+    told = words(tracer)
+    assert sum("returned it to" in each for each in told) >= 3
+    assert "yielded it" in "".join(told)
+    assert Spy.calls == []
+
+
+PROGRAM = """
+import sys, traceback, asyncio, contextlib
+from ctypes import byref, c_size_t
+from csptrace.softcsp import advapi32 as lib
+
+def new(prov):
+    h = c_size_t()
+    lib.CryptCreateHash(prov, 0x8004, 0, 0, byref(h))
+    return h
+
+def fails(depth):
+    if depth:
+        fails(depth - 1)
+    raise ValueError(depth)
+
+def leaves(prov):
+    h = new(prov)
+    fails(3)
+    lib.CryptDestroyHash(h)
+
+def numbers(prov):
+    h = new(prov)
+    for number in range(3):
+        yield number
+    lib.CryptDestroyHash(h)
+
+@contextlib.contextmanager
+def hashing(prov):
+    h = new(prov)
+    try:
+        yield h
+    finally:
+        lib.CryptDestroyHash(h)
+
+async def waits(prov):
+    h = new(prov)
+    await asyncio.sleep(0)
+    if h.value:
+        return 1
+    lib.CryptDestroyHash(h)
+
+def program():
+    prov = c_size_t()
+    lib.CryptAcquireContextW(byref(prov), None, None, 24, 0xF0000000)
+    texts = []
+    try:
+        leaves(prov)
+    except ValueError:
+        texts.append(traceback.format_exc())
+    for number in numbers(prov):
+        if number == 1:
+            break
+    try:
+        with hashing(prov):
+            fails(1)
+    except ValueError as error:
+        texts.append("".join(traceback.format_exception(error)))
+    asyncio.run(waits(prov))
+    with contextlib.suppress(StopIteration):
+        next(iter(()))
+    lib.CryptReleaseContext(prov, 0)
+    return texts
+"""
+
+TRACEBACKS = """
+import os, csptrace
+exec(compile(open("program.py").read(), "program.py", "exec"))
+with csptrace.tracing(quiet=True, strict=True, causes={causes}) as tracer:
+    print("\\n".join(program()))
+assert len(tracer.findings) == 3, tracer.findings
+assert all((f.cause is not None) == {causes} for f in tracer.findings)
+"""
+
+SETTRACE = """
+import sys, csptrace
+exec(compile(open("program.py").read(), "program.py", "exec"))
+events = []
+def tracing(frame, event, arg):
+    if frame.f_code.co_filename == "program.py":
+        what = type(arg).__name__ if event != "exception" else arg[0].__name__
+        events.append((event, frame.f_code.co_name, frame.f_lineno, what))
+    return tracing
+with csptrace.tracing(quiet=True, strict=True, causes={causes}) as tracer:
+    sys.settrace(tracing)
+    program()
+    sys.settrace(None)
+    profiled = []
+    sys.setprofile(lambda frame, event, arg: profiled.append((event, frame.f_code.co_name))
+                   if frame.f_code.co_filename == "program.py" else None)
+    program()
+    sys.setprofile(None)
+print(len(events), *events, *profiled, sep="\\n")
+"""
+
+COVERAGE = """
+import sys, csptrace, coverage, json
+measured = coverage.Coverage(branch=True, data_file=None, include=["*/program.py"])
+tracer = csptrace.start(quiet=True, strict=True, causes={causes})
+measured.start()
+import program
+program.program()
+program.program()
+measured.stop()
+csptrace.stop()
+core = [value for name, value in measured.sys_info() if name == "core"]
+data = measured.get_data()
+(name,) = data.measured_files()
+print(core, sorted(data.lines(name)), sorted(data.arcs(name) or ()), sep="\\n")
+"""
+
+
+def outputs(folder: Path, text: str, **environ: str) -> list[str]:
+    """Run a program with and without causes; return what both print."""
+    (folder / "program.py").write_text(textwrap.dedent(PROGRAM), encoding="utf-8")
+    found = []
+    for causes in (True, False):
+        done = subprocess.run(
+            [sys.executable, "-c", text.format(causes=causes)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0", **environ},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(done.stdout)
+    return found
+
+
+@needed
+def test_tracebacks_are_the_same(tmp_path: Path) -> None:
+    """A program's tracebacks have the same lines with and without."""
+    with_causes, without = outputs(tmp_path, TRACEBACKS)
+
+    assert with_causes.count("ValueError") >= 2
+    assert with_causes == without
+
+
+@needed
+def test_trace_and_profile_functions_see_the_same(tmp_path: Path) -> None:
+    """`sys.settrace` and `sys.setprofile` get the same events with and without."""
+    with_causes, without = outputs(tmp_path, SETTRACE)
+
+    assert int(with_causes.partition("\n")[0]) > 80
+    assert with_causes == without
+
+
+@needed
+@pytest.mark.parametrize("core", ["ctrace", "sysmon"])
+def test_coverage_is_the_same(core: str, tmp_path: Path) -> None:
+    """Line and branch coverage are the same with and without, whatever measures it."""
+    pytest.importorskip("coverage")
+    with_causes, without = outputs(tmp_path, COVERAGE, COVERAGE_CORE=core)
+
+    assert len(with_causes) > 500
+    assert with_causes == without
+
+
+@needed
+def test_recursion_limit_is_no_end_of_watching(trace: Callable[..., Tracer]) -> None:
+    """A program that runs into the recursion limit gets its error, and causes are told after it."""
+    tracer = trace()
+    prov = context()
+
+    def deep() -> None:
+        deep()
+
+    def leaves() -> None:
+        h = new_hash(prov)
+        deep()
+        advapi32.CryptDestroyHash(h)
+
+    for _ in range(3):
+        with pytest.raises(RecursionError, match="maximum recursion depth"):
+            leaves()
+    watching(tracer)
+    advapi32.CryptReleaseContext(prov, 0)
+
+    assert len(words(tracer)) == 3
+    assert all("was left by RecursionError raised in deep()" in each for each in words(tracer))
+
+
+@needed
+def test_an_error_of_its_own_ends_it_and_not_the_program(
+    trace: Callable[..., Tracer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug in a callback is said once; the program and the other findings go on."""
+    tracer = trace()
+    watch = watching(tracer)
+
+    monkeypatch.setattr(exits, "_held", None)
+    prov = context()
+    leaking(prov)
+    leaking(prov)
+    advapi32.CryptReleaseContext(prov, 0)
+
+    assert not watch.watching
+    assert len(tracer.check()) == 2
+    said = [m for m in tracer._complaints if "watching how functions are left" in m]
+    assert len(said) == 1
+    assert monitoring.get_tool(3) is None
+
+
+# --- threads, forks, recycled frames --------------------------------------------------------------
+
+
+@needed
+def test_threads_do_not_mix(trace: Callable[..., Tracer]) -> None:
+    """Each of many threads that raise and catch at the same time gets its own cause."""
+    tracer = trace()
+    prov = context()
+    barrier = threading.Barrier(8)
+
+    def fails(number: int) -> None:
+        raise (ValueError, KeyError, OSError, EOFError)[number % 4]
+
+    def work(number: int) -> None:
+        h = new_hash(prov)
+        barrier.wait(60)
+        fails(number)
+        advapi32.CryptDestroyHash(h)
+
+    def guarded(number: int) -> None:
+        try:
+            work(number)
+        except (ValueError, KeyError, OSError, EOFError):
+            return
+
+    threads = [threading.Thread(target=guarded, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    advapi32.CryptReleaseContext(prov, 0)
+    found = [f.cause.exception for f in tracer.check() if f.cause is not None]
+    assert sorted(found) == sorted(["ValueError", "KeyError", "OSError", "EOFError"] * 2)
+    assert all("caught in " in each for each in words(tracer))
+
+
+@needed
+def test_a_recycled_generator_frame_is_another_run(trace: Callable[..., Tracer]) -> None:
+    """A generator at the address of a dropped one does not get its handles, nor the reverse."""
+    tracer = trace()
+    prov = context()
+
+    def blocks(release: bool) -> Any:
+        h = new_hash(prov)
+        yield 1
+        if release:
+            advapi32.CryptDestroyHash(h)
+
+    for number in range(20):
+        running = blocks(number != 7)
+        next(running)
+        if number != 7:
+            assert list(running) == []
+        del running
+    advapi32.CryptReleaseContext(prov, 0)
+
+    (text,) = words(tracer)
+    assert "was closed at line" in text
+
+
+@needed
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_tells_causes_too(trace: Callable[..., Tracer]) -> None:
+    """In the child of a fork exits are watched as before."""
+    tracer = trace()
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            prov = context()
+            leaking(prov)
+            advapi32.CryptReleaseContext(prov, 0)
+            status = 0 if "threw the result away" in words(tracer)[0] else 2
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+@needed
+def test_many_leaks_of_one_function_take_no_time_to_speak_of(
+    trace: Callable[..., Tracer],
+) -> None:
+    """The work for a finding does not grow with the number of findings."""
+    tracer = trace()
+    prov = context()
+    h = c_size_t()
+    for _ in range(3000):
+        advapi32.CryptCreateHash(prov, 0x8004, 0, 0, byref(h))
+    asked = []
+
+    class Counted(list):  # type: ignore[type-arg]
+        def __iter__(self) -> Iterator[Any]:
+            asked.append(1)
+            return super().__iter__()
+
+    stays = list(watching(tracer)._stays.values())
+    for stay in stays:
+        stay.handles = Counted(stay.handles)
+    advapi32.CryptReleaseContext(prov, 0)
+
+    assert len(tracer.check()) == 3000
+    assert len(asked) < 100
+    assert "2999 were not released" in words(tracer)[0] or "3000" in words(tracer)[0]
+
+
+@needed
+def test_a_container_name_in_the_source_is_not_quoted(trace: Callable[..., Tracer]) -> None:
+    """A text in the program's source stays out of the words."""
+    tracer = trace()
+    found: dict[str, Any] = {}
+
+    def keeps(keys: dict[str, Any]) -> None:
+        keys["container of Müller"] = context()
+
+    keeps(found)
+    csptrace.stop()
+
+    (finding,) = tracer.findings
+    assert finding.cause is not None
+    assert "keys[...]" in finding.cause.words
+    assert "Müller" not in finding.cause.words + finding.remedy
