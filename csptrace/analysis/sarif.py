@@ -97,6 +97,12 @@ _RULES: Final[dict[str, tuple[str, str, str, int]]] = {
         "Check the result of the release and why the provider refused.",
         252,
     ),
+    "release-while-in-use": (
+        "ReleaseWhileInUse",
+        "A handle was released while another thread was using it",
+        "Let the other thread finish first; the provider may crash or use memory that is gone.",
+        362,
+    ),
     "held-too-long": (
         "HeldTooLong",
         "A handle was held for longer than the configured threshold",

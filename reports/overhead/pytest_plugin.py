@@ -80,7 +80,12 @@ def run(folder: Path, options: list[str]) -> tuple[float, float]:
         "-p",
         "no:hypothesispytest",
     ]
-    env = {name: text for name, text in os.environ.items() if not name.startswith("CSPTRACE")}
+    # With byte code on disk, as everybody has it from the second run on.
+    env = {
+        name: text
+        for name, text in os.environ.items()
+        if not name.startswith("CSPTRACE") and name != "PYTHONDONTWRITEBYTECODE"
+    }
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     done = subprocess.run(

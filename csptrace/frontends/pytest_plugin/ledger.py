@@ -191,7 +191,7 @@ class Ledger:
         for report, _ in self._reports[before:]:  # too late for the usual way
             session.testsfailed += 1
             if terminal is not None:
-                terminal.stats.setdefault(report.csptrace["verdict"], []).append(report)
+                terminal._add_stats(report.__dict__["csptrace"]["verdict"], [report])
         self._withdraw(session, terminal)
         for name in self._earlier:
             self._records.pop(name, None)
@@ -226,7 +226,7 @@ class Ledger:
                     listed.remove(report)
                     if not listed:
                         del terminal.stats[category]
-                    terminal.stats.setdefault("withdrawn", []).append(report)
+                    terminal._add_stats("withdrawn", [report])
 
     def _judge_baseline(self, records: Sequence[Record], session: pytest.Session) -> None:
         switches = self._switches

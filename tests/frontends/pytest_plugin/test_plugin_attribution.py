@@ -474,12 +474,15 @@ def test_a_task_that_outlives_its_test(suite: Suite) -> None:
         test_it="""
         import asyncio
         loop = asyncio.new_event_loop()
-        async def later(): misuse()
-        async def start(): asyncio.get_running_loop().create_task(later())
+        gate, tasks = asyncio.Event(), []
+        async def later():
+            await gate.wait()
+            misuse()
+        async def start(): tasks.append(asyncio.create_task(later()))
         async def wait():
-            for _ in range(3): await asyncio.sleep(0)
-        def test_starts():
-            loop.run_until_complete(start())
+            gate.set()
+            await tasks[0]
+        def test_starts(): loop.run_until_complete(start())
         def test_meanwhile(): loop.run_until_complete(wait())
         def test_end(): loop.close()
         """
@@ -545,8 +548,13 @@ def test_collection_and_conftest(suite: Suite) -> None:
 def test_the_session_itself(suite: Suite) -> None:
     """What the hooks of a conftest.py acquire between the tests is the session's."""
     suite.write(
-        conftest="import csp\ndef pytest_runtest_logfinish(nodeid):\n"
-        "    if 'first' in nodeid: csp.context()\n",
+        conftest="""
+        import csp
+        def pytest_runtest_logstart(nodeid):
+            if "first" in nodeid: csp.context()
+        def pytest_runtest_logfinish(nodeid):
+            if "first" in nodeid: csp.key(csp.context())
+        """,
         test_it="""
         def test_first(): pass
         def test_last(): pass
@@ -556,6 +564,7 @@ def test_the_session_itself(suite: Suite) -> None:
 
     assert run.counts == {"passed": 2, "leaked": 1}
     run.result.stdout.fnmatch_lines(["*in the session itself*", "  in pytest session"])
+    assert run.out.count("  in pytest session") == 3
 
 
 def test_scopes_of_the_program_itself(suite: Suite) -> None:
