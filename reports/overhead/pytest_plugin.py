@@ -206,7 +206,8 @@ def report(
         (
             f"{rounds} rounds, the four ways in turn within each; the machine: "
             f"{platform.python_implementation()} {platform.python_version()}, pytest "
-            f"{pytest.__version__}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores."
+            f"{pytest.__version__}, {platform.system()} {platform.machine()}, "
+            f"{os.cpu_count()} cores."
         ),
         "",
         f"## {TESTS:,} tests that each use the CSP",
@@ -222,9 +223,11 @@ def report(
         "## Where it goes",
         "",
         (
-            f"Switching it on costs {1000 * once:.0f} ms of CPU time once (a suite of one empty test, "
+            f"Switching it on costs {1000 * once:.0f} ms of CPU time once (a suite of one "
+            "empty test, "
             "on against without: importing the tracer, patching, the self-test), and then "
-            f"{each['idle']:.1f} µs for each test that touches no CSP and {each['uses']:.1f} µs for "
+            f"{each['idle']:.1f} µs for each test that touches no CSP "
+            f"and {each['uses']:.1f} µs for "
             "each one that does, the tracing of its six calls included."
         ),
         "",
