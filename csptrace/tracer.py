@@ -270,7 +270,7 @@ class Tracer:
             return []
         if self._lookout is not None:
             self._lookout.stop()
-        self._ask_at_exit()
+        self._ask_about(self.graph.owed())
         frame = _caller()
         with self.graph.lock:
             owed = self._owed(None)
@@ -448,6 +448,7 @@ class Tracer:
             with self.graph.lock:
                 found: list[Finding] = []
                 if self.active:
+                    self._ask_about(self.graph.owed(scope))
                     owed = self._owed(scope)
                     self._observe(owed, _caller())
                     found = leaked_at_exit(
@@ -490,12 +491,14 @@ class Tracer:
         """Return what was acquired in these scopes and is still to be released, oldest first."""
         with self.graph.lock:
             self._drain()
-            return [
+            owed = [
                 handle
                 for scope in scopes
                 for handle in scope.kept
                 if handle.duty and handle.state == LIVE and handle.epoch == self.graph.epoch
             ]
+            self._ask_about(owed)
+            return [handle for handle in owed if handle.duty and handle.state == LIVE]
 
     def judge(self, handles: Iterable[Handle], name: str) -> list[tuple[Handle, Finding]]:
         """Report handles as leaked at the end of a scope, once and for all.
@@ -804,11 +807,11 @@ class Tracer:
         elif answer is Answer.GONE:
             self._publish(self.graph.forget(child, self._moment(site, None)))
 
-    def _ask_at_exit(self) -> None:
+    def _ask_about(self, owed: Iterable[Handle]) -> None:
         """Ask about what would be reported as leaked at exit, if its library is at rest."""
         asked = [
             handle
-            for handle in self.graph.owed()
+            for handle in owed
             if handle.kind.survives is not None and handle.parent is not None
         ]
         if not asked or list(in_flight()):

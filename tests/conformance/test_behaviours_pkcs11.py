@@ -165,6 +165,17 @@ def test_token_objects_survive(client: Client, tracer: Tracer) -> None:
     del kept
 
 
+def test_scopes_ask_the_token(client: Client, tracer: Tracer) -> None:
+    """At the end of a scope, too, an object that the token keeps is no leak; another one is."""
+    session = client.open(PIN)
+    with tracer.scope("block"):
+        stored = client.gen_key(session, token=True)
+        kept = client.gen_key(session)
+    assert [(code, kind) for code, _, kind in found(tracer)] == [("leaked-at-exit", OBJECT)]
+    client.close(session)
+    del stored, kept
+
+
 def test_finalize_with_live_sessions_is_a_leak(client: Client, tracer: Tracer) -> None:
     """Finalising with an open session is a warning for the session and for its objects."""
     session = client.open(PIN)
