@@ -330,7 +330,7 @@ def _story(finding: Finding) -> str:
             where = f" in {other.site.call}" if other is not None else ""
             return (
                 f"{call} was called while another thread was{where}, which uses it or something "
-                "under it; the library would be taken away from under that call."
+                f"under it; the {finding.handle.title} would be taken away from under that call."
             )
         case Code.FAILED_RELEASE:
             return f"{call} failed, and the handle stays alive."
