@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import wrapt
 
 import csptrace
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from csptrace import Tracer
 
 pytest_plugins = ["pytester"]
+
+# wrapt puts its import finder into sys.meta_path once; pytester would take it out again if that
+# happened during a run inside this process.
+wrapt.register_post_import_hook(lambda _module: None, "csptrace_never_imported")
 
 try:
     from sybil import Sybil

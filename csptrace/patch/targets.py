@@ -17,6 +17,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import wrapt
+from wrapt.importer import ImportHookFinder  # type: ignore[import-not-found]
 
 from csptrace.errors import ActivationError
 from csptrace.model import INVALIDATED, LIVE, RELEASED, CallSite
@@ -129,13 +130,25 @@ def when_imported(name: str, callback: Callable[[ModuleType], None]) -> Callable
 
     if register:
         wrapt.register_post_import_hook(functools.partial(_imported, name), name)
-    elif module is not None:
+    if module is None:
+        _keep_finder()
+    else:
         try:
             callback(module)
         except BaseException:
             cancel()
             raise
     return cancel
+
+
+def _keep_finder() -> None:
+    """Put wrapt's import finder back where somebody has taken it out of `sys.meta_path`.
+
+    wrapt puts it there once for each process; pytest's pytester restores the list after each run
+    inside the process.
+    """
+    if not any(isinstance(finder, ImportHookFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, ImportHookFinder())
 
 
 def _imported(name: str, module: ModuleType) -> None:

@@ -310,6 +310,16 @@ def test_starting_imports_no_binding(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pywin32 is installed here; softcsp takes no place")
+def test_import_finder_that_was_taken_out_is_put_back(
+    trace: Callable[..., Tracer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What restores sys.meta_path after wrapt was first used does not blind later tracers."""
+    others = [each for each in sys.meta_path if type(each).__name__ != "ImportHookFinder"]
+    monkeypatch.setattr(sys, "meta_path", others)
+    trace()
+    assert type(sys.meta_path[0]).__name__ == "ImportHookFinder"
+
+
 def test_modules_imported_later_are_patched(tmp_path: Path) -> None:
     """ctypes, cffi and win32crypt are patched when the program imports them, under any name."""
     done = run(
