@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActivationError",
+    "AnalysisError",
+    "BaselineError",
     "CspTraceError",
     "CspTraceWarning",
     "DoubleRelease",
@@ -23,6 +25,7 @@ __all__ = [
     "MissingExtraError",
     "MisuseWarning",
     "OutOfOrderRelease",
+    "ReleaseWhileInUse",
     "SettingsError",
     "SpecError",
     "StaleDependency",
@@ -44,8 +47,16 @@ class SettingsError(CspTraceError):
     """An unknown setting or a value that is not allowed; lists the allowed ones."""
 
 
+class BaselineError(CspTraceError):
+    """A baseline file cannot be read, written or understood; names file, line and field."""
+
+
 class ActivationError(CspTraceError):
     """Tracing could not be started or is in the wrong state for the call."""
+
+
+class AnalysisError(CspTraceError):
+    """Logs cannot be analysed as asked: no such file, nothing in it, or an engine that fails."""
 
 
 class MissingExtraError(CspTraceError):
@@ -105,6 +116,12 @@ class StaleDependency(HandleError):
     """A handle was used although a handle that it depends on is gone."""
 
     code = "stale-dependency"
+
+
+class ReleaseWhileInUse(HandleError):
+    """A handle was about to be released while another thread was inside a call on it."""
+
+    code = "release-while-in-use"
 
 
 class HandleLeak(CspTraceError):

@@ -39,6 +39,7 @@ __all__ = [
     "HandedOver",
     "Handle",
     "HandleRef",
+    "KeepingScope",
     "Misused",
     "Moment",
     "Pattern",
@@ -222,15 +223,17 @@ class Scope:
         name: the name given.
         number: unique within the process.
         parent: the scope around it.
+        keeper: the nearest scope around it, or itself, that keeps what is acquired in it.
         ended: whether it is over.
     """
 
-    __slots__ = ("ended", "name", "number", "parent")
+    __slots__ = ("ended", "keeper", "name", "number", "parent")
 
     def __init__(self, name: str, number: int, parent: Scope | None) -> None:
         self.name = name
         self.number = number
         self.parent = parent
+        self.keeper: KeepingScope | None = None if parent is None else parent.keeper
         self.ended = False
 
     def within(self, other: Scope) -> bool:
@@ -241,6 +244,30 @@ class Scope:
                 return True
             scope = scope.parent
         return False
+
+
+class KeepingScope(Scope):
+    """A scope that keeps the handles acquired in it, so that judging it costs no search.
+
+    Attributes:
+        kept: the handles, oldest first; dead ones are dropped now and then.
+    """
+
+    __slots__ = ("_limit", "kept")
+
+    def __init__(self, name: str, number: int, parent: Scope | None = None) -> None:
+        super().__init__(name, number, parent)
+        self.keeper = self
+        self.kept: list[Handle] = []
+        self._limit = 256
+
+    def keep(self, handle: Handle) -> None:
+        """Remember a handle; called with the graph's lock held."""
+        kept = self.kept
+        kept.append(handle)
+        if len(kept) > self._limit:
+            kept[:] = [one for one in kept if one.state in (LIVE, RELEASING)]
+            self._limit = max(256, 2 * len(kept))
 
 
 # --- handles ----------------------------------------------------------------------------------
@@ -533,6 +560,7 @@ class Misused(NamedTuple):
         code: the finding code.
         culprit: the handle whose end made the use wrong (the parent, the dependency), if any.
         reused_by: the live handle that has the same value now, if any.
+        meanwhile: the call that another thread is inside of, if that is what makes it wrong.
     """
 
     handle: Handle
@@ -540,6 +568,7 @@ class Misused(NamedTuple):
     code: Code
     culprit: Handle | None
     reused_by: Handle | None
+    meanwhile: Moment | None = None
 
 
 Change: TypeAlias = (
@@ -564,6 +593,7 @@ class Code(enum.StrEnum):
     STALE_DEPENDENCY = "stale-dependency"
     FAILED_RELEASE = "failed-release"
     HELD_TOO_LONG = "held-too-long"
+    RELEASE_WHILE_IN_USE = "release-while-in-use"
 
     @property
     def is_leak(self) -> bool:
@@ -698,12 +728,14 @@ class Finding:
         misused: the call that was wrong or refused.
         culprit: the handle whose end made this one useless.
         reused_by: the live handle that has the same value now.
-        scope: the innermost scope of the moment that the finding is about.
+        scope: the scope that has ended, or the innermost one in which a leaked handle was acquired
+            or another one misused.
         age: nanoseconds from acquisition to the finding, -1 if unknown.
         uses: how often the handle was used.
         siblings: what became of the others from the same place.
         inherited: whether the handle was acquired by the parent process before a fork.
-        last_use: the last use, at level `full`.
+        last_use: the last use, at level `full`; the call of another thread that is under way, for
+            `release-while-in-use`.
         remedy: what to do about it.
         fingerprint: equal for the same bug across machines and runs.
         time: wall-clock nanoseconds since the epoch.

@@ -101,20 +101,23 @@ def _names(name: str, value: object) -> tuple[str, ...]:
     raise SettingsError(f"{name} = {value!r}: allowed is {_LIST}")
 
 
-def _path(name: str, value: object) -> Path | None:
-    if value is None or value == "":
-        return None
-    if isinstance(value, str | os.PathLike):
-        text = os.fsdecode(value)
-        if "\0" not in text:
-            try:
-                return Path(os.path.expanduser(text)).absolute()
-            except OSError as error:
-                raise SettingsError(
-                    f"{name} = {value!r}: allowed is the full path of a folder, because the "
-                    "working directory is gone"
-                ) from error
-    raise SettingsError(f"{name} = {value!r}: allowed is the path of a folder")
+def _path(what: str) -> Callable[[str, object], Path | None]:
+    def read(name: str, value: object) -> Path | None:
+        if value is None or value == "":
+            return None
+        if isinstance(value, str | os.PathLike):
+            text = os.fsdecode(value)
+            if "\0" not in text:
+                try:
+                    return Path(os.path.expanduser(text)).absolute()
+                except OSError as error:
+                    raise SettingsError(
+                        f"{name} = {value!r}: allowed is the full path of a {what}, because the "
+                        "working directory is gone"
+                    ) from error
+        raise SettingsError(f"{name} = {value!r}: allowed is the path of a {what}")
+
+    return read
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -123,6 +126,7 @@ class Settings:
 
     Attributes:
         log: folder for event logs, one file per process; `None` writes no log.
+        log_rotate: go on in another file when an event log has so many megabytes; 0 for never.
         level: `count` (no stacks), `acquire` (stacks of acquisition and release) or `full` (also
             of the last use).
         on_leak: `log`, `warn` or `raise`.
@@ -134,6 +138,7 @@ class Settings:
         include: report only findings whose stacks touch one of these packages.
         exclude: frames of these packages are never "your code"; findings with no other code of
             yours are not reported.
+        baseline: file with findings that are accepted for now; they do not count for `exit_code`.
         tombstones: how many ended handles are remembered, to recognise a late use.
         causes: watch how functions that have handles are left, to say why a handle leaked; has no
             effect at level `count`, nor on Python 3.11.
@@ -142,9 +147,15 @@ class Settings:
         redact_names: replace the names of key containers in everything that is written.
         quiet: write nothing to stderr.
         strict: let internal errors of the tracer out, for its own tests.
+        implied: how bad it is to leave a release to the parent's, where the API says that it
+            destroys it (PKCS#11 session objects): `ignore`, `info` or `warning`.
+        session_limit: how many sessions a token allows; 0 asks the token.
+        session_share: percentage of that limit at which many open sessions are complained of; 0
+            never does.
     """
 
     log: Path | None = None
+    log_rotate: int = 0
     level: str = "acquire"
     on_leak: str = "log"
     on_misuse: str = "raise"
@@ -154,12 +165,16 @@ class Settings:
     libraries: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    baseline: Path | None = None
     tombstones: int = 65_536
     causes: bool = True
     held_too_long: float = 0.0
     redact_names: bool = False
     quiet: bool = False
     strict: bool = False
+    implied: str = "info"
+    session_limit: int = 0
+    session_share: int = 80
 
     def __post_init__(self) -> None:
         """Check every value, also of settings that were not loaded but made or replaced.
@@ -225,7 +240,8 @@ class Settings:
 
 
 _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
-    "log": _path,
+    "log": _path("folder"),
+    "log_rotate": _number(0, 1_000_000, " of megabytes"),
     "level": _choice("count", "acquire", "full"),
     "on_leak": _choice("log", "warn", "raise"),
     "on_misuse": _choice("log", "warn", "raise"),
@@ -235,12 +251,16 @@ _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "libraries": _names,
     "include": _names,
     "exclude": _names,
+    "baseline": _path("file"),
     "tombstones": _number(0, 10_000_000, " of handles"),
     "causes": _flag,
     "held_too_long": _seconds,
     "redact_names": _flag,
     "quiet": _flag,
     "strict": _flag,
+    "implied": _choice("ignore", "info", "warning"),
+    "session_limit": _number(0, 10_000_000, " of sessions"),
+    "session_share": _number(0, 100, " of percent"),
 }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextvars
+import dataclasses
 import itertools
 import os
 import platform
@@ -24,6 +25,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from csptrace import __version__
+from csptrace.detect import baseline
+from csptrace.detect.budget import Budget
 from csptrace.detect.causes import Causes
 from csptrace.detect.holding import Lookout, overdue
 from csptrace.detect.judgement import (
@@ -43,6 +46,7 @@ from csptrace.errors import (
     LeakWarning,
     MisuseWarning,
     OutOfOrderRelease,
+    ReleaseWhileInUse,
     StaleDependency,
     UseAfterInvalidation,
     UseAfterRelease,
@@ -64,9 +68,11 @@ from csptrace.model import (
     Ended,
     Fate,
     Finding,
+    Frame,
     HandedOver,
     Handle,
     HandleRef,
+    KeepingScope,
     Misused,
     Moment,
     RefChanged,
@@ -78,21 +84,24 @@ from csptrace.model import (
     frame_at,
 )
 from csptrace.patch.exits import INTERNAL, LIBRARY, USER, Exits
-from csptrace.patch.interceptor import DELIBERATE
+from csptrace.patch.interceptor import DELIBERATE, THE_LIBRARY, in_flight, is_deliberate
+from csptrace.patch.questions import Answer, ask, ask_limit
 from csptrace.patch.stacks import StackTable
 from csptrace.patch.targets import Installation, when_imported
 from csptrace.settings import Settings
 from csptrace.specs import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import CodeType, FrameType
 
     from csptrace.patch.interceptor import Begin, Enter, Settle
-    from csptrace.specs.vocabulary import Kind
+    from csptrace.specs.vocabulary import Kind, Question
 
 __all__ = ["Snapshot", "Tracer", "current", "start", "stop", "trace_library", "tracing"]
 
+
+__tracebackhide__ = is_deliberate
 _ERRORS: dict[Code, type[HandleError]] = {
     Code(cls.code): cls
     for cls in (
@@ -102,6 +111,7 @@ _ERRORS: dict[Code, type[HandleError]] = {
         WrongRelease,
         OutOfOrderRelease,
         StaleDependency,
+        ReleaseWhileInUse,
     )
 }
 _MOST_RELEASE_PLACES = 8
@@ -154,8 +164,11 @@ class Tracer:
         log_path: the event log of this process, `None` if there is none.
         graph: what is alive.
         installation: what is patched.
-        serious: how many findings there were that are more than information.
+        serious: how many findings there were that are more than information and that the baseline
+            does not accept.
         program_status: the exit status that the program asked for, where it is known.
+        observer: is told of every finding, with the graph's lock held; `None` for nobody.
+        unscoped: tells the scope of a call that is made in none, such as that of a thread.
         exits: watches how functions that have handles are left; `None` if it is not wanted.
     """
 
@@ -178,9 +191,20 @@ class Tracer:
         self._scopes = itertools.count(1)
         self._run = uuid.uuid4().hex[:16]
         self._broken: set[str] = set()
+        self._nameless = -1
         self.program_status = 0
         self.serious = 0
+        self._accepted = Counter(
+            {
+                entry.fingerprint: entry.count
+                for entry in (baseline.read(settings.baseline) if settings.baseline else ())
+                if not entry.is_expired()
+            }
+        )
+        self.observer: Callable[[Finding], None] | None = None
+        self.unscoped: Callable[[], Scope | None] = _in_no_scope
         self._capture = self._stacks.capture
+        self._budget = Budget(settings.session_limit, settings.session_share, _limit)
         self.installation = Installation(
             registry.load(settings.apis, self._complain_of_spec), settings.libraries, self
         )
@@ -246,6 +270,7 @@ class Tracer:
             return []
         if self._lookout is not None:
             self._lookout.stop()
+        self._ask_about(self.graph.owed())
         frame = _caller()
         with self.graph.lock:
             owed = self._owed(None)
@@ -275,7 +300,7 @@ class Tracer:
             "python": platform.python_version(),
             "platform": sys.platform,
             "host": platform.node(),
-            "program": os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else "",
+            "program": _program(getattr(sys, "argv", []), getattr(sys, "orig_argv", [])),
             "level": self.settings.level,
             "apis": [spec.name for spec in self.installation.specs],
         }
@@ -287,6 +312,7 @@ class Tracer:
             self.complain,
             first=("csptrace.run_started", first),
             deferred=parent_run is not None,
+            rotate=self.settings.log_rotate * 1_000_000,
         )
         if parent_run is None:
             for message, code in list(self._complaints.items()):
@@ -294,16 +320,21 @@ class Tracer:
                     self._log.emit("csptrace.notice", code=code, message=message)
 
     def _write_end(self) -> None:
+        for line in self._budget.lines():
+            self._terminal.line(line, "good")
         if self.codes or self.graph.acquired:
             self._terminal.line(self._summary(), "bad" if self.codes else "good")
         if self._log is not None and not self._log.is_empty:
             self._log.rescue()
+            for peak in self._budget.peaks():
+                self._log.emit("csptrace.peak_reached", **records.peak_event(peak))
             self._log.emit(
                 "csptrace.run_ended",
                 acquired=self.graph.acquired,
                 peak=self.graph.peak,
                 live=self.graph.live,
                 findings=dict(self.codes),
+                **self._log.cost,
             )
             self._log.close()
 
@@ -344,6 +375,7 @@ class Tracer:
         self.counts = Counter()
         self.codes = Counter()
         self.serious = 0
+        self._budget = Budget(self.settings.session_limit, self.settings.session_share, _limit)
         for stack in self._stacks:
             stack.logged = False
         parent, self._run = self._run, uuid.uuid4().hex[:16]
@@ -416,6 +448,7 @@ class Tracer:
             with self.graph.lock:
                 found: list[Finding] = []
                 if self.active:
+                    self._ask_about(self.graph.owed(scope))
                     owed = self._owed(scope)
                     self._observe(owed, _caller())
                     found = leaked_at_exit(
@@ -429,9 +462,159 @@ class Tracer:
                 scope.ended = True
             self._react_to_leaks(found, exiting=failed)
 
-    def explain(self, finding: Finding) -> str:
-        """Return a finding in words."""
-        return as_text(explain(finding, self._ownership, redact=self.settings.redact_names))
+    def hide_launcher(self, *folders: str) -> None:
+        """Show no frame of these folders, and none of what called them: they start the program."""
+        self._ownership.launchers += folders
+
+    def new_scope(self, name: str) -> KeepingScope:
+        """Return a scope whose end the caller finds and judges; see `set_scope` and `judge`."""
+        return KeepingScope(name, next(self._scopes))
+
+    @staticmethod
+    def set_scope(scope: Scope | None) -> contextvars.Token[Scope | None]:
+        """Make a scope the innermost one of this thread or task."""
+        return _scope.set(scope)
+
+    @staticmethod
+    def reset_scope(token: contextvars.Token[Scope | None]) -> None:
+        """Go back to the scope that was the innermost one before."""
+        # An asynchronous generator may be closed in another context than it was opened in.
+        with suppress(ValueError):
+            _scope.reset(token)
+
+    @staticmethod
+    def scope_now() -> Scope | None:
+        """Return the innermost scope of this thread or task."""
+        return _scope.get()
+
+    def owed_in(self, scopes: Iterable[KeepingScope]) -> list[Handle]:
+        """Return what was acquired in these scopes and is still to be released, oldest first."""
+        with self.graph.lock:
+            self._drain()
+            owed = [
+                handle
+                for scope in scopes
+                for handle in scope.kept
+                if handle.duty and handle.state == LIVE and handle.epoch == self.graph.epoch
+            ]
+            self._ask_about(owed)
+            return [handle for handle in owed if handle.duty and handle.state == LIVE]
+
+    def judge(self, handles: Iterable[Handle], name: str) -> list[tuple[Handle, Finding]]:
+        """Report handles as leaked at the end of a scope, once and for all.
+
+        Args:
+            handles: what `owed_in` returned.
+            name: the scope's name.
+
+        Returns:
+            The handles, each with what was found.
+        """
+        with self.graph.lock:
+            judged: list[tuple[Handle, Finding]] = []
+            for handle in handles:
+                found = leaked_at_exit(
+                    (handle,), self._ownership, self.graph.epoch, name, self._causes_known()
+                )
+                handle.duty = False
+                judged.extend((handle, finding) for finding in self._report(found))
+            if judged and self._log is not None:
+                self._log.emit("csptrace.scope_ended", scope=name, leaked=len(judged))
+            return judged
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[list[Finding]]:
+        """Try the tracer out: what happens in the block is found, but neither counted nor logged.
+
+        Other threads wait meanwhile.
+
+        Yields:
+            What is found in the block.
+        """
+        graph, found = self.graph, list[Finding]()
+        with graph.lock:
+            kept = (self._log, self._terminal, self.observer, self.findings, self.settings)
+            counts = (self.counts, self.codes, self.serious, graph.acquired, graph.peak)
+            self._log, self._terminal, self.observer = None, Terminal(quiet=True), None
+            self.findings, self.counts, self.codes = found, Counter(), Counter()
+            self.settings = dataclasses.replace(
+                self.settings, on_leak="log", on_misuse="log", level="acquire"
+            )
+            ownership, self._ownership = self._ownership, Ownership()
+            token = _scope.set(None)
+            try:
+                yield found
+            finally:
+                _scope.reset(token)
+                self._ownership = ownership
+                self._log, self._terminal, self.observer, self.findings, self.settings = kept
+                self.counts, self.codes, self.serious, graph.acquired, graph.peak = counts
+
+    def reconfigure(self, settings: Settings) -> bool:
+        """Go on with other settings, as far as that is possible in the middle of tracing.
+
+        Args:
+            settings: the new settings.
+
+        Returns:
+            Whether it was possible; if not, nothing has changed. What is patched, how much is
+            recorded and a log that has begun cannot be changed.
+        """
+        fixed = ("level", "depth", "apis", "libraries", "tombstones", "causes", "held_too_long")
+        if any(getattr(settings, name) != getattr(self.settings, name) for name in fixed):
+            return False
+        if self._log is not None and settings.log != self.settings.log:
+            return False
+        self._ownership.change(settings.include, settings.exclude)
+        self._roles.clear()
+        self._terminal = Terminal(quiet=settings.quiet)
+        self.settings = settings
+        if self._log is None and settings.log is not None:
+            self._open_log(None)
+        return True
+
+    def explain(self, finding: Finding, *, frames: int = 4) -> str:
+        """Return a finding in words.
+
+        Args:
+            finding: the finding.
+            frames: how many frames of each stack are shown.
+        """
+        redact = self.settings.redact_names
+        return as_text(explain(finding, self._ownership, redact=redact, frames=frames))
+
+    def event(self, finding: Finding) -> tuple[dict[str, Any], dict[int, Any]]:
+        """Return a finding as the log has it.
+
+        Args:
+            finding: the finding.
+
+        Returns:
+            The fields of its event, `ts` among them, and the frames of its stacks by their ids.
+        """
+        fields = records.finding_event(finding, self._ownership, redact=self.settings.redact_names)
+        fields["ts"] = finding.time
+        moments = (finding.acquired, finding.ended, finding.misused, finding.last_use)
+        stacks = [moment.stack for moment in moments if moment is not None]
+        return fields, {
+            stack.number: records.stack_event(stack, self._ownership)["frames"]
+            for stack in stacks
+            if stack is not None
+        }
+
+    @property
+    def run(self) -> str:
+        """The id of this process's run, as in the log."""
+        return self._run
+
+    def is_user_frame(self, frame: Frame) -> bool:
+        """Return whether a frame is the user's own code."""
+        return self._ownership.is_user(frame)
+
+    def is_users(self, stack: Stack | None) -> bool:
+        """Return whether a call came straight from the user's own code."""
+        shown = self._ownership.shown(stack)
+        return not shown or self._ownership.is_user(shown[0])
 
     def trace_library(self, library: Any, api: str) -> Any:
         """Trace a library object; see `csptrace.trace_library`."""
@@ -449,6 +632,8 @@ class Tracer:
         Raises:
             HandleError: the use is wrong and `on_misuse` is `raise`.
         """
+        if not self.active:  # an object may remember a handle for longer than it is traced
+            return
         try:
             if self._collected:
                 with self.graph.lock:
@@ -473,6 +658,8 @@ class Tracer:
         graph, collected, moment_of = self.graph, self._collected, self._moment_maker(site)
         exits = self.exits if kind.must_release else None
         self.graph.table(kind)
+        own_name = os.path.basename(kind.realm) if kind.library else ""
+        counted = kind.counted
 
         def acquired(
             value: int,
@@ -488,11 +675,18 @@ class Tracer:
                     self._drain()
                 if stack is not None:
                     stack.acquired += 1
-                handle, changes = graph.acquire(kind, value, parent, needs, moment, name)
+                handle, changes = graph.acquire(
+                    kind, value, parent, needs, moment, name or own_name
+                )
+                scope = moment.scope
+                if scope is not None and scope.keeper is not None:
+                    scope.keeper.keep(handle)
                 if self._log is not None or len(changes) > 1 or self._held:
                     self._publish(changes)
             if exits is not None and exits.watching and frame is not None and stack is not None:
                 exits.watch(handle, stack, frame)
+            if counted:
+                self._count(handle)
             return handle
 
         return acquired
@@ -509,6 +703,7 @@ class Tracer:
         """
         graph, collected = self.graph, self._collected
         moment_of = self._moment_maker(site, self._stacks.capture_short)
+        careful = self._begin_carefully(kind, site) if kind.exclusive else None
 
         def begin(
             value: int, handle: Handle | None, frame: FrameType | None, marks: list[Handle]
@@ -517,7 +712,10 @@ class Tracer:
                 if collected:
                     self._drain()
                 if handle is not None and handle.state == LIVE:
-                    graph.begin_release(handle, marks)
+                    if careful is None:
+                        graph.begin_release(handle, marks)
+                    else:
+                        careful(handle, frame, marks)
                     return
                 found: Finding | None = None
                 if handle is None or handle.state == VANISHED:
@@ -559,6 +757,104 @@ class Tracer:
 
         return begin, settle
 
+    def _begin_carefully(
+        self, kind: Kind, site: CallSite
+    ) -> Callable[[Handle, FrameType | None, list[Handle]], None]:
+        """Return the beginning of a release that must not come while something else goes on."""
+        graph = self.graph
+
+        def begin(handle: Handle, frame: FrameType | None, marks: list[Handle]) -> None:
+            found = self._while_in_use(handle, site, frame)
+            if found is not None:
+                self._react_to_misuse(found)  # made all the same, if that does not raise
+            else:
+                self._ask_below(kind, handle, site)
+            if handle.state == LIVE:
+                graph.begin_release(handle, marks)
+
+        return begin
+
+    def _while_in_use(
+        self, handle: Handle, site: CallSite, frame: FrameType | None
+    ) -> Finding | None:
+        """Report that another thread is inside a call on a handle, or on something under it."""
+        for ident, inside, call, used in in_flight():
+            if any(handle in _lineage(each) for each in used):
+                meanwhile = self._moment(call, inside.f_back)._replace(
+                    thread=_thread_of(ident), task=""
+                )
+                return self._misuse(handle, Code.RELEASE_WHILE_IN_USE, None, site, frame, meanwhile)
+        return None
+
+    def _ask_below(self, kind: Kind, handle: Handle, site: CallSite) -> None:
+        """Ask the provider which handles outlive their parent, before their parents end."""
+        asked = [
+            child
+            for child in self.graph.below(handle)
+            if child.kind.survives is not None and child.duty and child.epoch == self.graph.epoch
+        ]
+        for child in asked:
+            session = child.parent
+            if session is None or child.kind.survives is None or session.state != LIVE:
+                continue
+            answer = ask(child.kind.survives, kind.realm, session.value, child.value)
+            self._apply(answer, child, site)
+
+    def _apply(self, answer: Answer, child: Handle, site: CallSite) -> None:
+        if answer is Answer.YES:
+            library = _lineage(child)[-1]
+            self.graph.move(child, library if library.kind.library else None)
+        elif answer is Answer.GONE:
+            self._publish(self.graph.forget(child, self._moment(site, None)))
+
+    def _ask_about(self, owed: Iterable[Handle]) -> None:
+        """Ask about what would be reported as leaked at exit, if its library is at rest."""
+        asked = [
+            handle
+            for handle in owed
+            if handle.kind.survives is not None and handle.parent is not None
+        ]
+        if not asked or list(in_flight()):
+            return
+        with self.graph.lock:
+            for handle in asked:
+                ends = _lineage(handle)
+                if all(each.state == LIVE for each in ends):
+                    assert handle.kind.survives is not None  # noqa: S101 - for the type checker
+                    answer = ask(
+                        handle.kind.survives, handle.kind.realm, ends[1].value, handle.value
+                    )
+                    self._apply(answer, handle, _SELF)
+
+    def _count(self, handle: Handle) -> None:
+        """Note how many handles of a limited kind are open, and say so when it is too many."""
+        message = self._budget.count(handle)
+        if message is not None:
+            self.complain("budget", message)
+
+    def lost(
+        self, kind: Kind, parent: Handle | None, site: CallSite, frame: FrameType | None
+    ) -> None:
+        """Report a handle that the provider has handed out and nobody was told the value of."""
+        moment = self._moment(site, frame)
+        with self.graph.lock:
+            self._drain()
+            if moment.stack is not None:
+                moment.stack.acquired += 1
+            self._nameless -= 1
+            handle, changes = self.graph.acquire(kind, self._nameless, parent, (), moment)
+            changes += self.graph.collect(handle, moment, released=False)
+            self._publish(changes)
+        if kind.counted:
+            self._count(handle)
+
+    def completed(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
+        """Note that what a call had begun is complete."""
+        moment = self._moment(site, frame)
+        with self.graph.lock:
+            if handle.state == LIVE and self.graph.begin_release(handle):
+                self._publish(self.graph.settle_release(handle, moment, released=True))
+
     def forget(self, kind: Kind, value: int | None) -> None:
         """Forget the dead or dying handle whose value may have been handed out again, unseen."""
         table = self.graph.table(kind)
@@ -569,7 +865,11 @@ class Tracer:
     def borrowed(self, kind: Kind, value: int) -> Handle:
         """Return the handle with a value, entering it without a duty if it is unknown."""
         with self.graph.lock:
-            return self.graph.borrow(kind, value)
+            parent = None
+            if kind.given and kind.under is not None and kind.under.library:
+                parent = self.graph.borrow(kind.under, THE_LIBRARY)
+                parent.name = parent.name or os.path.basename(kind.realm)
+            return self.graph.borrow(kind, value, parent)
 
     def ref_added(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Count one more reference."""
@@ -581,11 +881,42 @@ class Tracer:
         with self.graph.lock:
             self._publish(self.graph.hand_over(handle, self._moment(site, frame)))
 
-    def begin_sweep(self, kind: Kind, parent: Handle | None) -> list[Handle]:
+    def begin_sweep(
+        self,
+        kind: Kind,
+        parent: Handle | None,
+        site: CallSite,
+        frame: FrameType | None,
+        *,
+        below: bool = False,
+        asking: Question | None = None,
+    ) -> list[Handle]:
         """Mark every live handle of a kind; return those to be settled."""
         with self.graph.lock:
             self._drain()
-            return self.graph.begin_release_all(kind, parent)
+            chosen: list[Handle] | None = None
+            if below and parent is not None:
+                chosen = [handle for handle in self.graph.below(parent) if handle.kind is kind]
+            if asking is not None:
+                chosen = [handle for handle in chosen or () if self._answers_yes(asking, handle)]
+            if kind.exclusive and parent is not None:
+                for handle in self.graph.below(parent):
+                    if handle.kind is kind and handle.state == LIVE:
+                        found = self._while_in_use(handle, site, frame)
+                        if found is not None:
+                            self._react_to_misuse(found)
+                        else:
+                            self._ask_below(kind, handle, site)
+            return self.graph.begin_release_all(kind, parent, chosen)
+
+    def _answers_yes(self, asking: Question, handle: Handle) -> bool:
+        session = handle.parent
+        return (
+            session is not None
+            and handle.state == session.state == LIVE
+            and handle.epoch == self.graph.epoch
+            and ask(asking, handle.kind.realm, session.value, handle.value) is Answer.YES
+        )
 
     def settle_sweep(
         self, handles: list[Handle], site: CallSite, frame: FrameType | None, *, released: bool
@@ -698,7 +1029,7 @@ class Tracer:
                     threads.thread,
                     "" if _running_loop() is None else _task_name(),
                     _monotonic(),
-                    scope(),
+                    scope() or self.unscoped(),
                 ),
             )
 
@@ -711,13 +1042,14 @@ class Tracer:
         culprit: Handle | None,
         site: CallSite,
         frame: FrameType | None,
+        meanwhile: Moment | None = None,
     ) -> Finding | None:
         with self.graph.lock:
             newer = self.graph.table(handle.kind).get(handle.value)
             if newer is handle or newer is None:
                 newer = self.graph.other_kind(handle.kind, handle.value)
             reused = newer if newer is not None and newer is not handle else None
-            change = Misused(handle, self._moment(site, frame), code, culprit, reused)
+            change = Misused(handle, self._moment(site, frame), code, culprit, reused, meanwhile)
             found = self._report(findings_of(change, self._ownership, self.graph.epoch))
             return found[0] if found else None
 
@@ -750,7 +1082,13 @@ class Tracer:
             if isinstance(change, Ended):
                 self._observe(change.invalidated, frame or sys._getframe())
             found = self._report(
-                findings_of(change, self._ownership, self.graph.epoch, self._causes_known())
+                findings_of(
+                    change,
+                    self._ownership,
+                    self.graph.epoch,
+                    self._causes_known(),
+                    self.settings.implied,
+                )
             )
             leaks.extend(
                 finding
@@ -864,20 +1202,22 @@ class Tracer:
         match change:
             case Acquired(handle, moment):
                 self._define(moment.stack)
-                log.emit(
+                log.record(
                     "csptrace.handle_acquired",
-                    **records.acquired(handle, moment, live, redact=self.settings.redact_names),
+                    records.acquired(handle, moment, live, redact=self.settings.redact_names),
                 )
             case Ended(handle, moment, invalidated):
                 self._define_both(handle, moment)
-                log.emit(
-                    "csptrace.handle_released", **records.released(handle, moment, live, "released")
+                log.record(
+                    "csptrace.handle_released", records.released(handle, moment, live, "released")
                 )
                 for child in invalidated:
+                    if child.kind.given:
+                        continue
                     self._define_both(child, moment)
-                    log.emit(
+                    log.record(
                         "csptrace.handle_invalidated",
-                        **records.invalidated(child, handle, moment, live),
+                        records.invalidated(child, handle, moment, live),
                     )
             case (
                 RefChanged(handle, moment, added=False)
@@ -886,15 +1226,15 @@ class Tracer:
             ):
                 how = {RefChanged: "reference", HandedOver: "handed-over", Vanished: "unseen"}
                 self._define_both(handle, moment)
-                log.emit(
+                log.record(
                     "csptrace.handle_released",
-                    **records.released(handle, moment, live, how[type(change)]),
+                    records.released(handle, moment, live, how[type(change)]),
                 )
             case Collected(handle, moment, released=False):
                 self._define_both(handle, moment)
-                log.emit(
+                log.record(
                     "csptrace.handle_released",
-                    **records.released(handle, moment, live, "collected"),
+                    records.released(handle, moment, live, "collected"),
                 )
 
     def _define_both(self, handle: Handle, moment: Moment) -> None:
@@ -925,7 +1265,11 @@ class Tracer:
             first = not self.counts[finding.fingerprint]
             self.counts[finding.fingerprint] += 1
             self.codes[finding.code.value] += 1
-            self.serious += finding.severity is not Severity.INFO
+            if finding.severity is not Severity.INFO:
+                if self._accepted[finding.fingerprint] > 0:
+                    self._accepted[finding.fingerprint] -= 1
+                else:
+                    self.serious += 1
             redact = self.settings.redact_names
             if self._log is not None:
                 for stack in stacks:
@@ -935,6 +1279,8 @@ class Tracer:
                     "csptrace.finding",
                     **records.finding_event(finding, self._ownership, redact=redact),
                 )
+            if self.observer is not None:
+                self.observer(finding)
             if first:
                 # Equal ones are counted in the summary; each is in the log.
                 self._terminal.finding(
@@ -971,7 +1317,28 @@ class Tracer:
         raise error
 
 
+def _in_no_scope() -> None:
+    """Return the scope of what is called in none, if nobody knows better."""
+
+
 _SELF = CallSite("csptrace", "", "")
+
+
+def _lineage(handle: Handle) -> list[Handle]:
+    """Return a handle and its parents, nearest first."""
+    found = [handle]
+    while found[-1].parent is not None:
+        found.append(found[-1].parent)
+    return found
+
+
+def _limit(kind: Kind, value: int) -> int:
+    return ask_limit(kind.realm, value)
+
+
+def _thread_of(ident: int) -> Thread:
+    known = threading._active.get(ident)  # type: ignore[attr-defined]
+    return Thread(ident, known.name if known is not None else "foreign")
 
 
 def _is_foreign(error: BaseException) -> bool:
@@ -1004,6 +1371,17 @@ _OWN = (
     ),
 )
 _STANDARD = (os.path.join(os.path.dirname(os.path.abspath(os.__file__)), ""), "<")
+
+
+def _program(argv: Sequence[str], original: Sequence[str]) -> str:
+    """Return the program's file name, of `python -m` the module's, never an argument.
+
+    While start-up files run, `sys.argv` begins with `-m` or `-c`.
+    """
+    name = os.path.basename(argv[0]) if argv else ""
+    if name == "-m" and "-m" in original[:-1]:
+        name = original[original.index("-m") + 1]
+    return name
 
 
 def _stacklevel() -> int:

@@ -21,6 +21,7 @@ ROOT = Path(csptrace.__file__).parents[1]
 # name → (as a keyword, in the environment, in pyproject.toml, what comes out)
 GOOD: dict[str, tuple[Any, str, str, Any]] = {
     "log": ("logs", "logs", '"logs"', Path("logs").absolute()),
+    "log_rotate": (5, "5", "5", 5),
     "level": ("full", " FULL ", '"full"', "full"),
     "on_leak": ("raise", "raise", '"raise"', "raise"),
     "on_misuse": ("warn", "Warn", '"warn"', "warn"),
@@ -30,17 +31,22 @@ GOOD: dict[str, tuple[Any, str, str, Any]] = {
     "libraries": (["libcapi20.so"], "libcapi20.so", '["libcapi20.so"]', ("libcapi20.so",)),
     "include": (("app",), "app", '["app"]', ("app",)),
     "exclude": (("vendor", "x.y"), "vendor,x.y", '["vendor", "x.y"]', ("vendor", "x.y")),
+    "baseline": ("/known.toml", "/known.toml", '"/known.toml"', Path("/known.toml").absolute()),
     "tombstones": (0, "0", "0", 0),
     "causes": (False, "no", "false", False),
     "held_too_long": (1.5, " 1.5", "1.5", 1.5),
     "redact_names": (True, "yes", "true", True),
     "quiet": (True, "on", "true", True),
     "strict": (True, "1", '"1"', True),
+    "implied": ("warning", "Warning", '"warning"', "warning"),
+    "session_limit": (16, "16", "16", 16),
+    "session_share": (0, "0", "0", 0),
 }
 
 # name → (values that are not allowed, words that the error must contain)
 BAD: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
     "log": ((3, True, ["a"], "a\0b"), ("path of a folder",)),
+    "log_rotate": ((-1, 10**7, "big", True), ("whole number of megabytes", "0", "1000000")),
     "level": (("all", "", 1, True), ("count", "acquire", "full")),
     "on_leak": (("ignore", "", 0), ("log", "warn", "raise")),
     "on_misuse": (("explode", "", False), ("log", "warn", "raise")),
@@ -50,6 +56,7 @@ BAD: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
     "libraries": ((1, [b"x"]), ("list of names",)),
     "include": ((True,), ("list of names",)),
     "exclude": ((2.0,), ("list of names",)),
+    "baseline": ((3, True, ["a"], "a\0b"), ("path of a file",)),
     "tombstones": ((-1, 10**8, "many"), ("whole number of handles", "0", "10000000")),
     "causes": ((2, "perhaps"), ("1, true, yes, on, 0, false, no, off",)),
     "held_too_long": (
@@ -59,6 +66,9 @@ BAD: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
     "redact_names": ((2, "perhaps", "y"), ("1, true, yes, on, 0, false, no, off",)),
     "quiet": (("quiet", -1), ("1, true, yes, on, 0, false, no, off",)),
     "strict": (("very", 3), ("1, true, yes, on, 0, false, no, off",)),
+    "implied": (("error", "", 0), ("ignore", "info", "warning")),
+    "session_limit": ((-1, "few", 10**8), ("whole number of sessions", "0", "10000000")),
+    "session_share": ((-1, 101, "most"), ("whole number of percent", "0", "100")),
 }
 NAMES = [field.name for field in dataclasses.fields(Settings)]
 

@@ -154,6 +154,7 @@ class Source:
         other_schema: events of another schema version, as version → count; they are read as far
             as their fields are known.
         unreadable: why the file could not be read to its end; empty if it could.
+        repeated: events that another file, or this one, has as well; they count once.
     """
 
     path: str
@@ -162,6 +163,7 @@ class Source:
     foreign: int
     other_schema: tuple[tuple[str, int], ...]
     unreadable: str
+    repeated: int = 0
 
 
 class Problem(NamedTuple):
@@ -212,7 +214,11 @@ class Run:
 
 
 class Lifetime(NamedTuple):
-    """Quantiles of the ages at which handles of one site were released, in nanoseconds."""
+    """Quantiles of the ages at which handles of one site were released, in nanoseconds.
+
+    `longest` is exact, the others are within 2 %: ages are counted in buckets, 32 for each power
+    of two, so that the answers for many files can be put together.
+    """
 
     p50: int
     p90: int
@@ -255,7 +261,10 @@ class Site:
 
 
 class Point(NamedTuple):
-    """Live handles at one moment, for a timeline: `at` nanoseconds since the run's start."""
+    """Most live handles in one stretch of time, which begins `at` nanoseconds after the start.
+
+    A stretch in which nothing was acquired or released has no point; the last number holds on.
+    """
 
     at: int
     live: int
@@ -275,7 +284,10 @@ class Held(NamedTuple):
 
 
 class Context(NamedTuple):
-    """One released handle that took others with it: `under` is kind → count, sorted."""
+    """One released handle that took others with it: `under` is kind → count, sorted.
+
+    `at` is the `ts` of its release, 0 if it was not seen.
+    """
 
     run: str
     hid: int
@@ -292,7 +304,8 @@ class Node(NamedTuple):
 
     Attributes:
         hid: the handle.
-        parent: `hid` of the handle it lives under, 0 if none.
+        parent: `hid` of the handle it lives under, 0 if none. That handle may be missing from
+            the graph: cut off, or acquired before a fork.
         kind: its kind.
         value: hexadecimal.
         name: the container, empty if it has none.
@@ -318,7 +331,8 @@ class Node(NamedTuple):
 class Cost(NamedTuple):
     """What the tracer itself cost: events and bytes written, distinct stacks, and its own time.
 
-    `writing` is the time spent in writing events, in nanoseconds, -1 if no run recorded it.
+    `bytes` and `writing` (the time spent in writing events, in nanoseconds, -1 if no run recorded
+    it) are what the runs said when they ended; a killed run says nothing.
     """
 
     events: int
@@ -336,7 +350,7 @@ class Report:
         runs: the processes, sorted by start.
         groups: the findings by fingerprint: errors first, then by count.
         sites: the acquisition sites, those that leak most first.
-        timelines: live handles over time, as run → points.
+        timelines: live handles over time, as run → points, of the runs with the highest peaks.
         held: the handles held longest, longest first.
         contexts: the releases that took other handles with them, worst first.
         graph_run: the run that `graph` shows, empty if there is none.

@@ -46,9 +46,18 @@ class Ownership:
     Args:
         include: packages that count as the user's although they are installed like a library.
         exclude: packages that never count as the user's.
+
+    Attributes:
+        launchers: folders of code that starts programs; its frames, and what called it, are not
+            shown.
     """
 
     def __init__(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
+        self.launchers: tuple[str, ...] = (_FRONTENDS,)
+        self.change(include, exclude)
+
+    def change(self, include: Iterable[str], exclude: Iterable[str]) -> None:
+        """Tell other packages apart from now on; the arguments are those of the class."""
         self._include = tuple(include)
         self._exclude = tuple(exclude)
         self._internal: dict[str, bool] = {}
@@ -91,8 +100,8 @@ class Ownership:
             return ()
         frames = list(stack.frames)
         for index, frame in enumerate(frames):
-            if os.path.normcase(frame.filename).startswith(_FRONTENDS):
-                del frames[index:]  # `csptrace run`, and what called it
+            if os.path.normcase(frame.filename).startswith(self.launchers):
+                del frames[index:]  # `csptrace run` or a test runner, and what called it
                 break
         while frames and (self.is_internal(frames[-1]) or frames[-1].filename == "<frozen runpy>"):
             frames.pop()  # `python -m`

@@ -86,32 +86,36 @@ def escape(text: str) -> str:
     )
 
 
-def explain(finding: Finding, ownership: Ownership, *, redact: bool = False) -> Explanation:
+def explain(
+    finding: Finding, ownership: Ownership, *, redact: bool = False, frames: int = _MOST_FRAMES
+) -> Explanation:
     """Put a finding into words.
 
     Args:
         finding: the finding.
         ownership: tells user code from library code.
         redact: leave out the names of key containers, and the source lines that may quote them.
+        frames: how many frames of each stack are shown.
 
     Returns:
         The explanation.
     """
     places = []
     if finding.acquired is not None:
-        places.append(_place("acquired", finding.acquired, ownership, redact=redact))
+        places.append(_place("acquired", finding.acquired, ownership, redact=redact, most=frames))
     if finding.ended is not None:
         whose = "released"
         if finding.culprit is not None:
             whose = f"{finding.culprit.title} released"
         elif finding.code is Code.LOST:
             whose = "collected"
-        places.append(_place(whose, finding.ended, ownership, redact=redact))
+        places.append(_place(whose, finding.ended, ownership, redact=redact, most=frames))
     if finding.last_use is not None:
-        places.append(_place("last used", finding.last_use, ownership, redact=redact))
+        verb = "in use" if finding.code is Code.RELEASE_WHILE_IN_USE else "last used"
+        places.append(_place(verb, finding.last_use, ownership, redact=redact, most=frames))
     if finding.misused is not None:
         verb = "refused" if finding.code is Code.FAILED_RELEASE else "misused"
-        places.append(_place(verb, finding.misused, ownership, redact=redact))
+        places.append(_place(verb, finding.misused, ownership, redact=redact, most=frames))
     return Explanation(
         f"{finding.code.value}: {_name(finding.handle, redact=redact)}",
         _story(finding),
@@ -261,6 +265,8 @@ def remedy(
                 f"call {release} as soon as the handle is not needed, or set held_too_long higher "
                 "if it is meant to live this long"
             )
+        case Code.RELEASE_WHILE_IN_USE:
+            return f"wait for the other thread (join it) before {release}"
         case Code.FAILED_RELEASE:
             return f"check the result of {release} and why the provider refused"
 
@@ -274,7 +280,11 @@ def _name(handle: HandleRef, *, redact: bool) -> str:
         text += f" (#{handle.generation} with this value)"
     if handle.name:
         text += f" {_REDACTED if redact else repr(handle.name)}"
-    return f"{text}, a {handle.title}"
+    return f"{text}, {_article(handle.title)} {handle.title}"
+
+
+def _article(title: str) -> str:
+    return "an" if title[:1] in "aeiou" else "a"
 
 
 def _story(finding: Finding) -> str:
@@ -302,7 +312,10 @@ def _story(finding: Finding) -> str:
         case Code.DOUBLE_RELEASE:
             return f"{call} was called with it, but it had been released already."
         case Code.WRONG_RELEASE:
-            return f"{call} was called with it, which does not release a {handle.title}."
+            return (
+                f"{call} was called with it, which does not release {_article(handle.title)} "
+                f"{handle.title}."
+            )
         case Code.OUT_OF_ORDER_RELEASE:
             return (
                 f"{call} was called only after {over} had been released; it frees nothing any "
@@ -312,6 +325,13 @@ def _story(finding: Finding) -> str:
             return f"{call} was called with it, but {over}, which it depends on, is gone."
         case Code.HELD_TOO_LONG:
             return f"It has been alive for {_seconds(finding.age)} and was not released yet."
+        case Code.RELEASE_WHILE_IN_USE:
+            other = finding.last_use
+            where = f" in {other.site.call}" if other is not None else ""
+            return (
+                f"{call} was called while another thread was{where}, which uses it or something "
+                f"under it; the {finding.handle.title} would be taken away from under that call."
+            )
         case Code.FAILED_RELEASE:
             return f"{call} failed, and the handle stays alive."
 
@@ -321,7 +341,7 @@ def _hints(finding: Finding) -> Iterable[str]:
         reused = finding.reused_by
         yield (
             f"the value belongs to another handle now: {reused.kind} "
-            f"#{reused.generation}, a {reused.title}"
+            f"#{reused.generation}, {_article(reused.title)} {reused.title}"
         )
     if finding.children:
         yield "under it: " + ", ".join(f"{count} {kind}" for kind, count in finding.children)
@@ -351,11 +371,11 @@ def _source(frame: Frame) -> str:
     return escape(linecache.getline(frame.filename, frame.line).strip())
 
 
-def _place(verb: str, moment: Moment, ownership: Ownership, *, redact: bool) -> Place:
+def _place(verb: str, moment: Moment, ownership: Ownership, *, redact: bool, most: int) -> Place:
     frames = ownership.shown(moment.stack)
     first = ownership.first(moment.stack)
     start = frames.index(first) if first is not None and first in frames else 0
-    kept = frames[start : start + _MOST_FRAMES]
+    kept = frames[start : start + most]
     lines = tuple(
         Line(
             f"{_position(frame)} in {escape(frame.qualname)}",

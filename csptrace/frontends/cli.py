@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from csptrace import __version__
 from csptrace.errors import CspTraceError
-from csptrace.frontends import demo, doctor, run, specs
+from csptrace.frontends import baseline, compact, compare, demo, doctor, report, run, specs, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +26,11 @@ COMMANDS: Final[
     "demo": (demo.arguments, demo.main),
     "doctor": (doctor.arguments, doctor.main),
     "specs": (specs.arguments, specs.main),
+    "report": (report.arguments, report.main),
+    "compare": (compare.arguments, compare.main),
+    "baseline": (baseline.arguments, baseline.main),
+    "compact": (compact.arguments, compact.main),
+    "watch": (watch.arguments, watch.main),
 }
 
 

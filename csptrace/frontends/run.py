@@ -22,6 +22,7 @@ __all__ = ["arguments", "execute", "main"]
 
 _HELP = {
     "log": ("DIR", "write an event log, one file per process, into this folder"),
+    "log_rotate": ("MB", "begin another log file after so many megabytes (default: never)"),
     "level": ("LEVEL", "count, acquire (default) or full"),
     "on_leak": ("ACTION", "log (default), warn or raise"),
     "on_misuse": ("ACTION", "log, warn or raise (default)"),
@@ -31,12 +32,16 @@ _HELP = {
     "libraries": ("NAMES", "further libraries that export traced functions"),
     "include": ("PACKAGES", "report only findings that touch one of these packages"),
     "exclude": ("PACKAGES", "never count these packages as your code"),
+    "baseline": ("FILE", "findings that are accepted for now and do not count for --exit-code"),
     "tombstones": ("N", "how many ended handles to remember"),
     "causes": ("yes|no", "say why handles leaked (default yes; needs Python 3.12)"),
     "held_too_long": ("SECONDS", "report handles that live longer (default 0: off)"),
     "redact_names": (None, "do not write the names of key containers"),
     "quiet": (None, "write nothing to stderr"),
     "strict": (None, "let internal errors out (for tests of csptrace itself)"),
+    "implied": ("SEVERITY", "of leaks that the parent's release implies: ignore, info, warning"),
+    "session_limit": ("N", "sessions that a token allows (default: ask the token)"),
+    "session_share": ("PERCENT", "of that limit at which to complain (default 80, 0: never)"),
 }
 
 
@@ -84,6 +89,7 @@ def main(options: argparse.Namespace) -> int:
         tracer.stop()
         active = None
     if active is None:
+        sys.argv = list(target)  # the log names the program
         active = tracer.start(Settings.load(**given))
     os.environ.update(active.settings.environment())
     status = execute(target, module=bool(options.module))

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1] / "tests" / "museum"))
+TESTS = HERE.parents[1] / "tests"
+sys.path[:0] = [str(TESTS), str(TESTS / "museum")]
 
 from catalogue import EXHIBITS, NOT_TRACED_YET, Exhibit  # noqa: E402 - found by the line above
 from visits import PROVIDERS, unavailable, verdict, visit  # noqa: E402

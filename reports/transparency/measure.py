@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1] / "tests" / "transparency"))
+TESTS = HERE.parents[1] / "tests"
+sys.path[:0] = [str(TESTS), str(TESTS / "transparency")]
 
-from programs import SCRIPTED  # noqa: E402 - found by the line above
+import windows_python  # noqa: E402 - found by the line above
+from programs import SCRIPTED  # noqa: E402
 from running import (  # noqa: E402
     COUNT,
     GENUINE,
@@ -22,7 +24,6 @@ from running import (  # noqa: E402
     SOFT,
     judge,
     play,
-    unavailable,
 )
 from streams import compare  # noqa: E402
 
@@ -75,7 +76,7 @@ $ python -m pytest tests/transparency
 
 def main() -> int:
     """Write the report; return 1 if the genuine parts are missing or anything differs."""
-    reason = unavailable()
+    reason = windows_python.unavailable()
     if reason is not None:
         print(f"measure.py: {reason}", file=sys.stderr)
         return 1

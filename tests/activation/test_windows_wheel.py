@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
-import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import windows_python
 
-TOOL = Path(__file__).parents[2] / ".ci" / "windows.py"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 LEAKY = """
 import ctypes, sys
 from ctypes import byref, c_void_p
@@ -35,23 +35,9 @@ print("arguments", sys.argv[1:])
 @pytest.fixture(scope="module")
 def windows(wheel: Path) -> Any:
     """Return a Windows environment with the wheel; skip, or fail if it is required, without."""
-    reason: str | None = "this is Windows"
-    if os.name != "nt":
-        reason = f"{TOOL.name} is missing"
-        if TOOL.exists():
-            spec = importlib.util.spec_from_file_location("csptrace_ci_windows_wheel", TOOL)
-            assert spec is not None
-            assert spec.loader is not None
-            tool = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = tool
-            spec.loader.exec_module(tool)
-            reason = tool.available()
-            if reason is None:
-                worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-                return tool.install_wheels([wheel], f"test-wheel-{worker}")
-    if "wine" in os.environ.get("CSPTRACE_REQUIRE", ""):
-        pytest.fail(f"CSPTRACE_REQUIRE asks for Windows Python: {reason}")
-    pytest.skip(str(reason))
+    windows_python.need()
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    return windows_python.tool().install_wheels([wheel], f"test-wheel-{worker}")
 
 
 def run(windows: Any, folder: Path, *arguments: str, **environ: str) -> Any:
@@ -109,3 +95,84 @@ def test_doctor_and_demo(windows: Any, tmp_path: Path) -> None:
     assert doctor.returncode == 0
     assert "All 7 planted mistakes were found" in demo.stdout, demo.stderr
     assert demo.returncode == 0
+
+
+SUITE = """
+import gc
+
+import pytest
+import win32crypt
+
+
+@pytest.fixture(autouse=True)
+def collect():
+    yield
+    gc.collect()  # an object of pywin32 that dies later would release another test's handle
+
+
+def context():
+    return win32crypt.CryptAcquireContext(None, None, 24, 0xF0000000)
+
+
+def test_clean():
+    prov = context()
+    key = prov.CryptGenKey(0x660E, 1, 0)
+    key.CryptDestroyKey()
+    prov.CryptReleaseContext(0)
+
+
+kept = []
+
+
+def test_leaks():
+    prov = context()
+    kept.append(prov.CryptGenKey(0x660E, 1, 0))
+    prov.CryptReleaseContext(0)
+
+
+def test_lost():
+    context()
+
+
+def test_swallows():
+    prov = context()
+    prov.CryptReleaseContext(0)
+    try:
+        prov.CryptReleaseContext(0)
+    except Exception:
+        pass
+
+
+def test_behind():
+    prov = context()
+    prov.CryptReleaseContext(0)
+"""
+
+
+def test_pytest_plugin(windows: Any, tmp_path: Path) -> None:
+    """The plugin of the installed wheel fails exactly the tests that leak genuine pywin32 handles.
+
+    What a destructor has released is reported as information and fails nothing.
+    """
+    (tmp_path / "test_suite.py").write_text(SUITE, encoding="utf-8")
+    done = run(
+        windows,
+        tmp_path,
+        *("-m", "pytest", "-v", "--csptrace", "-p", "no:cacheprovider"),
+        *("--csptrace-sarif", "found.sarif", "--csptrace-log", "logs"),
+        "--csptrace-require",
+    )
+    bad = re.findall(r"^test_suite\.py::(\w+) (LEAKED|MISUSED)", done.stdout, re.MULTILINE)
+    (sarif_run,) = json.loads((tmp_path / "found.sarif").read_text("utf-8"))["runs"]
+    uris = {
+        result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+        for result in sarif_run["results"]
+    }
+
+    assert bad == [("test_leaks", "LEAKED"), ("test_swallows", "MISUSED")], done.stdout
+    assert "self-test passed" in done.stdout
+    assert "5 passed, 1 leaked, 1 misused" in done.stdout
+    assert "lost: HCRYPTPROV" in done.stdout
+    assert uris == {"test_suite.py"}
+    assert list((tmp_path / "logs").glob("*.jsonl"))
+    assert done.returncode == 1

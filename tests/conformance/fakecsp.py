@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import shutil
 import subprocess
@@ -53,7 +54,9 @@ def _compile(*arguments: str | Path) -> None:
 
 @functools.cache
 def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="fakecsp-")
+    folder = tempfile.TemporaryDirectory(prefix="fakecsp-")
+    atexit.register(folder.cleanup)
+    return folder
 
 
 @functools.cache

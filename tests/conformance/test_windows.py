@@ -5,8 +5,6 @@ Set `CSPTRACE_REQUIRE=wine` to have a missing Windows Python fail the test inste
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
 import sys
 from collections import Counter
@@ -14,32 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import windows_python
 from native_calls import END
 
-ROOT = Path(__file__).parents[2]
-TOOL = ROOT / ".ci" / "windows.py"
 HERE = "tests/conformance"
 
 
 @pytest.fixture(scope="module")
 def windows() -> Any:
     """Return the Windows environment; skip, or fail if it is required, where there is none."""
-    reason: str | None = "this is Windows"
-    if os.name != "nt":
-        reason = f"{TOOL.name} is missing"
-        if TOOL.exists():
-            spec = importlib.util.spec_from_file_location("csptrace_ci_windows", TOOL)
-            assert spec is not None
-            assert spec.loader is not None
-            tool = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = tool
-            spec.loader.exec_module(tool)
-            reason = tool.available()
-            if reason is None:
-                return tool.environment(project=ROOT)
-    if "wine" in os.environ.get("CSPTRACE_REQUIRE", ""):
-        pytest.fail(f"CSPTRACE_REQUIRE asks for Windows Python: {reason}")
-    pytest.skip(str(reason))
+    windows_python.need()
+    return windows_python.environment()
 
 
 def run_pytest(windows: Any, *arguments: str) -> str:
@@ -47,7 +30,7 @@ def run_pytest(windows: Any, *arguments: str) -> str:
     done = windows.run(
         ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", *arguments],
         env={"PYTHONUTF8": "1", "PYTEST_ADDOPTS": "", "PYTEST_XDIST_WORKER": ""},
-        cwd=ROOT,
+        cwd=windows_python.ROOT,
         timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -78,10 +61,11 @@ def test_native_calls(windows: Any, binding: str) -> None:
     """Wine's own trace counts the same native calls with the tracer; no misuse reaches it."""
 
     def calls(traced: str) -> Counter[str]:
+        program = Path(__file__).with_name("native_calls.py")
         done = windows.run(
-            [windows_path(Path(__file__).with_name("native_calls.py")), binding, traced],
+            [windows_python.tool().windows_path(program), binding, traced],
             env={"PYTHONUTF8": "1", "WINEDEBUG": "-all,+crypt"},
-            cwd=ROOT,
+            cwd=windows_python.ROOT,
             timeout=300,
         )
         lines = done.stderr.splitlines()
@@ -96,8 +80,3 @@ def test_native_calls(windows: Any, binding: str) -> None:
     without, traced = calls("0"), calls("1")
     assert without["CryptHashData"] == without["CryptGenKey"] == 3
     assert traced == without
-
-
-def windows_path(path: Path) -> str:
-    r"""Return the name of a host path under Wine: `Z:\a\b` for `/a/b`."""
-    return "Z:" + str(path.resolve()).replace("/", "\\")

@@ -224,13 +224,13 @@ def test_what_is_owed_when_a_scope_ends_is_leaked(bench: Bench) -> None:
 # --- what a finding carries ------------------------------------------------------------------
 
 
-def test_a_finding_names_the_scope_of_its_moment(bench: Bench) -> None:
-    """The scope in which the context was released, not the one in which the key was made."""
+def test_a_leak_names_the_scope_of_its_acquisition(bench: Bench) -> None:
+    """A leak belongs to the scope in which the key was made, not to that of the release."""
     context = bench.acquire(PROV, 0x10)
     bench.scope = Scope("making", 1, None)
     bench.acquire(KEY, 0x20, context)
     bench.scope = Scope("releasing", 2, None)
-    assert [finding.scope for finding in bench.release(context)] == ["releasing"]
+    assert [finding.scope for finding in bench.release(context)] == ["making"]
 
 
 def test_a_finding_counts_uses_children_and_age(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -168,6 +169,33 @@ def test_log_and_exit_code_options(tmp_path: Path) -> None:
     program(tmp_path, LEAK + "raise SystemExit(4)")
     done = run("--exit-code", "9", "program.py", cwd=tmp_path)
     assert done.returncode == 4
+
+
+@pytest.mark.parametrize("way", ["script", "module", "environment"])
+def test_log_names_the_program(tmp_path: Path, way: str) -> None:
+    """The log tells which program or module was traced, however it was started."""
+    (tmp_path / "pkg").mkdir()
+    program(tmp_path / "pkg", LEAK, "__main__.py")
+    program(tmp_path, LEAK)
+    if way == "environment":
+        start = "import csptrace._startup; csptrace._startup.start()"
+        program(tmp_path, start, "sitecustomize.py")
+        environ = {"CSPTRACE": "1", "CSPTRACE_LOG": "logs"}
+        subprocess.run(
+            [sys.executable, "-m", "pkg", "an argument"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", **environ},
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+    else:
+        target = ["program.py"] if way == "script" else ["-m", "pkg"]
+        run("--log", "logs", *target, "an argument", cwd=tmp_path)
+    (log,) = (tmp_path / "logs").iterdir()
+    first = json.loads(log.read_text(encoding="utf-8").splitlines()[0])
+
+    assert first["program"] == ("program.py" if way == "script" else "pkg")
 
 
 def test_settings_reach_children(tmp_path: Path) -> None:

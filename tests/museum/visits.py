@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import json
 import os
 import subprocess
@@ -12,11 +11,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+import windows_python
+
 if TYPE_CHECKING:
     from catalogue import Exhibit
 
 HERE: Final = Path(__file__).parent
-ROOT: Final = HERE.parents[1]
 PROVIDERS: Final = {
     "softcsp": "softcsp",
     "windows": "Windows CPython, pywin32 and advapi32 under Wine",
@@ -25,29 +25,9 @@ PROVIDERS: Final = {
 Result: TypeAlias = dict[str, Any]
 
 
-@functools.cache
-def windows() -> Any:
-    """Return `.ci/windows.py` as a module."""
-    path = ROOT / ".ci" / "windows.py"
-    spec = importlib.util.spec_from_file_location("csptrace_ci_windows", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(str(path))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def unavailable(provider: str) -> str | None:
     """Return why a provider cannot be used here, `None` if it can."""
-    if provider == "softcsp":
-        return None
-    if not (ROOT / ".ci" / "windows.py").exists():
-        return "the Windows environment is set up by .ci/windows.py, which is not here"
-    if os.name == "nt":
-        return "the museum is visited from a Linux host"
-    reason: str | None = windows().available()
-    return reason
+    return None if provider == "softcsp" else windows_python.unavailable()
 
 
 def visit(provider: str) -> dict[str, dict[str, Result]]:
@@ -67,14 +47,13 @@ def visit(provider: str) -> dict[str, dict[str, Result]]:
 def _process(provider: str) -> tuple[int, str, str]:
     script = HERE / "tour.py"
     if provider == "windows":
-        environment = windows().environment(project=ROOT)
         utf8 = {"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        arguments = [windows().windows_path(script), provider]
-        done = environment.run(arguments, env=utf8, timeout=300)
+        arguments = [windows_python.tool().windows_path(script), provider]
+        done = windows_python.environment().run(arguments, env=utf8, timeout=300)
     else:
         done = subprocess.run(
             [sys.executable, str(script), provider],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(windows_python.ROOT)},
             capture_output=True,
             encoding="utf-8",
             timeout=300,

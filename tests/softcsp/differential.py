@@ -9,7 +9,6 @@ advapi32 (Windows Python under Wine, see ``.ci/windows.py``).
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import platform
@@ -23,9 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import differential_client as client
+import windows_python
 from differential_cases import sequences
 from divergences import DIVERGENCES, FACES, Divergence
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -33,8 +34,6 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from csptrace.softcsp.errors import NAMES
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from differential_cases import Call
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,37 +48,6 @@ _TABLE_HEADING = "## Where they differ"
 _RUN_HEADING = "## The run behind this report"
 
 
-def windows() -> ModuleType:
-    """Load the module that finds Windows Python."""
-    path = ROOT / ".ci" / "windows.py"
-    spec = importlib.util.spec_from_file_location("windows_python", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(spec.name, module)
-    spec.loader.exec_module(module)
-    return module
-
-
-def missing() -> str | None:
-    """Say why there is nothing genuine to compare with; None if there is."""
-    if not (ROOT / ".ci" / "windows.py").exists():
-        return "the repository's .ci folder is not here"
-    reason: str | None = windows().available()
-    return reason
-
-
-def need_genuine() -> None:
-    """Skip the test where there is nothing genuine; fail it where CSPTRACE_REQUIRE wants it."""
-    import pytest
-
-    reason = missing()
-    if reason is not None:
-        if "wine" in os.environ.get("CSPTRACE_REQUIRE", "").replace(",", " ").split():
-            pytest.fail(reason)
-        pytest.skip(reason)
-
-
 class Genuine:
     """The client program running under Windows Python, one sequence at a time."""
 
@@ -89,10 +57,9 @@ class Genuine:
         self._start()
 
     def _start(self) -> None:
-        module = windows()
-        environment = module.environment(project=ROOT)
+        environment = windows_python.environment()
         environment.start_server()
-        program = module.windows_path(Path(client.__file__))
+        program = windows_python.tool().windows_path(Path(client.__file__))
         # Python cannot open its standard streams there unless all three are pipes.
         self._process = subprocess.Popen(
             environment.command([program]),
@@ -386,7 +353,7 @@ with Windows Python 3.13; no unlisted divergence.
 
 def main() -> int:
     """Write the report."""
-    if reason := missing():
+    if reason := windows_python.unavailable():
         sys.stderr.write(f"{reason}\n")
         return 3
     with tempfile.TemporaryDirectory() as home:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import differential
 import pytest
+import windows_python
 from differential_scripts import SCRIPTS
 from divergences import DIVERGENCES
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def genuine() -> Iterator[differential.Genuine]:
     """Give the client program under Windows Python, or skip where there is none."""
-    differential.need_genuine()
+    windows_python.need()
     running = differential.Genuine()
     yield running
     running.close()

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import differential
 import faces_client
 import pytest
+import windows_python
 from divergences import FACES
 
 from csptrace.softcsp import pywintypes, win32crypt
@@ -21,12 +21,10 @@ OWN = {"GetLastError", "SetLastError"}
 @pytest.fixture(scope="module")
 def genuine() -> dict[str, Any]:
     """Give what the genuine modules look like, or skip where there are none."""
-    differential.need_genuine()
-    windows = differential.windows()
-    environment = windows.environment(project=differential.ROOT)
-    program = windows.windows_path(Path(faces_client.__file__))
+    windows_python.need()
+    program = windows_python.tool().windows_path(Path(faces_client.__file__))
     variables = {"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = environment.run([program], env=variables, timeout=300)
+    done = windows_python.environment().run([program], env=variables, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

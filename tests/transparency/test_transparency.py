@@ -7,24 +7,19 @@ with their arguments, too (Wine writes it down).
 
 from __future__ import annotations
 
-import os
-
 import pytest
+import windows_python
 from programs import SCRIPTED, programs
-from running import COUNT, GENUINE, MODES, SEED, SOFT, judge, play, unavailable
+from running import COUNT, GENUINE, MODES, SEED, SOFT, judge, play
 from streams import compare, read
 
 import csptrace
 
 
 @pytest.fixture
-def genuine() -> None:
+def windows() -> None:
     """Skip without the genuine parts; fail if they are required."""
-    reason = unavailable()
-    if reason is not None and "wine" in os.environ.get("CSPTRACE_REQUIRE", ""):
-        pytest.fail(reason)
-    if reason is not None:
-        pytest.skip(reason)
+    windows_python.need()
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -40,7 +35,7 @@ def test_softcsp_programs_see_no_difference(binding: str, mode: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("binding", GENUINE)
 def test_windows_programs_make_the_same_native_calls(
-    binding: str, mode: str, genuine: None
+    binding: str, mode: str, windows: None
 ) -> None:
     """On the genuine parts, the native calls, results and last errors are those without tracer."""
     compared = judge(binding, mode)
@@ -52,7 +47,7 @@ def test_windows_programs_make_the_same_native_calls(
 
 
 @pytest.mark.parametrize("binding", GENUINE)
-def test_windows_programs_repeat_themselves(binding: str, genuine: None) -> None:
+def test_windows_programs_repeat_themselves(binding: str, windows: None) -> None:
     """Two untraced runs are equal, so that a difference of a traced one means something."""
     first, second = play(binding, "off"), play(binding, "off", 1)
     assert compare(first, second, quarantine=False).differences == []

@@ -1,0 +1,573 @@
+"""The embedded engine: DuckDB, in this process.
+
+Logs are read in batches, one after another into memory, never all at once: a batch holds whole
+logs, and its partial answer is written to a folder. In the end the partial answers are put
+together. So the memory that is needed is that of the largest batch, however many there are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import threading
+from collections import Counter, defaultdict
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import orjson
+
+from csptrace.analysis import assembly, questions, reading
+from csptrace.analysis.results import Source
+from csptrace.errors import AnalysisError, MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from csptrace.analysis.partials import Cache
+    from csptrace.analysis.reading import Log
+    from csptrace.analysis.results import Report
+
+__all__ = ["IS_EVENT", "Progress", "analyse", "connect", "first_line", "json_source", "literal"]
+
+_BATCH: Final = 48 << 20
+"""Small logs are read together until they have this many bytes (of Parquet: a tenth)."""
+_JOBS: Final = 2
+_SILENT: Final = "SET enable_progress_bar = false"
+"""DuckDB draws a bar on stdout during long queries, and each cursor has to be told not to."""
+_SOURCES: Final = "sources.json"
+_DAMAGE: Final = "damage: "
+_HANDLE_EVENTS: Final = ", ".join(f"'{name}'" for name in questions.HANDLE_EVENTS)
+_LEAST_MEMORY: Final = 128 << 20
+_THREAD_MEMORY: Final = 100 << 20
+"""What a thread that reads JSON needs; with more threads than memory they would only wait."""
+
+
+class Progress(NamedTuple):
+    """How far an analysis has come.
+
+    Attributes:
+        files: files done.
+        of_files: files in all.
+        size: bytes done.
+        of_size: bytes in all.
+        events: events read so far; those of cached partial answers count.
+    """
+
+    files: int
+    of_files: int
+    size: int
+    of_size: int
+    events: int
+
+
+class Batch(NamedTuple):
+    """Logs that are read together: no run of theirs is in another batch."""
+
+    logs: tuple[Log, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return sum(log.size for log in self.logs)
+
+
+def analyse(
+    logs: Sequence[Log],
+    *,
+    run: str = "",
+    memory: int = 1 << 30,
+    cache: Cache | None = None,
+    progress: Callable[[Progress], None] = lambda _progress: None,
+) -> Report:
+    """Answer every question.
+
+    Args:
+        logs: the files.
+        run: whose handle graph is wanted; of the run with the most findings if empty.
+        memory: how many bytes may be used.
+        cache: keeps partial answers for next time; `None` keeps none.
+        progress: is told how far it has come.
+
+    Returns:
+        The report.
+
+    Raises:
+        AnalysisError: the engine has failed, or `run` is in none of the logs.
+        MissingExtraError: DuckDB is not installed.
+    """
+    with tempfile.TemporaryDirectory(prefix="csptrace-") as folder:
+        analysis = _Analysis(folder, run, memory, cache, progress, logs)
+        try:
+            return analysis.report()
+        except analysis.failures as error:
+            raise AnalysisError(f"DuckDB: {first_line(error)}") from error
+        except OSError as error:
+            name = error.filename or folder
+            raise AnalysisError(f"{name}: {error.strerror or error}") from error
+        finally:
+            analysis.close()
+
+
+def connect(folder: str, memory: int) -> Any:
+    """Open a database in memory.
+
+    Args:
+        folder: where what does not fit into memory goes.
+        memory: how many bytes the process may use.
+
+    Returns:
+        The connection.
+
+    Raises:
+        MissingExtraError: DuckDB is not installed.
+    """
+    try:
+        import duckdb  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise MissingExtraError(
+            "the analysis of logs needs DuckDB: pip install 'csptrace[report]'"
+        ) from error
+    # What the process itself and the readers of files take lies outside of DuckDB's limit.
+    share = max(_LEAST_MEMORY, int(memory * 0.7))
+    database = duckdb.connect(
+        ":memory:",
+        config={
+            "memory_limit": f"{share // 1_000_000}MB",
+            "temp_directory": os.path.join(folder, "spill"),
+            "threads": max(1, min(os.cpu_count() or 1, share // _THREAD_MEMORY)),
+            "preserve_insertion_order": False,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        },
+    )
+    database.execute(_SILENT)
+    return database
+
+
+def literal(text: str) -> str:
+    """Return a text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says, without the query that DuckDB adds."""
+    return str(error).strip().partition("\n")[0]
+
+
+class _Analysis:
+    def __init__(
+        self,
+        folder: str,
+        run: str,
+        memory: int,
+        cache: Cache | None,
+        progress: Callable[[Progress], None],
+        logs: Sequence[Log],
+    ) -> None:
+        self._folder = folder
+        self._run = run
+        self._database = connect(folder, memory)
+        import duckdb  # noqa: PLC0415 - connect() has said what to do if it is missing
+
+        self.failures = (duckdb.Error,)
+        self._cache = cache
+        self._progress = progress
+        self._logs = logs
+        self._done = Counter[str]()
+        self._cursors: list[Any] = []
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    # --- batches ------------------------------------------------------------------------------
+
+    def report(self) -> Report:
+        """Answer every question."""
+        sources = [
+            Source(
+                path=log.path,
+                events=0,
+                torn=0,
+                foreign=0,
+                other_schema=(),
+                unreadable=log.error,
+            )
+            for log in self._logs
+            if log.error
+        ]
+        answers = self._all([Batch(logs) for logs in _batches(self._logs)])
+        shared = self._shared(answers)
+        if shared:
+            apart = [batch for batch in answers if batch not in shared]
+            whole = [
+                Batch(tuple(log for batch in group for log in batch.logs))
+                for group in _connected(shared)
+            ]
+            answers = {batch: answers[batch] for batch in apart} | self._all(whole)
+        for batch, folder in answers.items():
+            with open(os.path.join(folder, _SOURCES), "rb") as file:
+                for log, found in zip(batch.logs, orjson.loads(file.read()), strict=True):
+                    found["other_schema"] = tuple(map(tuple, found["other_schema"]))
+                    sources.append(Source(path=log.path, **found))
+        return assembly.report(self._merge(list(answers.values())), sources)
+
+    def _all(self, batches: list[Batch]) -> dict[Batch, str]:
+        """Return the folder of each batch's partial answer; several batches are read at once."""
+        answers: dict[Batch, str] = {}
+        pool = ThreadPoolExecutor(_JOBS, "csptrace-report")
+        try:
+            waiting = {pool.submit(self._partial, batch): batch for batch in batches}
+            while waiting:
+                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    batch = waiting.pop(future)
+                    answers[batch] = future.result()
+                    self._tell(batch, answers[batch])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            with self._lock:
+                for cursor in self._cursors:
+                    cursor.interrupt()
+            raise
+        finally:
+            pool.shutdown()
+        return {batch: answers[batch] for batch in batches}
+
+    def _tell(self, batch: Batch, folder: str) -> None:
+        with open(os.path.join(folder, _SOURCES), "rb") as file:
+            self._done["events"] += sum(found["events"] for found in orjson.loads(file.read()))
+        self._done["files"] += len(batch.logs)
+        self._done["size"] += batch.size
+        of_size = sum(log.size for log in self._logs)
+        # What shares a run with another batch is read twice.
+        self._progress(
+            Progress(
+                min(self._done["files"], len(self._logs)),
+                len(self._logs),
+                min(self._done["size"], of_size),
+                of_size,
+                self._done["events"],
+            )
+        )
+
+    def _partial(self, batch: Batch) -> str:
+        key = ""
+        if self._cache is not None:
+            key = self._cache.key(batch.logs, self._run)
+            known = self._cache.get(key)
+            if known is not None:
+                return known
+        folder = tempfile.mkdtemp(prefix="partial-", dir=self._folder)
+        with self._lock:
+            cursor = self._database.cursor()
+            cursor.execute(_SILENT)
+            self._cursors.append(cursor)
+        try:
+            sources = _Reader(cursor, folder).read(batch.logs)
+            choice = f"run = {literal(self._run)}" if self._run else "TRUE"
+            for name, sql in questions.PARTIALS.items():
+                text = sql.replace("{choice}", choice)
+                cursor.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {text}")
+            for name in questions.KEPT:
+                target = literal(os.path.join(folder, f"{name}.parquet"))
+                cursor.execute(f"COPY {name} TO {target} (FORMAT parquet, COMPRESSION zstd)")
+        finally:
+            with self._lock:
+                self._cursors.remove(cursor)
+            cursor.close()
+        with open(os.path.join(folder, _SOURCES), "wb") as file:
+            file.write(orjson.dumps(sources))
+        if self._cache is not None:
+            return self._cache.put(key, folder)
+        return folder
+
+    # --- putting together ---------------------------------------------------------------------
+
+    def _shared(self, answers: dict[Batch, str]) -> dict[Batch, set[str]]:
+        """Return the batches with a run that another one has, too, and those runs."""
+        if len(answers) < 2:
+            return {}
+        self._union("runs", list(answers.values()), "run, filename")
+        rows = self._database.execute(
+            "SELECT run, filename FROM runs WHERE run IN "
+            "(SELECT run FROM runs GROUP BY run HAVING COUNT(*) > 1)"
+        ).fetchall()
+        runs = defaultdict(set)
+        for run, path in rows:
+            runs[os.path.dirname(path)].add(run)
+        return {batch: runs[folder] for batch, folder in answers.items() if folder in runs}
+
+    def _union(self, name: str, folders: list[str], columns: str = "*") -> None:
+        files = (os.path.join(_escaped(folder), f"{name}.parquet") for folder in folders)
+        paths = ", ".join(map(literal, files))
+        self._database.execute(
+            f"CREATE OR REPLACE TEMP VIEW {name} AS "
+            f"SELECT {columns} FROM read_parquet([{paths}], filename = {columns != '*'})"
+        )
+
+    def _merge(self, folders: list[str]) -> dict[str, assembly.Rows]:
+        if not folders:  # nothing could be read at all
+            folders = [self._partial(Batch(()))]
+        for name in questions.KEPT:
+            self._union(name, folders)
+        answers = {}
+        for name, sql in questions.MERGES.items():
+            result = self._database.execute(sql)
+            columns = [about[0] for about in result.description]
+            answers[name] = [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
+        if self._run and not answers["graph"]:
+            known = any(row["run"] == self._run for row in answers["runs"])
+            if not known:
+                raise AnalysisError(f"no run {self._run!r} in these logs")
+        return answers
+
+
+def _batches(logs: Sequence[Log]) -> Iterator[tuple[Log, ...]]:
+    """Put small logs together, the same ones again when logs are added."""
+    batch: list[Log] = []
+    size = 0
+    for family in reading.families(log for log in logs if not log.error):
+        for log in family:
+            batch.append(log)
+            size += log.size * (10 if log.form != "json" else 1)
+        # A boundary that depends on the name: an added log changes one batch, not all behind it.
+        name = os.path.basename(family[0].path).encode("utf-8", "surrogateescape")
+        if size >= _BATCH or hashlib.blake2b(name, digest_size=1).digest()[0] < 4:
+            yield tuple(batch)
+            batch, size = [], 0
+    if batch:
+        yield tuple(batch)
+
+
+def _connected(shared: dict[Batch, set[str]]) -> list[list[Batch]]:
+    """Return the batches in groups; each group has runs of its own."""
+    groups: list[tuple[list[Batch], set[str]]] = []
+    for batch, runs in shared.items():
+        joined = [group for group in groups if group[1] & runs]
+        groups = [group for group in groups if not group[1] & runs]
+        members = [member for group in joined for member in group[0]]
+        groups.append(([*members, batch], runs.union(*(group[1] for group in joined))))
+    return [members for members, _ in groups]
+
+
+class _Reader:
+    """Reads a batch of logs into the relations that the questions ask."""
+
+    def __init__(self, cursor: Any, folder: str) -> None:
+        self._cursor = cursor
+        self._folder = folder
+
+    def read(self, logs: Sequence[Log]) -> list[dict[str, Any]]:
+        """Make the temporary tables of `questions.INPUTS`; return what each file held."""
+        self._begin()
+        sources = [self._load(number, log) for number, log in enumerate(logs)]
+        self._drop_repeated(sources)
+        self._cursor.execute(
+            "CREATE OR REPLACE TEMP TABLE sides AS SELECT UNNEST(from_json(side, "
+            f"{literal(_SIDE_TYPES)})) FROM events WHERE side IS NOT NULL"
+        )
+        for name, (event, columns) in questions.INPUTS.items():
+            if event is not None:
+                self._extract(name, event, columns, logs, sources)
+        return sources
+
+    def _extract(
+        self,
+        name: str,
+        event: str,
+        columns: dict[str, str],
+        logs: Sequence[Log],
+        sources: list[dict[str, Any]],
+    ) -> None:
+        """Make the relation of one of the rarer events."""
+        chosen = ", ".join(f'"{field}" AS {column}' for column, field in columns.items())
+        chosen += f" FROM {{}} WHERE event = {literal(event)}"
+        self._cursor.execute(
+            f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {chosen.format('sides')}"
+        )
+        for number, (log, source) in enumerate(zip(logs, sources, strict=True)):
+            if log.form == "parquet" and source["events"]:
+                query = f"SELECT {chosen.format(_parquet(log.path))}"
+                if source["repeated"]:
+                    query += (
+                        f" AND (run, seq) IN (SELECT (run, seq) FROM events WHERE file = {number})"
+                    )
+                self._cursor.execute(f"INSERT INTO {name} {query}")
+
+    def _begin(self) -> None:
+        # The shape of the table is that of an empty file.
+        empty = os.path.join(self._folder, "empty.jsonl")
+        with open(empty, "wb"):
+            pass
+        self._cursor.execute(
+            f"CREATE OR REPLACE TEMP TABLE events AS {_select(json_source(empty), 0)} LIMIT 0"
+        )
+
+    def _load(self, number: int, log: Log) -> dict[str, Any]:
+        import duckdb  # noqa: PLC0415 - an extra, there by now
+
+        found: dict[str, Any] = {}
+        path = log.path
+        if log.form == "parquet":
+            try:
+                return self._insert(number, _parquet(path), parquet=True)
+            except duckdb.Error as error:
+                self._cursor.execute(f"DELETE FROM events WHERE file = {number}")
+                reason = f"not a file of csptrace compact: {first_line(error)}"
+                return _source(unreadable=reason)
+        known: reading.Strays | None = None
+        try:
+            counted = self._insert(number, json_source(path))
+        except (
+            duckdb.InvalidInputException,
+            duckdb.IOException,
+            duckdb.ConversionException,
+            OSError,  # it has gone since it was found
+        ):
+            self._cursor.execute(f"DELETE FROM events WHERE file = {number}")
+            copy = os.path.join(self._folder, "salvaged.jsonl")
+            with open(copy, "wb") as file:
+                known = reading.salvage(log, file)
+            counted = self._insert(number, json_source(copy))
+            os.unlink(copy)
+        strays = counted["foreign"]
+        if known is None and (strays or reading.is_cut_off(log)):
+            known = reading.inspect(log, strays)
+        if known is not None:
+            found = {"torn": known.torn, "foreign": known.foreign, "unreadable": known.damage}
+        return {**counted, **found}
+
+    def _insert(self, number: int, source: str, *, parquet: bool = False) -> dict[str, Any]:
+        """Add a file's rows; return what was in it, every stray line as foreign."""
+        cursor = self._cursor
+        cursor.execute(f"INSERT INTO events BY NAME {_select(source, number, parquet=parquet)}")
+        rows = cursor.execute(
+            "SELECT version, run IS NULL, COUNT(*) FROM events WHERE file = ? GROUP BY ALL",
+            [number],
+        ).fetchall()
+        versions = Counter[str]()
+        counts = Counter[str]()
+        damage = ""
+        for version, stray, times in rows:
+            if stray and version is not None and version.startswith(_DAMAGE):
+                damage = version.removeprefix(_DAMAGE)
+            elif stray:
+                counts[version or "foreign"] += times
+            else:
+                counts["events"] += times
+                if version is not None:
+                    versions[version] += times
+        if counts["torn"] or counts["foreign"] or damage:
+            cursor.execute("DELETE FROM events WHERE file = ? AND run IS NULL", [number])
+        return _source(
+            events=counts["events"],
+            torn=counts["torn"],
+            foreign=counts["foreign"],
+            other_schema=sorted(versions.items()),
+            unreadable=damage,
+        )
+
+    def _drop_repeated(self, sources: list[dict[str, Any]]) -> None:
+        """Keep one of the events that are there twice: a log and its copy, or its Parquet."""
+        cursor = self._cursor
+        cursor.execute(
+            "CREATE OR REPLACE TEMP VIEW pieces AS "
+            "SELECT run, seq, file, rowid AS place FROM events"
+        )
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE doubtful AS {questions.DOUBTFUL}")
+        if not cursor.execute("SELECT COUNT(*) FROM doubtful").fetchone()[0]:
+            return
+        cursor.execute(
+            "CREATE OR REPLACE TEMP TABLE gone AS "
+            f"SELECT place, file FROM ({questions.RANKED}) WHERE nth > 1"
+        )
+        for number, times in cursor.execute(
+            "SELECT file, COUNT(*) FROM gone GROUP BY file"
+        ).fetchall():
+            sources[number]["repeated"] = times
+        cursor.execute("DELETE FROM events WHERE rowid IN (SELECT place FROM gone)")
+
+
+def _source(**given: Any) -> dict[str, Any]:
+    return {
+        "events": 0,
+        "torn": 0,
+        "foreign": 0,
+        "other_schema": [],
+        "unreadable": "",
+        "repeated": 0,
+        **given,
+    }
+
+
+_SIDE_TYPES: Final = orjson.dumps(questions.READ).decode()
+_SIDE: Final = ", ".join(f"'{name}', \"{name}\"" for name in questions.READ)
+
+
+def json_source(path: str, fields: Mapping[str, str] = questions.READ) -> str:
+    """Return the SQL that reads a file of JSON lines; a line that is no object is all NULL.
+
+    Args:
+        path: the file, plain or compressed.
+        fields: which fields, with their types.
+    """
+    form = "gzip" if _starts(path, b"\x1f\x8b") else "zstd" if _starts(path, _ZSTD) else "none"
+    columns = ", ".join(f"{literal(name)}: '{sort}'" for name, sort in fields.items())
+    return (
+        f"read_json({literal(_escaped(path))}, format = 'newline_delimited', "
+        f"columns = {{{columns}}}, ignore_errors = true, compression = '{form}')"
+    )
+
+
+IS_EVENT: Final = (
+    "(event LIKE 'csptrace.%' AND run IS NOT NULL AND seq IS NOT NULL AND ts IS NOT NULL "
+    "AND mono IS NOT NULL)"
+)
+"""Whether a line is an event; `reading.is_event` in SQL."""
+
+
+def _parquet(path: str) -> str:
+    """Return the SQL that reads a Parquet file; the folders it is in mean nothing."""
+    return f"read_parquet({literal(_escaped(path))}, hive_partitioning = false)"
+
+
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+
+
+def _starts(path: str, magic: bytes) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(magic)) == magic
+
+
+def _escaped(path: str) -> str:
+    """Return a path of which DuckDB takes no character for a pattern."""
+    return "".join(f"[{char}]" if char in "*?[" else char for char in path)
+
+
+def _select(source: str, number: int, *, parquet: bool = False) -> str:
+    """Return the SQL that turns the fields of events into the columns of `events`."""
+    columns = [
+        f"{field if not field.isidentifier() else _quoted(field)} AS {column}"
+        for column, field in questions.INPUTS["events"][1].items()
+        if column != "run"
+    ]
+    stray, side = "stray", "CAST(NULL AS VARCHAR)"
+    if not parquet:  # all that cannot be asked for a second time
+        stray = "NULL"
+        side = (
+            f"CASE WHEN event NOT IN ({_HANDLE_EVENTS}) "
+            f"THEN CAST(json_object({_SIDE}) AS VARCHAR) END"
+        )
+    return (
+        f"SELECT CASE WHEN {IS_EVENT} THEN run END AS run, {', '.join(columns)}, "
+        f"CASE WHEN NOT COALESCE({IS_EVENT}, FALSE) THEN {stray} "
+        "WHEN schema = 1 THEN NULL ELSE COALESCE(CAST(schema AS VARCHAR), 'none') END AS version, "
+        f"{side} AS side, CAST({number} AS INTEGER) AS file FROM {source}"
+    )
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'

@@ -1,0 +1,163 @@
+"""From finding events to groups: what equal findings have in common, and the story of the first.
+
+The events may come from a log file or straight from a traced process: the fields are the same, so
+the groups are, too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from csptrace.analysis.results import Example, Frame, Group, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["Occurrence", "groups_of"]
+
+_RANK: Final = {"error": 0, "warning": 1, "info": 2}
+_ROLES: Final = ("acquired", "exit", "ended", "last_use", "misused")
+
+
+class Occurrence(NamedTuple):
+    """One finding, with what its event leaves to other events.
+
+    Attributes:
+        event: the fields of `csptrace.finding`, `ts` among them.
+        stacks: stack id → frames, as `csptrace.stack` events have them.
+        run: the run's id.
+        host: the machine's name.
+    """
+
+    event: Mapping[str, Any]
+    stacks: Mapping[int, Sequence[Sequence[Any]]]
+    run: str
+    host: str
+
+
+def groups_of(occurrences: Iterable[Occurrence]) -> tuple[Group, ...]:
+    """Group findings by fingerprint.
+
+    Args:
+        occurrences: the findings, in any order.
+
+    Returns:
+        The groups: errors first, then by count, then by fingerprint.
+    """
+    found: dict[str, list[Occurrence]] = {}
+    for occurrence in occurrences:
+        found.setdefault(occurrence.event["fingerprint"], []).append(occurrence)
+    groups = [_group(members) for members in found.values()]
+    groups.sort(key=lambda group: (_RANK.get(group.severity, 3), -group.count, group.fingerprint))
+    return tuple(groups)
+
+
+def _group(members: list[Occurrence]) -> Group:
+    members.sort(key=lambda member: member.event.get("ts", 0))
+    first = members[0]
+    event = first.event
+    severity = min(
+        (member.event["severity"] for member in members), key=lambda name: _RANK.get(name, 3)
+    )
+    return Group(
+        fingerprint=event["fingerprint"],
+        code=event["code"],
+        severity=severity,
+        api=event["api"],
+        kind=event["kind"],
+        count=len(members),
+        runs=len({member.run for member in members}),
+        first_seen=event.get("ts", 0),
+        last_seen=members[-1].event.get("ts", 0),
+        hosts=tuple(sorted({member.host for member in members})),
+        scopes=_counts(member.event.get("scope", "") for member in members),
+        causes=_counts(_cause(member.event) for member in members),
+        where=event.get("where", ""),
+        remedy=event["remedy"],
+        hint=_hint(members[-1].event),
+        example=_example(first),
+    )
+
+
+def _cause(event: Mapping[str, Any]) -> str:
+    """Return how the acquiring function was left, in two words, empty if it is not known."""
+    return "/".join(filter(None, (event.get("cause_exit"), event.get("cause_pattern"))))
+
+
+def _counts(texts: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    counts = Counter(text for text in texts if text)
+    return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _example(occurrence: Occurrence) -> Example:
+    event = occurrence.event
+    return Example(
+        run=occurrence.run,
+        ts=event.get("ts", 0),
+        value=event["value"],
+        generation=event["gen"],
+        name=event.get("name", ""),
+        thread=event["thread"],
+        task=event.get("task", ""),
+        scope=event.get("scope", ""),
+        age=event["age_ns"],
+        uses=event["uses"],
+        steps=tuple(_steps(occurrence)),
+    )
+
+
+def _steps(occurrence: Occurrence) -> Iterable[Step]:
+    event = occurrence.event
+    for role in _ROLES:
+        call = event.get(f"{role}_by", "")
+        number = event.get(f"{role}_stack", 0)
+        if role == "exit" and event.get("cause"):
+            yield Step(role, "", event["cause"], _exit(event))
+        if not call and not number:
+            continue
+        stack = tuple(
+            Frame(str(file), int(line), str(function), str(module), bool(user))
+            for file, line, function, module, user in occurrence.stacks.get(number, ())
+        )
+        yield Step(role, call, _text(role, call, event), stack)
+
+
+def _exit(event: Mapping[str, Any]) -> tuple[Frame, ...]:
+    """Return the one frame of the place where the acquiring function was left."""
+    file, _, line = event.get("cause_where", "").rpartition(":")
+    if not file or not line.isdigit():
+        return ()
+    return (Frame(file, int(line), event.get("cause_function", ""), "", user=True),)
+
+
+def _text(role: str, call: str, event: Mapping[str, Any]) -> str:
+    by = f" by {call}" if call else ""
+    match role:
+        case "acquired":
+            return f"{event['kind']} acquired{by}"
+        case "ended" if event["code"] == "lost":
+            return f"{event['kind']} collected{by}"
+        case "ended":
+            return f"{event.get('culprit_kind', event['kind'])} released{by}"
+        case "last_use":
+            return f"{event['kind']} last used{by}"
+        case _:
+            verb = "refused" if event["code"] == "failed-release" else "misused"
+            return f"{event['kind']} {verb}{by}"
+
+
+def _hint(event: Mapping[str, Any]) -> str:
+    """Say what became of the other handles from the same place."""
+    acquired = event.get("siblings_acquired", 0)
+    released = event.get("siblings_released", 0)
+    if not acquired:
+        return ""
+    if not released:
+        return f"none of the {acquired} handles acquired there was released so far"
+    text = f"{released} of {acquired} handles acquired there were released"
+    where = event.get("siblings_where")
+    if where:
+        most = "" if event.get("siblings_where_count") == released else "most "
+        text += f", {most}at {where}"
+    return text

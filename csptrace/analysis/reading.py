@@ -1,0 +1,351 @@
+"""Finding logs, and reading what an engine cannot: what is torn, foreign or damaged in them.
+
+Every file ends up in a `Source`, whatever is in it. A line that is no event is either *torn* (the
+beginning of a line whose end was never written: it starts like a JSON object, or is nothing but
+NUL bytes) or *foreign* (anything else). Empty lines count for nothing.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+import zlib
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+
+import orjson
+
+from csptrace.errors import AnalysisError, MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+__all__ = [
+    "SUFFIXES",
+    "Log",
+    "Strays",
+    "families",
+    "find",
+    "inspect",
+    "is_cut_off",
+    "is_event",
+    "salvage",
+]
+
+SUFFIXES: Final = (
+    ".jsonl",
+    ".jsonl.gz",
+    ".jsonl.zst",
+    ".ndjson",
+    ".ndjson.gz",
+    ".ndjson.zst",
+    ".parquet",
+)
+"""What a folder is searched for. A file that is named itself is read whatever its name."""
+
+_PIECE: Final = re.compile(r"^(?P<stem>.*?)(?P<piece>\.\d+)?\.(?:jsonl|ndjson)(?:\.gz|\.zst)?$")
+_CHUNK: Final = 1 << 20
+_LONGEST_LINE: Final = 16 << 20
+"""A longer line is no event; it is dropped while it is read."""
+_CUT: Final = "the compressed stream is cut off"
+_QUICK: Final = b'"event":"csptrace.'
+
+
+class Log(NamedTuple):
+    """One file to be read.
+
+    Attributes:
+        path: as it was given or found.
+        size: in bytes.
+        mtime: when it was changed, nanoseconds.
+        form: `json`, `gz`, `zst` or `parquet`, by the first bytes.
+        error: why it cannot be read at all; empty if it can.
+    """
+
+    path: str
+    size: int
+    mtime: int
+    form: str
+    error: str
+
+
+class Strays(NamedTuple):
+    """What in a file is no event.
+
+    Attributes:
+        torn: lines whose end was never written.
+        foreign: other lines.
+        damage: why the file could not be read to its end; empty if it could.
+    """
+
+    torn: int
+    foreign: int
+    damage: str
+
+
+def find(names: Sequence[str]) -> list[Log]:
+    """Return the logs that files, folders and patterns name, sorted by path.
+
+    Args:
+        names: files, folders (searched with everything below them) and patterns (`logs/*.jsonl`,
+            `**` for any depth).
+
+    Returns:
+        The logs, each once.
+
+    Raises:
+        AnalysisError: a name that names nothing, or a folder without a log.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        if "\0" in name:
+            raise AnalysisError(f"no such file or folder: {name!r}")
+        matches = [name]
+        if not os.path.lexists(name) and glob.has_magic(name):
+            matches = sorted(glob.glob(name, recursive=True))
+        if not matches or not os.path.lexists(matches[0]):
+            raise AnalysisError(f"no such file or folder: {name}")
+        for match in matches:
+            if os.path.isdir(match):
+                inside = list(_walk(match))
+                if not inside and match == name:
+                    raise AnalysisError(
+                        f"no logs in {name}: none of its files ends in {', '.join(SUFFIXES)}; "
+                        "a traced process writes one with CSPTRACE_LOG=<folder>"
+                    )
+            else:
+                inside = [match]
+            for path in inside:
+                found.setdefault(os.path.realpath(path), path)
+    return [_log(path) for path in sorted(found.values())]
+
+
+def _walk(folder: str) -> Iterator[str]:
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for file in files:
+            # A name with a leading dot is something half-written.
+            if file.endswith(SUFFIXES) and not file.startswith("."):
+                yield os.path.join(parent, file)
+
+
+def _log(path: str) -> Log:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return Log(path, 0, 0, "json", "its name is not UTF-8, which no engine can open")
+    try:
+        about = os.stat(path)
+        if not stat.S_ISREG(about.st_mode):
+            return Log(path, 0, 0, "json", "not a file")
+        with open(path, "rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        return Log(path, 0, 0, "json", error.strerror or str(error))
+    form = "json"
+    if start[:2] == b"\x1f\x8b":
+        form = "gz"
+    elif start == b"\x28\xb5\x2f\xfd":
+        form = "zst"
+    elif start == b"PAR1":
+        form = "parquet"
+    return Log(path, about.st_size, about.st_mtime_ns, form, "")
+
+
+def families(logs: Iterable[Log]) -> list[tuple[Log, ...]]:
+    """Put together the pieces of each log that was rotated: `x.jsonl`, `x.1.jsonl`, `x.2.jsonl`.
+
+    Args:
+        logs: the files.
+
+    Returns:
+        The files that belong together, in the order of the first of each.
+    """
+    found: dict[tuple[str, str], list[Log]] = {}
+    for log in logs:
+        folder, name = os.path.split(log.path)
+        match = _PIECE.match(name)
+        stem = match["stem"] if match is not None and name.startswith("csptrace-") else name
+        found.setdefault((folder, stem), []).append(log)
+    return [tuple(family) for family in found.values()]
+
+
+def is_cut_off(log: Log) -> bool:
+    """Return whether a zstd file ends before its last block, which readers do not notice.
+
+    Args:
+        log: any file; others than zstd are never cut off in this sense.
+
+    Returns:
+        Whether it is.
+    """
+    try:
+        return log.form == "zst" and not _is_ended(log.path)
+    except OSError:
+        return True
+
+
+def inspect(log: Log, strays: int) -> Strays:
+    """Count what in a log is no event.
+
+    Args:
+        log: a file that is not Parquet.
+        strays: how many lines an engine has read as nothing. If so many do not even look like
+            events, the others are not parsed a second time.
+
+    Returns:
+        What was found.
+    """
+    found = _read(log)
+    if found.torn + found.foreign == strays:
+        return found
+    return _read(log, parse=True)
+
+
+def salvage(log: Log, target: IO[bytes]) -> Strays:
+    """Copy the events of a log that an engine cannot read, and count the rest.
+
+    Args:
+        log: a file that is not Parquet.
+        target: gets the lines that are events.
+
+    Returns:
+        What was left out.
+    """
+    return _read(log, target, parse=True)
+
+
+def _read(log: Log, target: IO[bytes] | None = None, *, parse: bool = False) -> Strays:
+    damage: list[str] = []
+    counts = {"torn": 0, "foreign": 0, "event": 0, "": 0}
+    for line in _lines(log, damage):
+        sort = _sort(line, parse=parse)
+        counts[sort] += 1
+        if sort == "event" and target is not None:
+            target.write(line.strip(b"\r\0") + b"\n")
+    return Strays(counts["torn"], counts["foreign"], damage[0] if damage else "")
+
+
+def _lines(log: Log, damage: list[str]) -> Iterator[bytes]:
+    """Yield the lines of a log without their ends; of one that is too long, the beginning."""
+    rest = b""
+    skipping = False
+    for chunk in _chunks(log, damage):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if not skipping:
+                yield line
+            skipping = False
+        if len(rest) > _LONGEST_LINE:
+            if not skipping:
+                yield rest[:100]
+            skipping, rest = True, b""
+    if rest and not skipping:
+        yield rest
+
+
+def _chunks(log: Log, damage: list[str]) -> Iterator[bytes]:
+    """Yield the decompressed bytes of a log as far as they can be read."""
+    try:
+        with open(log.path, "rb") as file:
+            if log.form == "gz":
+                yield from _inflate(file, damage)
+            elif log.form == "zst":
+                yield from _decompress(file, damage)
+                if _is_ended(log.path) is False and not damage:
+                    damage.append(_CUT)
+            else:
+                while chunk := file.read(_CHUNK):
+                    yield chunk
+    except OSError as error:
+        damage.append(error.strerror or str(error))
+
+
+def _inflate(file: IO[bytes], damage: list[str]) -> Iterator[bytes]:
+    """Decompress the members of a gzip file; what cannot be is named in `damage`."""
+    member = zlib.decompressobj(31)
+    fed = False
+    while chunk := file.read(_CHUNK):
+        while chunk:
+            try:
+                yield member.decompress(chunk)
+            except zlib.error as error:
+                damage.append(f"the compressed stream is damaged: {error}")
+                return
+            fed = True
+            chunk = member.unused_data
+            if member.eof:
+                member, fed = zlib.decompressobj(31), False
+                chunk = chunk.lstrip(b"\0")
+    if fed:
+        damage.append(_CUT)
+
+
+def _decompress(file: IO[bytes], damage: list[str]) -> Iterator[bytes]:
+    """Decompress the frames of a zstd file; what cannot be is named in `damage`."""
+    try:
+        import zstandard  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise MissingExtraError(
+            "reading a damaged .zst log needs zstandard: pip install 'csptrace[report]'"
+        ) from error
+    stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+    try:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+    except zstandard.ZstdError as error:
+        damage.append(f"the compressed stream is damaged: {error}")
+
+
+def _sort(line: bytes, *, parse: bool = False) -> str:
+    """Return whether a line is an `event`, `torn`, `foreign` or, if there is nothing in it, ``."""
+    if not parse and line.startswith(b"{") and line.endswith(b"}") and _QUICK in line:
+        return "event"
+    text = line.strip(b"\0 \t\r\n")
+    if not text:
+        return "torn" if b"\0" in line else ""
+    try:
+        event = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return "torn" if text.startswith(b'{"') else "foreign"
+    return "event" if is_event(event) else "foreign"
+
+
+def is_event(event: Any) -> bool:
+    """Return whether a parsed line is an event of csptrace, as the engines decide it."""
+    return (
+        isinstance(event, dict)
+        and isinstance(event.get("event"), str)
+        and event["event"].startswith("csptrace.")
+        and isinstance(event.get("run"), str)
+        and all(type(event.get(name)) is int for name in ("seq", "ts", "mono"))
+    )
+
+
+def _is_ended(path: str) -> bool:
+    """Return whether the last frame of a zstd file has its last block (RFC 8878, 3.1.1)."""
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        while (start := file.tell()) < size:
+            magic = int.from_bytes(file.read(4), "little")
+            if 0x184D2A50 <= magic <= 0x184D2A5F:  # a skippable frame
+                file.seek(int.from_bytes(file.read(4), "little"), os.SEEK_CUR)
+                continue
+            if magic != 0xFD2FB528:
+                return start > 0  # something behind the last frame
+            descriptor = (file.read(1) or b"\0")[0]
+            single = descriptor >> 5 & 1
+            fields = (0, 1, 2, 4)[descriptor & 3] + (not single)
+            fields += (single, 2, 4, 8)[descriptor >> 6]
+            file.seek(fields, os.SEEK_CUR)
+            while True:
+                header = file.read(3)
+                if len(header) < 3:
+                    return False
+                block = int.from_bytes(header, "little")
+                file.seek(1 if block >> 1 & 3 == 1 else block >> 3, os.SEEK_CUR)
+                if block & 1:
+                    break
+            file.seek(4 if descriptor >> 2 & 1 else 0, os.SEEK_CUR)
+        return file.tell() == size

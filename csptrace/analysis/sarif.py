@@ -1,0 +1,317 @@
+"""SARIF 2.1.0, for code scanning: one result for each group of equal findings.
+
+What GitHub makes of a SARIF file, and its limits: docs.github.com, "SARIF support for code
+scanning". Of the fingerprints it uses `primaryLocationLineHash` alone; of the locations the first.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from csptrace.analysis.results import Frame, Group, Step
+
+__all__ = ["SCHEMA_URI", "log"]
+
+SCHEMA_URI: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+_MOST_RESULTS: Final = 25_000
+_MOST_STEPS: Final = 1_000
+_MOST_FRAMES: Final = 64
+_ROOT: Final = "%SRCROOT%"
+_LEVELS: Final = {"error": "error", "warning": "warning", "info": "note"}
+_DRIVE: Final = re.compile(r"[A-Za-z]:[\\/]")
+
+# code → (name, what it means, what to do about it, CWE)
+_RULES: Final[dict[str, tuple[str, str, str, int]]] = {
+    "leaked-at-release": (
+        "LeakedAtRelease",
+        "A handle was still alive when its context was released",
+        (
+            "Once a context is released, every session key and hash created with it is invalid "
+            "and can never be freed. Destroy them first, also on error paths (try/finally)."
+        ),
+        772,
+    ),
+    "leaked-at-exit": (
+        "LeakedAtExit",
+        "A handle was still alive when its scope ended",
+        "Release the handle when it is no longer needed, also on error paths (try/finally).",
+        772,
+    ),
+    "lost": (
+        "Lost",
+        "The last reference to a handle went away before it was released",
+        "Release the handle yourself; the order of garbage collection is not yours.",
+        772,
+    ),
+    "use-after-release": (
+        "UseAfterRelease",
+        "A handle was used after its release",
+        (
+            "The provider may have given the same value to another handle. Do not use a handle "
+            "after its release."
+        ),
+        672,
+    ),
+    "use-after-invalidation": (
+        "UseAfterInvalidation",
+        "A handle was used after the release of its context",
+        (
+            "The release of a context makes every key and hash under it invalid. Keep the "
+            "context open for as long as they are needed."
+        ),
+        672,
+    ),
+    "double-release": (
+        "DoubleRelease",
+        "A handle was released twice",
+        "The second release may hit another handle with the same value. Remove one of the two.",
+        1341,
+    ),
+    "wrong-release": (
+        "WrongRelease",
+        "A handle was passed to the release function of another kind",
+        "Release each handle with the function that belongs to its kind.",
+        763,
+    ),
+    "out-of-order-release": (
+        "OutOfOrderRelease",
+        "A handle was destroyed only after its context was released",
+        "The late release frees nothing any more. Destroy keys and hashes before their context.",
+        826,
+    ),
+    "stale-dependency": (
+        "StaleDependency",
+        "A handle was used although a handle that it depends on is gone",
+        "Keep what a handle depends on (the key of an HMAC) until the handle is finished.",
+        672,
+    ),
+    "failed-release": (
+        "FailedRelease",
+        "The provider refused a release",
+        "Check the result of the release and why the provider refused.",
+        252,
+    ),
+    "release-while-in-use": (
+        "ReleaseWhileInUse",
+        "A handle was released while another thread was using it",
+        "Let the other thread finish first; the provider may crash or use memory that is gone.",
+        362,
+    ),
+    "held-too-long": (
+        "HeldTooLong",
+        "A handle was held for longer than the configured threshold",
+        "Release the handle when it is no longer needed, or raise the threshold.",
+        772,
+    ),
+}
+
+
+def log(
+    groups: Iterable[Group],
+    *,
+    version: str,
+    root: str = "",
+    category: str = "",
+    suppressed: Iterable[str] = (),
+) -> dict[str, Any]:
+    """Return groups of findings as a SARIF log.
+
+    Args:
+        groups: the groups, the most important first: what is beyond the limit of 25,000 results is
+            left out, and a notification says so.
+        version: the version of csptrace.
+        root: the folder that paths are made relative to, where the repository lies; files outside
+            it, and all files without a root, are named in full.
+        category: tells one run of the tool from another (`pytest/linux`); GitHub keeps the alerts
+            of categories apart.
+        suppressed: fingerprints that a baseline accepts; their results are marked as suppressed.
+
+    Returns:
+        The log, ready for `json.dump`.
+    """
+    given = list(groups)
+    kept = given[:_MOST_RESULTS]
+    accepted = frozenset(suppressed)
+    codes = list(dict.fromkeys(group.code for group in kept))
+    places = _Places(root)
+    run: dict[str, Any] = {
+        "tool": {
+            "driver": {
+                "name": "csptrace",
+                "semanticVersion": version,
+                "rules": [_rule(code) for code in codes],
+            }
+        },
+        "columnKind": "unicodeCodePoints",
+        "results": [
+            _result(group, codes.index(group.code), places, group.fingerprint in accepted)
+            for group in kept
+        ],
+    }
+    if category:
+        run["automationDetails"] = {"id": f"csptrace/{category.strip('/')}/"}
+    if len(given) > len(kept):
+        text = f"{len(given) - len(kept)} of {len(given)} results are left out: the limit is "
+        run["invocations"] = [
+            {
+                "executionSuccessful": True,
+                "toolExecutionNotifications": [
+                    {"level": "warning", "message": {"text": f"{text}{_MOST_RESULTS:,}"}}
+                ],
+            }
+        ]
+    return {"$schema": SCHEMA_URI, "version": "2.1.0", "runs": [run]}
+
+
+def _rule(code: str) -> dict[str, Any]:
+    code = code or "unknown"
+    name, short, text, cwe = _RULES.get(code, (code.title().replace("-", ""), code, code, 0))
+    tags = ["reliability", "resource-leak"]
+    if cwe:
+        tags += ["security", f"external/cwe/cwe-{cwe:03}"]
+    return {
+        "id": code,
+        "name": name,
+        "shortDescription": {"text": f"{short}."},
+        "fullDescription": {"text": f"{short}. {text}"},
+        "help": {"text": text, "markdown": text},
+        "properties": {"tags": tags, "precision": "very-high"},
+    }
+
+
+def _result(group: Group, rule: int, places: _Places, accepted: bool) -> dict[str, Any]:
+    flow = [location for step in group.example.steps for location in places.of(step)]
+    times = f" ({group.count} times)" if group.count > 1 else ""
+    lines = [f"{group.kind}: {_short(group)}{times}. Fix: {group.remedy}."]
+    if group.hint:
+        lines.append(f"{group.hint[0].upper()}{group.hint[1:]}.")
+    if group.scopes:
+        named = ", ".join(name for name, _ in group.scopes[:5])
+        more = len(group.scopes) - 5
+        lines.append(f"In {named}{f' and {more} more' if more > 0 else ''}.")
+    result: dict[str, Any] = {
+        "ruleId": group.code or "unknown",
+        "ruleIndex": rule,
+        "level": _LEVELS.get(group.severity, "warning"),
+        "message": {"text": "\n".join(lines)},
+        "partialFingerprints": {
+            # Only the part behind the version of the algorithm may hold no colon: GitHub reads
+            # what follows one as a counter.
+            "primaryLocationLineHash": f"{group.fingerprint.rpartition(':')[2]}:1",
+            "csptrace/v1": group.fingerprint,
+        },
+        "occurrenceCount": group.count,
+        "properties": {
+            "api": group.api,
+            "kind": group.kind,
+            "runs": group.runs,
+            "scopes": [name for name, _ in group.scopes[:100]],
+        },
+    }
+    if group.causes:
+        result["properties"]["causes"] = [name for name, _ in group.causes]
+    where = places.parse(group.where) or _first(flow)
+    if where is not None:
+        result["locations"] = [{"physicalLocation": where}]
+    if flow:
+        result["codeFlows"] = [
+            {
+                "message": {"text": "What happened to the handle"},
+                "threadFlows": [{"locations": flow[:_MOST_STEPS]}],
+            }
+        ]
+    if accepted:
+        result["suppressions"] = [{"kind": "external", "justification": "in the baseline"}]
+    return result
+
+
+def _short(group: Group) -> str:
+    rule = _RULES.get(group.code)
+    text = rule[1] if rule is not None else group.code
+    return text[:1].lower() + text[1:]
+
+
+def _first(flow: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    for step in flow:
+        found: dict[str, Any] | None = step["location"].get("physicalLocation")
+        if found is not None:
+            return found
+    return None
+
+
+class _Places:
+    """Turns files of the traced machine into artifact locations.
+
+    Args:
+        root: the folder that paths are made relative to.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def parse(self, where: str) -> dict[str, Any] | None:
+        """Return the location for `file:line`, `None` if it names no file."""
+        file, _, line = where.rpartition(":")
+        if not file or file.startswith("<") or not line.isdigit():
+            return None
+        return self._physical(file, int(line))
+
+    def of(self, step: Step) -> Iterable[dict[str, Any]]:
+        """Yield the frames of a step, outermost first, as the locations of a thread flow."""
+        if not step.stack:
+            yield {"location": {"message": {"text": step.text}}, "kinds": [step.role]}
+            return
+        user = [frame for frame in step.stack if frame.user] or list(step.stack)
+        for frame in reversed(step.stack[:_MOST_FRAMES]):
+            last = frame is user[0]
+            text = f"called in {frame.function}"
+            if last:  # an exit names its function by itself
+                text = step.text if step.role == "exit" else f"{step.text} in {frame.function}"
+            location: dict[str, Any] = {
+                "message": {"text": text},
+                "logicalLocations": [
+                    {
+                        "fullyQualifiedName": f"{frame.module}.{frame.function}",
+                        "kind": "function",
+                    }
+                ],
+            }
+            physical = self._of_frame(frame)
+            if physical is not None:
+                location["physicalLocation"] = physical
+            yield {
+                "location": location,
+                "kinds": [step.role],
+                "importance": "essential"
+                if last
+                else ("important" if frame.user else "unimportant"),
+            }
+
+    def _of_frame(self, frame: Frame) -> dict[str, Any] | None:
+        return None if frame.file.startswith("<") else self._physical(frame.file, frame.line)
+
+    def _physical(self, file: str, line: int) -> dict[str, Any]:
+        found: dict[str, Any] = {"artifactLocation": self._artifact(file)}
+        if line > 0:
+            found["region"] = {"startLine": line}
+        return found
+
+    def _artifact(self, file: str) -> dict[str, str]:
+        windows = bool(_DRIVE.match(file)) or file.startswith("\\\\")
+        path = PureWindowsPath(file) if windows else PurePosixPath(file)
+        root = PureWindowsPath(self._root) if windows else PurePosixPath(self._root)
+        if not path.is_absolute():
+            return {"uri": _quoted(path.as_posix()), "uriBaseId": _ROOT}
+        if self._root and path.is_relative_to(root):
+            return {"uri": _quoted(path.relative_to(root).as_posix()), "uriBaseId": _ROOT}
+        return {"uri": path.as_uri()}
+
+
+def _quoted(path: str) -> str:
+    return quote(path.encode("utf-8", "backslashreplace"), safe="/@!$&'()*+,;=~")

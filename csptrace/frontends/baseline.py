@@ -1,0 +1,83 @@
+"""`csptrace baseline`: accept what the logs show, for now."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from csptrace.detect import baseline
+from csptrace.detect.baseline import Seen
+from csptrace.detect.wording import escape
+from csptrace.frontends import analysing
+
+if TYPE_CHECKING:
+    import argparse
+
+    from csptrace.analysis.results import Group
+
+__all__ = ["arguments", "main"]
+
+_DEFAULT = "csptrace-baseline.toml"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("logs", nargs="+", metavar="LOGS", help="log files, folders or patterns")
+    parser.add_argument(
+        "-o",
+        "--output",
+        default=_DEFAULT,
+        metavar="FILE",
+        help=f"the baseline file, written anew or updated (default {_DEFAULT})",
+    )
+    parser.add_argument(
+        "--keep-unseen",
+        action="store_true",
+        help="keep entries of which the logs show nothing, because they do not cover everything",
+    )
+    analysing.add_engine(parser)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Write the findings in some logs into a baseline file, or update one.
+
+    The pytest plugin accepts what is in the baseline and reports what is new. Reasons and dates
+    that somebody has written into the file are kept. Give it the logs of one whole session: the
+    counts are what one session may show.
+
+    Exit status: 0; 2 if there was nothing to read or the file cannot be written; 130 after Ctrl-C.
+
+    Args:
+        options: the parsed command line.
+
+    Returns:
+        The exit status.
+    """
+    status = [0]
+    with analysing.interruptible(status):
+        path = Path(options.output)
+        before = baseline.read(path)
+        report = analysing.analyse(options, options.logs)
+        seen = [_seen(group) for group in report.groups if group.severity != "info"]
+        after = baseline.merge(before, seen, keep_unseen=options.keep_unseen)
+        baseline.write(path, after)
+        old = {entry.fingerprint for entry in before}
+        new = {entry.fingerprint for entry in after}
+        print(  # noqa: T201 - this is the command line
+            f"{len(new)} findings accepted ({len(new - old)} added, {len(old - new)} removed): "
+            f"{escape(options.output)}"
+        )
+    return status[0]
+
+
+def _seen(group: Group) -> Seen:
+    """Return a group as the pytest plugin writes it: file and function, without the line."""
+    stacks = {step.role: step.stack for step in group.example.steps}
+    frames = stacks.get("misused") or stacks.get("acquired", ())
+    first = next((frame for frame in frames if frame.user), None)
+    where = ""
+    if first is not None:
+        name = first.file.removeprefix(os.path.join(os.getcwd(), "")).replace(os.sep, "/")
+        where = f"{name} in {first.function}"
+    return Seen(group.fingerprint, group.count, group.code, group.kind, where)

@@ -1,0 +1,545 @@
+"""Where the results meet: verdicts, totals, the summary and the files.
+
+It lives in the process that has the terminal: the only one, or the controller of pytest-xdist,
+which gets the results of its workers in their reports and, at their end, in `workeroutput`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from csptrace import __version__
+from csptrace.analysis import sarif
+from csptrace.detect import baseline
+from csptrace.detect.wording import escape
+from csptrace.errors import CspTraceError
+from csptrace.frontends.pytest_plugin import reporting
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Sequence
+
+    from csptrace.analysis.results import Group
+    from csptrace.detect.baseline import Judgement
+    from csptrace.frontends.pytest_plugin.reporting import Record
+    from csptrace.frontends.pytest_plugin.switches import Switches
+    from csptrace.frontends.pytest_plugin.watch import Watch
+
+__all__ = ["Ledger"]
+
+_STATUS: Final = {
+    "leaked": ("leaked", "L", ("LEAKED", {"red": True})),
+    "misused": ("misused", "M", ("MISUSED", {"red": True})),
+}
+_HEADINGS: Final = {
+    "test": "",
+    "fixture": "in fixtures of a wider scope",
+    "collection": "in collection (import-time code, conftest files)",
+    "session": "in the session itself",
+}
+_SHOWN: Final = ("fail", "raised", "noted")
+_MOST_SITES: Final = 5
+_MOST_ANNOTATIONS: Final = 10
+_ANNOTATIONS: Final = {"error": "error", "warning": "warning", "info": "notice"}
+
+
+class Ledger:
+    """Collects what was found and draws the conclusions.
+
+    Args:
+        config: pytest's configuration.
+        switches: the options.
+        watch: what follows the tests of this process.
+    """
+
+    def __init__(self, config: pytest.Config, switches: Switches, watch: Watch) -> None:
+        self._config = config
+        self._switches = switches
+        self._watch: Watch | None = watch
+        self._header = watch.header
+        self._records: dict[str, Record] = {}
+        self._earlier: dict[str, Record] = {}
+        self._withdrawn: dict[str, str] = {}
+        self._reports: list[tuple[pytest.TestReport, list[str]]] = []
+        self._seen = 0
+        self._errors: list[str] = []
+        self._reasons: list[str] = []
+        self._notes: list[str] = []
+        self._groups: tuple[Group, ...] = ()
+        self._deselected = 0
+        self._closed = False
+        self._session: pytest.Session | None = None
+
+    # --- what arrives -------------------------------------------------------------------------
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Leave the tracing to the workers, if there are any."""
+        self._session = session
+        watch = self._watch
+        if watch is not None and self._config.pluginmanager.has_plugin("dsession"):
+            self._watch = None
+            self.listen()
+            self._config.pluginmanager.unregister(watch)
+            watch.switch_off()
+
+    def pytest_report_header(self) -> str:
+        """Say that it works, and how one knows."""
+        return self._header
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Note that not everything is run, so that a missing finding means nothing."""
+        self._deselected += len(items)
+
+    def listen(self) -> None:
+        """Read reports from now on; before the first finding that would cost for nothing."""
+        manager = self._config.pluginmanager
+        if not manager.has_plugin("csptrace-listener"):
+            manager.register(_Listener(self), "csptrace-listener")
+
+    def read(self, report: pytest.TestReport) -> None:
+        """Take the results out of a report."""
+        payload: dict[str, Any] | None = report.__dict__.get("csptrace")
+        if payload is None or "owner" in payload:
+            return
+        own = payload["own"]
+        if report.outcome == "rerun":  # type: ignore[comparison-overlap]  # of a plugin
+            self._take_earlier(own)
+        else:
+            self._take(own)
+            if payload["verdict"]:
+                failing = [record["id"] for record in own if record["verdict"] == "fail"]
+                self._reports.append((report, failing))
+        self._take_earlier(payload["earlier"])
+        self._take_others(payload["others"])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take what a worker says at its end; a worker that has crashed says nothing."""
+        results = getattr(node, "workeroutput", {}).get("csptrace")
+        if results is not None:
+            self._take_results(results)
+
+    def _take_results(self, results: dict[str, Any]) -> None:
+        self._withdrawn.update(results["withdrawn"])
+        self._seen += results["seen"]
+        self._errors += [error for error in results["errors"] if error not in self._errors]
+        self._take_others(results["others"])
+
+    def _take(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._records[record["id"]] = record
+
+    def _take_earlier(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._earlier[record["id"]] = record
+
+    def _take_others(self, records: Sequence[Record]) -> None:
+        """Take findings that are nobody's in the running test, and fail their owner for them."""
+        self._take(records)
+        owners: dict[str, list[Record]] = {}
+        for record in records:
+            owners.setdefault(record["owner"], []).append(record)
+        for name, theirs in owners.items():
+            text = reporting.failure(name, theirs)
+            if text:
+                self._fail(name, theirs, text)
+
+    def _fail(self, name: str, records: Sequence[Record], text: str) -> None:
+        """Report a failure of an owner that is no running test."""
+        first = records[0]
+        nodeid = first["nodeid"]
+        if first["kind"] != "test":
+            short = name.partition(" of ")[0]  # the rest is the node
+            nodeid = f"{nodeid}::{short}" if nodeid else short
+        report = pytest.TestReport(
+            nodeid=nodeid,
+            location=(nodeid.partition("::")[0], None, nodeid.rpartition("::")[2]),
+            keywords={},
+            outcome="failed",
+            longrepr=text,
+            when="teardown",
+            user_properties=reporting.properties(records),
+            csptrace={"verdict": reporting.verdict(records), "owner": name},
+        )
+        failing = [record["id"] for record in records if record["verdict"] == "fail"]
+        self._reports.append((report, failing))
+        if not self._closed:
+            if self._session is not None:
+                self._session.testscollected += 1  # else the progress would go beyond 100 %
+            self._config.hook.pytest_runtest_logreport(report=report)
+
+    # --- the end ------------------------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """Draw the conclusions, before the terminal prints its summary."""
+        try:
+            return (yield)
+        finally:
+            self._finish(session)
+
+    def _finish(self, session: pytest.Session) -> None:
+        self._closed = True
+        before = len(self._reports)
+        if self._watch is not None:
+            self._take_results(self._watch.results())
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        for report, _ in self._reports[before:]:  # too late for the usual way
+            session.testsfailed += 1
+            if terminal is not None:
+                terminal._add_stats(report.__dict__["csptrace"]["verdict"], [report])
+        self._withdraw(session, terminal)
+        for name in self._earlier:
+            self._records.pop(name, None)
+        counting = [
+            record
+            for record in self._records.values()
+            if record["verdict"] != "allowed" and record["id"] not in self._withdrawn
+        ]
+        self._groups = reporting.groups(counting)
+        self._judge_baseline(counting, session)
+        if self._switches.require and not self._seen and not session.config.option.collectonly:
+            self._reasons.append(
+                "--csptrace-require: no traced call has acquired or used a handle in the whole "
+                "run; is the provider imported before tracing starts? See: csptrace doctor"
+            )
+        if self._errors:
+            self._reasons.append("csptrace itself has failed, see above")
+        if self._switches.sarif is not None:
+            self._write_sarif()
+        self._set_exit_status(session)
+
+    def _withdraw(self, session: pytest.Session, terminal: Any) -> None:
+        """Take back failures for handles that were released after all, in a later test."""
+        for report, failing in self._reports:
+            if not failing or any(name not in self._withdrawn for name in failing):
+                continue
+            session.testsfailed -= 1
+            if terminal is not None:
+                category = report.__dict__["csptrace"]["verdict"]
+                listed = terminal.stats.get(category, [])
+                if report in listed:
+                    listed.remove(report)
+                    if not listed:
+                        del terminal.stats[category]
+                    terminal._add_stats("withdrawn", [report])
+
+    def _judge_baseline(self, records: Sequence[Record], session: pytest.Session) -> None:
+        switches = self._switches
+        if switches.baseline is None:
+            return
+        seen = self._counts(records)
+        counts = {name: one.count for name, one in seen.items()}
+        judgement = baseline.judge(switches.entries, counts)
+        if switches.update_baseline:
+            self._update_baseline(list(seen.values()), session)
+            return
+        for name, (accepted, count) in judgement.exceeded.items():
+            if any(
+                record["verdict"] == "known" and record["event"]["fingerprint"] == name
+                for record in records
+            ) and not self._is_failing(name, records):
+                # Each worker has stayed below the limit by itself.
+                self._reasons.append(
+                    f"{name} occurred {count} times; the baseline accepts {accepted}"
+                )
+        self._report_stale(judgement, session)
+
+    def _is_failing(self, fingerprint: str, records: Sequence[Record]) -> bool:
+        return any(
+            record["verdict"] == "fail" and record["event"]["fingerprint"] == fingerprint
+            for record in records
+        )
+
+    def _report_stale(self, judgement: Judgement, session: pytest.Session) -> None:
+        stale = judgement.stale
+        if not stale:
+            return
+        strict = self._switches.strict_baseline
+        if self._is_narrowed(session) and not strict:
+            return
+        for entry in stale:
+            self._notes.append(
+                f"stale: {entry.fingerprint} {entry.code} {entry.kind} {entry.where}".rstrip()
+                + " did not occur; remove it from the baseline"
+            )
+        if strict:
+            self._reasons.append(
+                f"--csptrace-strict-baseline: {len(stale)} entr{'ies' if len(stale) > 1 else 'y'} "
+                f"of {self._switches.baseline} did not occur"
+            )
+
+    def _update_baseline(self, seen: list[baseline.Seen], session: pytest.Session) -> None:
+        path = self._switches.baseline
+        assert path is not None  # noqa: S101 - for the type checker
+        keep = self._is_narrowed(session)
+        entries = baseline.merge(self._switches.entries, seen, keep_unseen=keep)
+        try:
+            baseline.write(path, entries)
+        except CspTraceError as error:
+            self._reasons.append(str(error))
+            return
+        plural = "s" if len(entries) != 1 else ""
+        kept = " (entries that did not occur were kept: not everything was run)" if keep else ""
+        self._notes.append(f"baseline: {path} accepts {len(entries)} finding{plural} now{kept}")
+
+    def _counts(self, records: Iterable[Record]) -> dict[str, baseline.Seen]:
+        """Count findings as a baseline does: alike with and without workers.
+
+        A test runs in one worker, but each worker imports the modules and sets wide fixtures up,
+        so of those the worker with the most counts.
+        """
+        tests: Counter[str] = Counter()
+        others: dict[str, Counter[str]] = {}
+        first: dict[str, Record] = {}
+        for record in records:
+            name = record["event"]["fingerprint"]
+            first.setdefault(name, record)
+            if record["kind"] == "test":
+                tests[name] += 1
+            else:
+                others.setdefault(name, Counter())[record["run"]] += 1
+        return {
+            name: baseline.Seen(
+                name,
+                tests[name] + max(others.get(name, Counter()).values(), default=0),
+                record["event"]["code"],
+                record["event"]["kind"],
+                self._function(record),
+            )
+            for name, record in first.items()
+        }
+
+    def _function(self, record: Record) -> str:
+        """Return file and function of a finding, without the line, which changes every day."""
+        event = record["event"]
+        leak = record["leak"] or not event["misused_stack"]
+        frames = record["stacks"].get(str(event["acquired_stack" if leak else "misused_stack"]), ())
+        for file, _line, function, _module, user in frames:
+            if user:
+                path = reporting.relative(file, str(self._config.rootpath)).replace(os.sep, "/")
+                return f"{path} in {function}"
+        return ""
+
+    def _is_narrowed(self, session: pytest.Session) -> bool:
+        """Return whether the run does not cover all tests: then what is missing means nothing."""
+        option = self._config.option
+        return bool(
+            self._deselected
+            or option.keyword
+            or option.markexpr
+            or getattr(option, "lf", False)
+            or session.shouldstop
+            or session.shouldfail
+            or session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+            or any("::" in arg or not os.path.isdir(arg) for arg in self._config.args)
+        )
+
+    def _write_sarif(self) -> None:
+        path = self._switches.sarif
+        assert path is not None  # noqa: S101 - for the type checker
+        known = {
+            record["event"]["fingerprint"]
+            for record in self._records.values()
+            if record["verdict"] == "known"
+        }
+        log = sarif.log(
+            self._groups,
+            version=__version__,
+            root=_repository(self._config),
+            category="pytest",
+            suppressed=known,
+        )
+        try:
+            path.write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8", newline="\n")
+        except OSError as error:
+            self._reasons.append(f"{path}: cannot be written: {error.strerror or error}")
+        else:
+            self._notes.append(f"SARIF: {path}")
+
+    def _set_exit_status(self, session: pytest.Session) -> None:
+        status = session.exitstatus
+        passed = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+        if status in passed and (self._reasons or session.testsfailed):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        elif status == pytest.ExitCode.TESTS_FAILED and not self._reasons:
+            # Only what has been withdrawn may have failed the run.
+            withdrawn = any(
+                failing and all(name in self._withdrawn for name in failing)
+                for _, failing in self._reports
+            )
+            if withdrawn and not session.testsfailed:
+                session.exitstatus = pytest.ExitCode.OK
+
+    # --- the summary --------------------------------------------------------------------------
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Show what was found, the worst sites, and the totals."""
+        write = terminalreporter.write_line
+        records = list(self._records.values())
+        if records or self._earlier or self._notes or self._reasons or self._errors:
+            terminalreporter.section("csptrace", sep="=")
+        quiet = self._config.option.tbstyle == "no" or self._config.get_verbosity() < 0
+        for kind, heading in _HEADINGS.items():
+            shown = [
+                record
+                for record in records
+                if record["kind"] == kind
+                and record["verdict"] in _SHOWN
+                and record["id"] not in self._withdrawn
+            ]
+            if shown and heading:
+                terminalreporter.section(heading, sep="-")
+            for equal in reporting.by_fingerprint(shown):
+                self._show(terminalreporter, equal, quiet=quiet)
+        self._show_overlooked(write, records)
+        self._show_totals(terminalreporter, records)
+        for note in self._notes:
+            write(f"csptrace: {escape(note)}")
+        for error in self._errors:
+            for line in error.rstrip().splitlines():
+                write(escape(line), red=True)
+        for reason in self._reasons:
+            write(f"csptrace: FAILED: {escape(reason)}", red=True)
+        self._annotate(terminalreporter)
+
+    def _show(
+        self, terminal: pytest.TerminalReporter, equal: Sequence[Record], *, quiet: bool
+    ) -> None:
+        first = equal[0]
+        times = f" ({len(equal)} times)" if len(equal) > 1 else ""
+        if quiet:
+            terminal.write_line(f"{reporting.headline(first)}{times}", red=True)
+        else:
+            head, _, rest = first["text"].partition("\n")
+            terminal.write_line("")
+            terminal.write_line(f"{head}{times}", red=True, bold=True)
+            terminal.write_line(rest)
+        for reason in dict.fromkeys(record["reason"] for record in equal if record["reason"]):
+            terminal.write_line(f"  note: {escape(reason)}")
+        listed = reporting.places(equal)
+        most = len(listed) if self._config.get_verbosity() > 0 else 5
+        for name, count in listed[:most]:
+            terminal.write_line(f"  in {name}" + (f" ({count} times)" if count > 1 else ""))
+        if len(listed) > most:
+            terminal.write_line(f"  … and in {len(listed) - most} more")
+
+    def _show_overlooked(self, write: Any, records: Sequence[Record]) -> None:
+        """Name what does not count, and why."""
+        lines = []
+        for record in records:
+            name = record["owner"]
+            reason = f": {record['reason']}" if record.get("reason") else ""
+            if record["id"] in self._withdrawn:
+                later = self._withdrawn[record["id"]]
+                lines.append(
+                    f"withdrawn: {reporting.headline(record)} of {name}: released after all in "
+                    f"{later}"
+                )
+            elif record["verdict"] == "known":
+                lines.append(f"in the baseline: {reporting.headline(record)} in {name}{reason}")
+            elif record["verdict"] == "allowed":
+                lines.append(f"allowed: {reporting.headline(record)} in {name}{reason}")
+        lines += [
+            f"in an earlier attempt: {reporting.headline(record)} in {record['owner']}"
+            for record in self._earlier.values()
+        ]
+        for line, count in Counter(lines).items():
+            write(escape(line) + (f" ({count} times)" if count > 1 else ""))
+
+    def _show_totals(self, terminal: pytest.TerminalReporter, records: Sequence[Record]) -> None:
+        worst = [group for group in self._groups if group.where][:_MOST_SITES]
+        if len(self._groups) > 1 and worst:
+            terminal.write_line("")
+            terminal.write_line("worst sites:")
+            for group in sorted(worst, key=lambda group: -group.count):
+                where = reporting.relative(group.where, str(self._config.rootpath))
+                terminal.write_line(f"{group.count:>6}  {group.code} {group.kind}  {escape(where)}")
+        counted = [record for record in records if record["verdict"] in _SHOWN]
+        counted = [record for record in counted if record["id"] not in self._withdrawn]
+        others = Counter(
+            {
+                "allowed": sum(record["verdict"] == "allowed" for record in records),
+                "in the baseline": sum(record["verdict"] == "known" for record in records),
+                "withdrawn": sum(record["id"] in self._withdrawn for record in records),
+                "in earlier attempts": len(self._earlier),
+            }
+        )
+        if not counted and not +others:
+            return
+        codes = Counter(record["event"]["code"] for record in counted)
+        text = f"csptrace: {len(counted)} finding{'s' if len(counted) != 1 else ''}"
+        if codes:
+            text += f" ({', '.join(f'{count} {code}' for code, count in sorted(codes.items()))})"
+            sites = len({record["event"]["fingerprint"] for record in counted})
+            owners = len({record["owner"] for record in counted})
+            text += f" at {sites} place{'s' if sites != 1 else ''} in {owners} owner"
+            text = text.removesuffix(" owner") + f" test{'s' if owners != 1 else ''} or fixture"
+            text += "s" if owners != 1 else ""
+        text += "".join(f"; {count} {name}" for name, count in others.items() if count)
+        terminal.write_line("")
+        terminal.write_line(text, red=bool(counted), green=not counted)
+
+    def _annotate(self, terminal: pytest.TerminalReporter) -> None:
+        """Point GitHub at the acquiring lines (docs.github.com, "Workflow commands")."""
+        if os.environ.get("GITHUB_ACTIONS") != "true":
+            return
+        known = {
+            record["event"]["fingerprint"]
+            for record in self._records.values()
+            if record["verdict"] == "known"
+        }
+        root = _repository(self._config)
+        shown = [group for group in self._groups if group.fingerprint not in known]
+        for group in shown[:_MOST_ANNOTATIONS]:
+            file, _, line = group.where.rpartition(":")
+            file = reporting.relative(file, root).replace(os.sep, "/")
+            where = f"file={_property(file)},line={line}," if file else ""
+            title = _property(f"csptrace: {group.code} {group.kind}")
+            tests = ", ".join(name for name, _ in group.scopes[:5])
+            times = f"{group.count} times " if group.count > 1 else ""
+            text = f"{times}in {tests}\nfix: {group.remedy}\n[{group.fingerprint}]"
+            terminal.ensure_newline()
+            terminal.write_line(
+                f"::{_ANNOTATIONS[group.severity]} {where}title={title}::{_data(text)}"
+            )
+
+
+class _Listener:
+    """Reads reports for the ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the results out of a report, behind the terminal."""
+        if "csptrace" in report.__dict__:
+            self._ledger.read(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport
+    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+        """Give a leak a letter of its own."""
+        payload: dict[str, Any] | None = report.__dict__.get("csptrace")
+        if payload is None or report.outcome != "failed":
+            return None
+        return _STATUS.get(payload["verdict"])
+
+
+def _repository(config: pytest.Config) -> str:
+    """Return the folder that paths are made relative to."""
+    return os.environ.get("GITHUB_WORKSPACE") or str(config.rootpath)
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,187 @@
+"""What counts: the marker, severities, the baseline."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from csptrace.frontends.pytest_plugin.switches import LEAK_POLICIES
+from csptrace.model import Code, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import pytest
+
+    from csptrace.frontends.pytest_plugin.switches import Switches
+    from csptrace.model import Finding
+    from csptrace.specs.vocabulary import Spec
+
+__all__ = ["BadMarkerError", "Policy", "Rule", "Ruling", "rule_of"]
+
+_ORDER: Final = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2}
+_CODES: Final = tuple(code.value for code in Code)
+_LEAKS: Final = tuple(code.value for code in Code if code.is_leak)
+
+
+class BadMarkerError(Exception):
+    """A csptrace marker has arguments that mean nothing; the message names those that do."""
+
+
+class Rule(NamedTuple):
+    """What one marker says.
+
+    Attributes:
+        leaks: `allow`, `forbid` or `only-mine`.
+        codes: finding codes that it is about.
+        kinds: kinds of handles that it is about, empty for all.
+        reason: why.
+    """
+
+    leaks: str
+    codes: tuple[str, ...]
+    kinds: tuple[str, ...]
+    reason: str
+
+
+class Ruling(NamedTuple):
+    """What a finding means.
+
+    Attributes:
+        verdict: `fail`, `allowed`, `known` (in the baseline) or `noted` (reported only).
+        reason: why it does not fail, or why it fails all the same.
+    """
+
+    verdict: str
+    reason: str
+
+
+def kinds_of(specs: Iterable[Spec]) -> tuple[str, ...]:
+    """Return the names of every kind of handle, sorted."""
+    return tuple(sorted({kind.name for spec in specs for kind in spec.kinds}))
+
+
+def rule_of(mark: pytest.Mark, kinds: tuple[str, ...]) -> Rule:
+    """Read a marker.
+
+    Args:
+        mark: the marker.
+        kinds: the kinds of handles that there are.
+
+    Raises:
+        BadMarkerError: an argument is unknown or has a value that is not allowed.
+    """
+    known = ("leaks", "codes", "kinds", "reason")
+    if mark.args:
+        raise BadMarkerError(
+            f"csptrace marker: takes keywords only ({', '.join(known)}), not {mark.args[0]!r}"
+        )
+    for name in mark.kwargs:
+        if name not in known:
+            raise BadMarkerError(
+                f"csptrace marker: unknown argument {name!r}; known are {', '.join(known)}"
+            )
+    leaks = mark.kwargs.get("leaks", "forbid")
+    if leaks not in LEAK_POLICIES:
+        raise BadMarkerError(
+            f"csptrace marker: leaks={leaks!r}: allowed are {', '.join(LEAK_POLICIES)}"
+        )
+    reason = mark.kwargs.get("reason", "")
+    if not isinstance(reason, str):
+        raise BadMarkerError(f"csptrace marker: reason={reason!r}: must be a text")
+    return Rule(
+        leaks,
+        tuple(_names("codes", mark.kwargs.get("codes"), _CODES)) or _LEAKS,
+        tuple(_names("kinds", mark.kwargs.get("kinds"), kinds)),
+        reason,
+    )
+
+
+def _names(argument: str, given: Any, known: tuple[str, ...]) -> Iterator[str]:
+    if given is None:
+        return
+    names = (given,) if isinstance(given, str) else given
+    if not isinstance(names, list | tuple | set | frozenset):
+        raise BadMarkerError(f"csptrace marker: {argument}={given!r}: a name, or several")
+    for name in names:
+        if name not in known:
+            raise BadMarkerError(
+                f"csptrace marker: {argument}: unknown {argument[:-1]} {name!r}; known are "
+                + ", ".join(known)
+            )
+        yield str(name)
+
+
+class Policy:
+    """Decides what a finding means.
+
+    Args:
+        switches: the options.
+        kinds: the kinds of handles that there are.
+    """
+
+    def __init__(self, switches: Switches, kinds: tuple[str, ...]) -> None:
+        self._switches = switches
+        self._kinds = kinds
+        entries = {entry.fingerprint: entry for entry in switches.entries}
+        self._accepted = {name: one for name, one in entries.items() if not one.is_expired()}
+        self._expired = {name: one for name, one in entries.items() if one.is_expired()}
+        self._seen: Counter[str] = Counter()
+
+    def check_markers(self, node: pytest.Item | pytest.Collector) -> None:
+        """Check what is marked on one node itself.
+
+        Raises:
+            BadMarkerError: a marker of it has arguments that mean nothing.
+        """
+        for mark in node.own_markers:
+            if mark.name == "csptrace":
+                rule_of(mark, self._kinds)
+
+    def rules(self, item: pytest.Item | None) -> tuple[Rule, ...]:
+        """Return what is said about a test, the closest first; the ini default is the last."""
+        rules = []
+        if item is not None:
+            rules = [rule_of(mark, self._kinds) for mark in item.iter_markers("csptrace")]
+        if self._switches.leaks:
+            rules.append(Rule(self._switches.leaks, _LEAKS, (), "csptrace_leaks in the ini file"))
+        return tuple(rules)
+
+    def rule_on(self, finding: Finding, rules: tuple[Rule, ...], *, mine: bool) -> Ruling:
+        """Decide what a finding means.
+
+        Args:
+            finding: the finding.
+            rules: what is said about its owner.
+            mine: whether the call it is about came straight from the user's own code.
+
+        Returns:
+            The ruling.
+        """
+        code, kind = finding.code.value, finding.handle.kind
+        for rule in rules:
+            if code not in rule.codes or (rule.kinds and kind not in rule.kinds):
+                continue
+            if rule.leaks == "allow":
+                return Ruling("allowed", rule.reason)
+            if rule.leaks == "only-mine":
+                if mine:
+                    break
+                return Ruling("allowed", rule.reason or "acquired by an installed library")
+            return Ruling("fail", rule.reason)
+        if _ORDER[finding.severity] < _ORDER[self._switches.fail_on]:
+            return Ruling("noted", f"only {finding.severity.value}")
+        entry = self._accepted.get(finding.fingerprint)
+        self._seen[finding.fingerprint] += 1
+        if entry is not None and self._seen[finding.fingerprint] <= entry.count:
+            return Ruling("known", entry.reason)
+        if self._switches.update_baseline:
+            return Ruling("noted", "the baseline is being rewritten")
+        if self._switches.soft:
+            return Ruling("noted", "--csptrace-soft")
+        if entry is not None:
+            return Ruling("fail", f"more than the {entry.count} that the baseline accepts")
+        expired = self._expired.get(finding.fingerprint)
+        if expired is not None:
+            return Ruling("fail", f"the entry in the baseline expired on {expired.expires}")
+        return Ruling("fail", "")

@@ -1,0 +1,184 @@
+"""What the user asks for: the command line, the ini file, the environment, in this order."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from csptrace.detect import baseline
+from csptrace.errors import CspTraceError
+from csptrace.model import Severity
+from csptrace.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from csptrace.detect.baseline import Entry
+
+__all__ = ["LEAK_POLICIES", "Switches"]
+
+LEAK_POLICIES: Final = ("allow", "forbid", "only-mine")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Switches:
+    """The checked options of one run.
+
+    Attributes:
+        settings: for the tracer.
+        sarif: the SARIF file, if one is wanted.
+        baseline: the baseline file, if there is one.
+        entries: what is in it.
+        update_baseline: whether it is to be rewritten.
+        strict_baseline: whether stale entries fail the run.
+        require: whether a run that sees no handle fails.
+        soft: whether findings only are reported.
+        fail_on: the lowest severity that fails a test.
+        leaks: the policy of tests without a marker, empty for the usual one.
+    """
+
+    settings: Settings
+    sarif: Path | None
+    baseline: Path | None
+    entries: tuple[Entry, ...]
+    update_baseline: bool
+    strict_baseline: bool
+    require: bool
+    soft: bool
+    fail_on: Severity
+    leaks: str
+
+    @classmethod
+    def read(cls, config: pytest.Config) -> Switches:
+        """Read and check everything, and see to it that what is written at the end can be written.
+
+        Args:
+            config: pytest's configuration, as far as it is known before conftest files are loaded.
+
+        Raises:
+            pytest.UsageError: something is wrong; the message says what is allowed.
+        """
+        try:
+            return cls._read(config)
+        except CspTraceError as error:
+            raise pytest.UsageError(f"csptrace: {error}") from error
+
+    @classmethod
+    def _read(cls, config: pytest.Config) -> Switches:
+        options = config.known_args_namespace
+
+        def path(name: str) -> Path | None:
+            """Return a path; a relative one starts where it was written down."""
+            given: str | None = getattr(options, name)
+            folder = config.invocation_params.dir
+            if not given:
+                given = config.getini(name)
+                folder = config.inipath.parent if config.inipath is not None else config.rootpath
+            if not given:
+                return None
+            found = (folder / Path(given).expanduser()).absolute()
+            # Workers of pytest-xdist get the options, perhaps in another folder.
+            setattr(options, name, str(found))
+            setattr(config.option, name, str(found))
+            return found
+
+        def flag(name: str) -> bool:
+            return bool(getattr(options, name) or config.getini(name))
+
+        def packages(name: str) -> list[str] | None:
+            return getattr(options, name) or config.getini(name) or None
+
+        log = path("csptrace_log")
+        settings = Settings.load(
+            folder=config.rootpath,
+            log=log,
+            include=packages("csptrace_include"),
+            exclude=packages("csptrace_exclude"),
+            quiet=True,
+        )
+        settings = dataclasses.replace(settings, exit_code=0)
+        sarif = path("csptrace_sarif")
+        known = path("csptrace_baseline") or settings.baseline
+        update = bool(options.csptrace_update_baseline)
+        if update and known is None:
+            raise pytest.UsageError(
+                "csptrace: --csptrace-update-baseline: which file? Add --csptrace-baseline FILE"
+            )
+        return cls(
+            settings=settings,
+            sarif=sarif,
+            baseline=known,
+            entries=baseline.read(known) if known is not None else (),
+            update_baseline=update,
+            strict_baseline=flag("csptrace_strict_baseline"),
+            require=flag("csptrace_require"),
+            soft=flag("csptrace_soft"),
+            fail_on=Severity(
+                _choice(
+                    "csptrace_fail_on",
+                    options.csptrace_fail_on or config.getini("csptrace_fail_on") or "warning",
+                    [level.value for level in Severity],
+                )
+            ),
+            leaks=_choice("csptrace_leaks", config.getini("csptrace_leaks"), ["", *LEAK_POLICIES]),
+        )
+
+    def check_files(self) -> None:
+        """See to it that what is written at the end can be written; the workers need not.
+
+        Raises:
+            pytest.UsageError: it cannot, or the baseline does not exist.
+        """
+        if self.settings.log is not None:
+            _check("--csptrace-log", self.settings.log, _check_folder)
+        if self.sarif is not None:
+            _check("--csptrace-sarif", self.sarif, _check_file)
+        if self.baseline is None:
+            return
+        if self.update_baseline:
+            try:
+                baseline.check_writable(self.baseline)
+            except CspTraceError as error:
+                raise pytest.UsageError(f"csptrace: {error}") from error
+        elif not self.baseline.exists():
+            raise pytest.UsageError(
+                f"csptrace: --csptrace-baseline: {self.baseline} does not exist; make it with "
+                "--csptrace-update-baseline"
+            )
+
+
+def _choice(name: str, value: str, allowed: list[str]) -> str:
+    if value not in allowed:
+        raise pytest.UsageError(
+            f"csptrace: {name} = {value!r}: allowed are {', '.join(filter(None, allowed))}"
+        )
+    return value
+
+
+def _check(option: str, path: Path, attempt: Callable[[Path], Any]) -> None:
+    """Try now what will be done at the end."""
+    try:
+        attempt(path)
+    except OSError as error:
+        raise pytest.UsageError(
+            f"csptrace: {option}: {path} cannot be written: {error.strerror or error}"
+        ) from error
+
+
+def _check_folder(path: Path) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path):
+        pass
+
+
+def _check_file(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    existed = path.exists()
+    with path.open("ab"):
+        pass
+    if not existed:
+        path.unlink()

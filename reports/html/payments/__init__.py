@@ -1,0 +1,1 @@
+"""A program with mistakes, whose traces are the pictures in the README."""

@@ -1,0 +1,176 @@
+"""How it is switched on, what it costs when it is not, and how one knows that it works."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import csptrace
+from csptrace.frontends import canary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Suite
+    from csptrace import Tracer
+
+LEAKY = "def test_it(): context()"
+
+
+def test_off_by_default(suite: Suite) -> None:
+    """Nothing is traced, said or failed unless somebody asks for it."""
+    suite.write(test_it="import csptrace\ndef test_it(): assert csptrace.current() is None")
+    run = suite.run(on=False)
+
+    assert run.counts == {"passed": 1}
+    assert "csptrace:" not in run.out
+
+
+@pytest.mark.parametrize("way", ["option", "ini", "environment", "early plugin"])
+def test_ways_to_switch_it_on(suite: Suite, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--csptrace, the ini option and CSPTRACE=1 do the same, in time for the first conftest."""
+    suite.write(
+        conftest="import csp, csptrace\nassert csptrace.current() is not None\ncsp.tidy()",
+        test_it=LEAKY,
+    )
+    if way == "ini":
+        suite.ini("csptrace = true")
+    if way == "environment":
+        monkeypatch.setenv("CSPTRACE", "1")
+    early = ("-p", "csptrace") if way == "early plugin" else ()
+    run = suite.run(*early, on=way in ("option", "early plugin"))
+
+    assert run.counts == {"passed": 1, "leaked": 1}
+    assert csptrace.current() is None
+
+
+@pytest.mark.parametrize("value", ["0", "", "no"])
+def test_the_environment_may_say_no(
+    suite: Suite, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CSPTRACE=0 is no request."""
+    monkeypatch.setenv("CSPTRACE", value)
+    suite.write(test_it=LEAKY)
+
+    assert suite.run(on=False).counts == {"passed": 1}
+
+
+def test_a_tracer_that_runs_already_is_adopted(suite: Suite, trace: Callable[..., Tracer]) -> None:
+    """What CSPTRACE=1 has started at interpreter start is used, and goes on afterwards."""
+    tracer = trace()
+    suite.write(test_it=LEAKY)
+    run = suite.run("--csptrace-log", "logs")
+
+    assert run.counts == {"passed": 1, "leaked": 1}
+    assert csptrace.current() is tracer
+    assert tracer.observer is None
+    assert [event["code"] for event in run.events() if event["event"] == "csptrace.finding"] == [
+        "leaked-at-exit"
+    ]
+
+
+def test_a_tracer_that_does_not_fit_is_replaced(
+    suite: Suite, trace: Callable[..., Tracer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are never two: what cannot be changed in the middle is started anew."""
+    tracer = trace(depth=3)
+    monkeypatch.setenv("CSPTRACE_DEPTH", "30")
+    suite.write(test_it=LEAKY)
+    run = suite.run()
+
+    assert run.counts == {"passed": 1, "leaked": 1}
+    assert not tracer.active
+
+
+def test_in_a_process_of_its_own(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With CSPTRACE=1 an installed csptrace starts before pytest, and the plugin takes over."""
+    monkeypatch.setenv("CSPTRACE", "1")
+    suite.write(test_it=LEAKY)
+    run = suite.spawn(on=False)
+
+    assert run.counts == {"passed": 1, "leaked": 1}
+    assert run.status == 1
+    assert "csptrace" not in run.err
+
+
+def test_the_header_says_what_is_watched(suite: Suite) -> None:
+    """Calls, APIs, and that the self-test has passed; which leaves no trace in the results."""
+    suite.write(test_it="def test_it(): pass")
+    run = suite.run("--csptrace-log", "logs", "--csptrace-sarif", "found.sarif")
+
+    run.result.stdout.re_match_lines(
+        [r"csptrace: [1-9]\d* calls of \d+ APIs? patched, self-test passed"]
+    )
+    assert {event["event"] for event in run.events()} == {
+        "csptrace.run_started",
+        "csptrace.run_ended",
+    }
+    assert run.json("found.sarif")["runs"][0]["results"] == []
+    assert "finding" not in run.out
+
+
+def test_a_failing_self_test_stops_the_run(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detector that does not catch the planted leak runs no test."""
+    monkeypatch.setattr("csptrace.tracer.findings_of", lambda *_: [])
+    suite.write(test_it=LEAKY)
+    run = suite.run()
+
+    assert run.status == pytest.ExitCode.USAGE_ERROR
+    assert (
+        "self-test FAILED: a handle was leaked on purpose, and this was found: nothing" in run.err
+    )
+    assert csptrace.current() is None
+
+
+def test_the_canary_leaves_nothing_behind(trace: Callable[..., Tracer]) -> None:
+    """Counts, findings and live handles are as before, also in the middle of real work."""
+    from ctypes import byref, c_void_p
+
+    from csptrace.softcsp import advapi32
+
+    tracer = trace()
+    hProv = c_void_p()
+    assert advapi32.CryptAcquireContextW(byref(hProv), None, None, 24, 0xF0000000)
+    before = (tracer.graph.acquired, tracer.graph.live, tracer.graph.peak, tracer.live())
+
+    assert canary.catches_canary(tracer) == ""
+    assert (tracer.graph.acquired, tracer.graph.live, tracer.graph.peak, tracer.live()) == before
+    assert tracer.check() == ()
+    assert not tracer.counts
+    advapi32.CryptReleaseContext(hProv, 0)
+
+
+def test_require(suite: Suite) -> None:
+    """--csptrace-require fails a run in which nothing was traced, and only such a run."""
+    suite.write(test_it="def test_it(): pass")
+    idle = suite.run("--csptrace-require")
+    suite.write(test_it="def test_it(): tidy()")
+    busy = suite.run("--csptrace-require")
+
+    assert idle.status == 1
+    assert "no traced call has acquired or used a handle in the whole run" in idle.out
+    assert busy.status == 0
+
+
+def test_an_idle_plugin_loads_nothing() -> None:
+    """The entry point's module imports nothing of csptrace but its own packages."""
+    program = (
+        "import sys, pytest; before = set(sys.modules);"
+        "import csptrace.frontends.pytest_plugin;"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
+    )
+
+    assert done.stdout.split() == [
+        "csptrace.frontends",
+        "csptrace.frontends.pytest_plugin",
+    ] or done.stdout.split() == [
+        "csptrace",
+        "csptrace.frontends",
+        "csptrace.frontends.pytest_plugin",
+    ]
