@@ -17,7 +17,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import wrapt
-from wrapt.importer import ImportHookFinder  # type: ignore[import-not-found]
+from wrapt.importer import ImportHookFinder  # type: ignore[import-untyped]
 
 from csptrace.errors import ActivationError
 from csptrace.model import INVALIDATED, LIVE, RELEASED, CallSite
