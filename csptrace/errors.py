@@ -25,6 +25,7 @@ __all__ = [
     "MissingExtraError",
     "MisuseWarning",
     "OutOfOrderRelease",
+    "ReleaseWhileInUse",
     "SettingsError",
     "SpecError",
     "StaleDependency",
@@ -115,6 +116,12 @@ class StaleDependency(HandleError):
     """A handle was used although a handle that it depends on is gone."""
 
     code = "stale-dependency"
+
+
+class ReleaseWhileInUse(HandleError):
+    """A handle was about to be released while another thread was inside a call on it."""
+
+    code = "release-while-in-use"
 
 
 class HandleLeak(CspTraceError):

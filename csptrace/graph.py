@@ -98,7 +98,9 @@ class Graph:
                     own: tuple(
                         self._tables[other]
                         for other in self._tables
-                        if other is not own and own.space and other.space == own.space
+                        if other is not own
+                        and own.space
+                        and (other.space, other.realm) == (own.space, own.realm)
                     )
                     for own in self._tables
                 }
@@ -197,15 +199,50 @@ class Graph:
             parent: the handle it lives under, if it is new.
 
         Returns:
-            The known handle, dead or alive, or a new one that was first seen in use.
+            The known handle, dead or alive, or a new one that was first seen in use. One of a
+            kind that callers name without having acquired it is never dead.
         """
         table = self.table(kind)
         handle = table.get(value)
-        if handle is None or handle.state == VANISHED:
+        if handle is None or handle.state == VANISHED or (kind.given and handle.alert):
             generation = 1 if handle is None else handle.generation + 1
+            counted = self.live, self.peak
             handle = self._enter(kind, value, generation, parent, (), None, "")
+            if kind.given:  # nobody has it, so it is none of the handles that are alive
+                self.live, self.peak = counted
             table[value] = handle
         return handle
+
+    def move(self, handle: Handle, parent: Handle | None) -> None:
+        """Put a live handle under another parent, and nobody owes its release any more.
+
+        Args:
+            handle: a handle that outlives its parent (an object that is stored on a token).
+            parent: the handle it lives under from now on.
+        """
+        if handle.parent is not None and handle.parent.children is not None:
+            handle.parent.children.pop(handle, None)
+        handle.duty = False
+        handle.parent = parent
+        if parent is not None:
+            if parent.children is None:
+                parent.children = {}
+            parent.children[handle] = None
+
+    def forget(self, handle: Handle, moment: Moment) -> list[Change]:
+        """Write off a handle that turned out to have ended without being seen to.
+
+        Args:
+            handle: the handle.
+            moment: when it was noticed.
+
+        Returns:
+            `Vanished`, for the handle and what was under it; nothing if it had ended already.
+        """
+        changes: list[Change] = []
+        if handle.state == LIVE:
+            self._vanish(handle, moment, changes)
+        return changes
 
     def add_ref(self, handle: Handle, moment: Moment) -> list[Change]:
         """Count one more reference to a live handle."""
@@ -338,7 +375,21 @@ class Graph:
             self._vanish(handle, moment, changes)
         return changes
 
-    def begin_release_all(self, kind: Kind, parent: Handle | None) -> list[Handle]:
+    def below(self, handle: Handle) -> list[Handle]:
+        """Return the live handles under a handle, at every depth, parents before their children."""
+        found: list[Handle] = []
+        going = [handle]
+        while going:
+            for child in list(going.pop().children or ()):
+                if child.state in (LIVE, RELEASING):
+                    found.append(child)
+                    if child.children:
+                        going.append(child)
+        return found
+
+    def begin_release_all(
+        self, kind: Kind, parent: Handle | None, chosen: Iterable[Handle] | None = None
+    ) -> list[Handle]:
         """Mark every live handle of a kind before the call that ends them all.
 
         What another thread acquires while the call is under way is not among them.
@@ -346,11 +397,14 @@ class Graph:
         Args:
             kind: the kind.
             parent: only those under this handle; `None` for all.
+            chosen: only these, wherever they are.
 
         Returns:
             The handles to be settled.
         """
         pool: Iterable[Handle] = parent.children or () if parent else self.table(kind).values()
+        if chosen is not None:
+            pool = chosen
         handles = [
             handle
             for handle in list(pool)
@@ -485,6 +539,8 @@ class Graph:
                     continue
                 if child.kind.cascade is Cascade.INVALIDATE:
                     self._bury(child, INVALIDATED, moment, handle)
+                    if child.kind.given:
+                        self.live += 1
                     invalidated.append(child)
                     if child.children:
                         going.append(child)
@@ -534,6 +590,8 @@ class Graph:
             gone.alert = False
             gone.ended = moment
             self._unlink(gone)
+            if gone.kind.given:
+                self.live += 1
             self._remember(gone)
             changes.append(Vanished(gone, moment))
             children, gone.children = gone.children, None

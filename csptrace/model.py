@@ -560,6 +560,7 @@ class Misused(NamedTuple):
         code: the finding code.
         culprit: the handle whose end made the use wrong (the parent, the dependency), if any.
         reused_by: the live handle that has the same value now, if any.
+        meanwhile: the call that another thread is inside of, if that is what makes it wrong.
     """
 
     handle: Handle
@@ -567,6 +568,7 @@ class Misused(NamedTuple):
     code: Code
     culprit: Handle | None
     reused_by: Handle | None
+    meanwhile: Moment | None = None
 
 
 Change: TypeAlias = (
@@ -591,6 +593,7 @@ class Code(enum.StrEnum):
     STALE_DEPENDENCY = "stale-dependency"
     FAILED_RELEASE = "failed-release"
     HELD_TOO_LONG = "held-too-long"
+    RELEASE_WHILE_IN_USE = "release-while-in-use"
 
     @property
     def is_leak(self) -> bool:
@@ -731,7 +734,8 @@ class Finding:
         uses: how often the handle was used.
         siblings: what became of the others from the same place.
         inherited: whether the handle was acquired by the parent process before a fork.
-        last_use: the last use, at level `full`.
+        last_use: the last use, at level `full`; the call of another thread that is under way, for
+            `release-while-in-use`.
         remedy: what to do about it.
         fingerprint: equal for the same bug across machines and runs.
         time: wall-clock nanoseconds since the epoch.

@@ -147,6 +147,11 @@ class Settings:
         redact_names: replace the names of key containers in everything that is written.
         quiet: write nothing to stderr.
         strict: let internal errors of the tracer out, for its own tests.
+        implied: how bad it is to leave a release to the parent's, where the API says that it
+            destroys it (PKCS#11 session objects): `ignore`, `info` or `warning`.
+        session_limit: how many sessions a token allows; 0 asks the token.
+        session_share: percentage of that limit at which many open sessions are complained of; 0
+            never does.
     """
 
     log: Path | None = None
@@ -167,6 +172,9 @@ class Settings:
     redact_names: bool = False
     quiet: bool = False
     strict: bool = False
+    implied: str = "info"
+    session_limit: int = 0
+    session_share: int = 80
 
     def __post_init__(self) -> None:
         """Check every value, also of settings that were not loaded but made or replaced.
@@ -250,6 +258,9 @@ _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "redact_names": _flag,
     "quiet": _flag,
     "strict": _flag,
+    "implied": _choice("ignore", "info", "warning"),
+    "session_limit": _number(0, 10_000_000, " of sessions"),
+    "session_share": _number(0, 100, " of percent"),
 }
 
 

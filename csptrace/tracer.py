@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from csptrace import __version__
 from csptrace.detect import baseline
+from csptrace.detect.budget import Budget
 from csptrace.detect.causes import Causes
 from csptrace.detect.holding import Lookout, overdue
 from csptrace.detect.judgement import (
@@ -45,6 +46,7 @@ from csptrace.errors import (
     LeakWarning,
     MisuseWarning,
     OutOfOrderRelease,
+    ReleaseWhileInUse,
     StaleDependency,
     UseAfterInvalidation,
     UseAfterRelease,
@@ -82,7 +84,8 @@ from csptrace.model import (
     frame_at,
 )
 from csptrace.patch.exits import INTERNAL, LIBRARY, USER, Exits
-from csptrace.patch.interceptor import DELIBERATE, is_deliberate
+from csptrace.patch.interceptor import DELIBERATE, THE_LIBRARY, in_flight, is_deliberate
+from csptrace.patch.questions import Answer, ask, ask_limit
 from csptrace.patch.stacks import StackTable
 from csptrace.patch.targets import Installation, when_imported
 from csptrace.settings import Settings
@@ -93,7 +96,7 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
     from csptrace.patch.interceptor import Begin, Enter, Settle
-    from csptrace.specs.vocabulary import Kind
+    from csptrace.specs.vocabulary import Kind, Question
 
 __all__ = ["Snapshot", "Tracer", "current", "start", "stop", "trace_library", "tracing"]
 
@@ -108,6 +111,7 @@ _ERRORS: dict[Code, type[HandleError]] = {
         WrongRelease,
         OutOfOrderRelease,
         StaleDependency,
+        ReleaseWhileInUse,
     )
 }
 _MOST_RELEASE_PLACES = 8
@@ -187,6 +191,7 @@ class Tracer:
         self._scopes = itertools.count(1)
         self._run = uuid.uuid4().hex[:16]
         self._broken: set[str] = set()
+        self._nameless = -1
         self.program_status = 0
         self.serious = 0
         self._accepted = Counter(
@@ -199,6 +204,7 @@ class Tracer:
         self.observer: Callable[[Finding], None] | None = None
         self.unscoped: Callable[[], Scope | None] = _in_no_scope
         self._capture = self._stacks.capture
+        self._budget = Budget(settings.session_limit, settings.session_share, _limit)
         self.installation = Installation(
             registry.load(settings.apis, self._complain_of_spec), settings.libraries, self
         )
@@ -264,6 +270,7 @@ class Tracer:
             return []
         if self._lookout is not None:
             self._lookout.stop()
+        self._ask_about(self.graph.owed())
         frame = _caller()
         with self.graph.lock:
             owed = self._owed(None)
@@ -313,10 +320,14 @@ class Tracer:
                     self._log.emit("csptrace.notice", code=code, message=message)
 
     def _write_end(self) -> None:
+        for line in self._budget.lines():
+            self._terminal.line(line, "good")
         if self.codes or self.graph.acquired:
             self._terminal.line(self._summary(), "bad" if self.codes else "good")
         if self._log is not None and not self._log.is_empty:
             self._log.rescue()
+            for peak in self._budget.peaks():
+                self._log.emit("csptrace.peak_reached", **records.peak_event(peak))
             self._log.emit(
                 "csptrace.run_ended",
                 acquired=self.graph.acquired,
@@ -364,6 +375,7 @@ class Tracer:
         self.counts = Counter()
         self.codes = Counter()
         self.serious = 0
+        self._budget = Budget(self.settings.session_limit, self.settings.session_share, _limit)
         for stack in self._stacks:
             stack.logged = False
         parent, self._run = self._run, uuid.uuid4().hex[:16]
@@ -436,6 +448,7 @@ class Tracer:
             with self.graph.lock:
                 found: list[Finding] = []
                 if self.active:
+                    self._ask_about(self.graph.owed(scope))
                     owed = self._owed(scope)
                     self._observe(owed, _caller())
                     found = leaked_at_exit(
@@ -478,12 +491,14 @@ class Tracer:
         """Return what was acquired in these scopes and is still to be released, oldest first."""
         with self.graph.lock:
             self._drain()
-            return [
+            owed = [
                 handle
                 for scope in scopes
                 for handle in scope.kept
                 if handle.duty and handle.state == LIVE and handle.epoch == self.graph.epoch
             ]
+            self._ask_about(owed)
+            return [handle for handle in owed if handle.duty and handle.state == LIVE]
 
     def judge(self, handles: Iterable[Handle], name: str) -> list[tuple[Handle, Finding]]:
         """Report handles as leaked at the end of a scope, once and for all.
@@ -617,6 +632,8 @@ class Tracer:
         Raises:
             HandleError: the use is wrong and `on_misuse` is `raise`.
         """
+        if not self.active:  # an object may remember a handle for longer than it is traced
+            return
         try:
             if self._collected:
                 with self.graph.lock:
@@ -641,6 +658,8 @@ class Tracer:
         graph, collected, moment_of = self.graph, self._collected, self._moment_maker(site)
         exits = self.exits if kind.must_release else None
         self.graph.table(kind)
+        own_name = os.path.basename(kind.realm) if kind.library else ""
+        counted = kind.counted
 
         def acquired(
             value: int,
@@ -656,7 +675,9 @@ class Tracer:
                     self._drain()
                 if stack is not None:
                     stack.acquired += 1
-                handle, changes = graph.acquire(kind, value, parent, needs, moment, name)
+                handle, changes = graph.acquire(
+                    kind, value, parent, needs, moment, name or own_name
+                )
                 scope = moment.scope
                 if scope is not None and scope.keeper is not None:
                     scope.keeper.keep(handle)
@@ -664,6 +685,8 @@ class Tracer:
                     self._publish(changes)
             if exits is not None and exits.watching and frame is not None and stack is not None:
                 exits.watch(handle, stack, frame)
+            if counted:
+                self._count(handle)
             return handle
 
         return acquired
@@ -680,6 +703,7 @@ class Tracer:
         """
         graph, collected = self.graph, self._collected
         moment_of = self._moment_maker(site, self._stacks.capture_short)
+        careful = self._begin_carefully(kind, site) if kind.exclusive else None
 
         def begin(
             value: int, handle: Handle | None, frame: FrameType | None, marks: list[Handle]
@@ -688,7 +712,10 @@ class Tracer:
                 if collected:
                     self._drain()
                 if handle is not None and handle.state == LIVE:
-                    graph.begin_release(handle, marks)
+                    if careful is None:
+                        graph.begin_release(handle, marks)
+                    else:
+                        careful(handle, frame, marks)
                     return
                 found: Finding | None = None
                 if handle is None or handle.state == VANISHED:
@@ -730,6 +757,104 @@ class Tracer:
 
         return begin, settle
 
+    def _begin_carefully(
+        self, kind: Kind, site: CallSite
+    ) -> Callable[[Handle, FrameType | None, list[Handle]], None]:
+        """Return the beginning of a release that must not come while something else goes on."""
+        graph = self.graph
+
+        def begin(handle: Handle, frame: FrameType | None, marks: list[Handle]) -> None:
+            found = self._while_in_use(handle, site, frame)
+            if found is not None:
+                self._react_to_misuse(found)  # made all the same, if that does not raise
+            else:
+                self._ask_below(kind, handle, site)
+            if handle.state == LIVE:
+                graph.begin_release(handle, marks)
+
+        return begin
+
+    def _while_in_use(
+        self, handle: Handle, site: CallSite, frame: FrameType | None
+    ) -> Finding | None:
+        """Report that another thread is inside a call on a handle, or on something under it."""
+        for ident, inside, call, used in in_flight():
+            if any(handle in _lineage(each) for each in used):
+                meanwhile = self._moment(call, inside.f_back)._replace(
+                    thread=_thread_of(ident), task=""
+                )
+                return self._misuse(handle, Code.RELEASE_WHILE_IN_USE, None, site, frame, meanwhile)
+        return None
+
+    def _ask_below(self, kind: Kind, handle: Handle, site: CallSite) -> None:
+        """Ask the provider which handles outlive their parent, before their parents end."""
+        asked = [
+            child
+            for child in self.graph.below(handle)
+            if child.kind.survives is not None and child.duty and child.epoch == self.graph.epoch
+        ]
+        for child in asked:
+            session = child.parent
+            if session is None or child.kind.survives is None or session.state != LIVE:
+                continue
+            answer = ask(child.kind.survives, kind.realm, session.value, child.value)
+            self._apply(answer, child, site)
+
+    def _apply(self, answer: Answer, child: Handle, site: CallSite) -> None:
+        if answer is Answer.YES:
+            library = _lineage(child)[-1]
+            self.graph.move(child, library if library.kind.library else None)
+        elif answer is Answer.GONE:
+            self._publish(self.graph.forget(child, self._moment(site, None)))
+
+    def _ask_about(self, owed: Iterable[Handle]) -> None:
+        """Ask about what would be reported as leaked at exit, if its library is at rest."""
+        asked = [
+            handle
+            for handle in owed
+            if handle.kind.survives is not None and handle.parent is not None
+        ]
+        if not asked or list(in_flight()):
+            return
+        with self.graph.lock:
+            for handle in asked:
+                ends = _lineage(handle)
+                if all(each.state == LIVE for each in ends):
+                    assert handle.kind.survives is not None  # noqa: S101 - for the type checker
+                    answer = ask(
+                        handle.kind.survives, handle.kind.realm, ends[1].value, handle.value
+                    )
+                    self._apply(answer, handle, _SELF)
+
+    def _count(self, handle: Handle) -> None:
+        """Note how many handles of a limited kind are open, and say so when it is too many."""
+        message = self._budget.count(handle)
+        if message is not None:
+            self.complain("budget", message)
+
+    def lost(
+        self, kind: Kind, parent: Handle | None, site: CallSite, frame: FrameType | None
+    ) -> None:
+        """Report a handle that the provider has handed out and nobody was told the value of."""
+        moment = self._moment(site, frame)
+        with self.graph.lock:
+            self._drain()
+            if moment.stack is not None:
+                moment.stack.acquired += 1
+            self._nameless -= 1
+            handle, changes = self.graph.acquire(kind, self._nameless, parent, (), moment)
+            changes += self.graph.collect(handle, moment, released=False)
+            self._publish(changes)
+        if kind.counted:
+            self._count(handle)
+
+    def completed(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
+        """Note that what a call had begun is complete."""
+        moment = self._moment(site, frame)
+        with self.graph.lock:
+            if handle.state == LIVE and self.graph.begin_release(handle):
+                self._publish(self.graph.settle_release(handle, moment, released=True))
+
     def forget(self, kind: Kind, value: int | None) -> None:
         """Forget the dead or dying handle whose value may have been handed out again, unseen."""
         table = self.graph.table(kind)
@@ -740,7 +865,11 @@ class Tracer:
     def borrowed(self, kind: Kind, value: int) -> Handle:
         """Return the handle with a value, entering it without a duty if it is unknown."""
         with self.graph.lock:
-            return self.graph.borrow(kind, value)
+            parent = None
+            if kind.given and kind.under is not None and kind.under.library:
+                parent = self.graph.borrow(kind.under, THE_LIBRARY)
+                parent.name = parent.name or os.path.basename(kind.realm)
+            return self.graph.borrow(kind, value, parent)
 
     def ref_added(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Count one more reference."""
@@ -752,11 +881,42 @@ class Tracer:
         with self.graph.lock:
             self._publish(self.graph.hand_over(handle, self._moment(site, frame)))
 
-    def begin_sweep(self, kind: Kind, parent: Handle | None) -> list[Handle]:
+    def begin_sweep(
+        self,
+        kind: Kind,
+        parent: Handle | None,
+        site: CallSite,
+        frame: FrameType | None,
+        *,
+        below: bool = False,
+        asking: Question | None = None,
+    ) -> list[Handle]:
         """Mark every live handle of a kind; return those to be settled."""
         with self.graph.lock:
             self._drain()
-            return self.graph.begin_release_all(kind, parent)
+            chosen: list[Handle] | None = None
+            if below and parent is not None:
+                chosen = [handle for handle in self.graph.below(parent) if handle.kind is kind]
+            if asking is not None:
+                chosen = [handle for handle in chosen or () if self._answers_yes(asking, handle)]
+            if kind.exclusive and parent is not None:
+                for handle in self.graph.below(parent):
+                    if handle.kind is kind and handle.state == LIVE:
+                        found = self._while_in_use(handle, site, frame)
+                        if found is not None:
+                            self._react_to_misuse(found)
+                        else:
+                            self._ask_below(kind, handle, site)
+            return self.graph.begin_release_all(kind, parent, chosen)
+
+    def _answers_yes(self, asking: Question, handle: Handle) -> bool:
+        session = handle.parent
+        return (
+            session is not None
+            and handle.state == session.state == LIVE
+            and handle.epoch == self.graph.epoch
+            and ask(asking, handle.kind.realm, session.value, handle.value) is Answer.YES
+        )
 
     def settle_sweep(
         self, handles: list[Handle], site: CallSite, frame: FrameType | None, *, released: bool
@@ -882,13 +1042,14 @@ class Tracer:
         culprit: Handle | None,
         site: CallSite,
         frame: FrameType | None,
+        meanwhile: Moment | None = None,
     ) -> Finding | None:
         with self.graph.lock:
             newer = self.graph.table(handle.kind).get(handle.value)
             if newer is handle or newer is None:
                 newer = self.graph.other_kind(handle.kind, handle.value)
             reused = newer if newer is not None and newer is not handle else None
-            change = Misused(handle, self._moment(site, frame), code, culprit, reused)
+            change = Misused(handle, self._moment(site, frame), code, culprit, reused, meanwhile)
             found = self._report(findings_of(change, self._ownership, self.graph.epoch))
             return found[0] if found else None
 
@@ -921,7 +1082,13 @@ class Tracer:
             if isinstance(change, Ended):
                 self._observe(change.invalidated, frame or sys._getframe())
             found = self._report(
-                findings_of(change, self._ownership, self.graph.epoch, self._causes_known())
+                findings_of(
+                    change,
+                    self._ownership,
+                    self.graph.epoch,
+                    self._causes_known(),
+                    self.settings.implied,
+                )
             )
             leaks.extend(
                 finding
@@ -1035,20 +1202,22 @@ class Tracer:
         match change:
             case Acquired(handle, moment):
                 self._define(moment.stack)
-                log.emit(
+                log.record(
                     "csptrace.handle_acquired",
-                    **records.acquired(handle, moment, live, redact=self.settings.redact_names),
+                    records.acquired(handle, moment, live, redact=self.settings.redact_names),
                 )
             case Ended(handle, moment, invalidated):
                 self._define_both(handle, moment)
-                log.emit(
-                    "csptrace.handle_released", **records.released(handle, moment, live, "released")
+                log.record(
+                    "csptrace.handle_released", records.released(handle, moment, live, "released")
                 )
                 for child in invalidated:
+                    if child.kind.given:
+                        continue
                     self._define_both(child, moment)
-                    log.emit(
+                    log.record(
                         "csptrace.handle_invalidated",
-                        **records.invalidated(child, handle, moment, live),
+                        records.invalidated(child, handle, moment, live),
                     )
             case (
                 RefChanged(handle, moment, added=False)
@@ -1057,15 +1226,15 @@ class Tracer:
             ):
                 how = {RefChanged: "reference", HandedOver: "handed-over", Vanished: "unseen"}
                 self._define_both(handle, moment)
-                log.emit(
+                log.record(
                     "csptrace.handle_released",
-                    **records.released(handle, moment, live, how[type(change)]),
+                    records.released(handle, moment, live, how[type(change)]),
                 )
             case Collected(handle, moment, released=False):
                 self._define_both(handle, moment)
-                log.emit(
+                log.record(
                     "csptrace.handle_released",
-                    **records.released(handle, moment, live, "collected"),
+                    records.released(handle, moment, live, "collected"),
                 )
 
     def _define_both(self, handle: Handle, moment: Moment) -> None:
@@ -1153,6 +1322,23 @@ def _in_no_scope() -> None:
 
 
 _SELF = CallSite("csptrace", "", "")
+
+
+def _lineage(handle: Handle) -> list[Handle]:
+    """Return a handle and its parents, nearest first."""
+    found = [handle]
+    while found[-1].parent is not None:
+        found.append(found[-1].parent)
+    return found
+
+
+def _limit(kind: Kind, value: int) -> int:
+    return ask_limit(kind.realm, value)
+
+
+def _thread_of(ident: int) -> Thread:
+    known = threading._active.get(ident)  # type: ignore[attr-defined]
+    return Thread(ident, known.name if known is not None else "foreign")
 
 
 def _is_foreign(error: BaseException) -> bool:

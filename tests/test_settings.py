@@ -38,6 +38,9 @@ GOOD: dict[str, tuple[Any, str, str, Any]] = {
     "redact_names": (True, "yes", "true", True),
     "quiet": (True, "on", "true", True),
     "strict": (True, "1", '"1"', True),
+    "implied": ("warning", "Warning", '"warning"', "warning"),
+    "session_limit": (16, "16", "16", 16),
+    "session_share": (0, "0", "0", 0),
 }
 
 # name → (values that are not allowed, words that the error must contain)
@@ -63,6 +66,9 @@ BAD: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
     "redact_names": ((2, "perhaps", "y"), ("1, true, yes, on, 0, false, no, off",)),
     "quiet": (("quiet", -1), ("1, true, yes, on, 0, false, no, off",)),
     "strict": (("very", 3), ("1, true, yes, on, 0, false, no, off",)),
+    "implied": (("error", "", 0), ("ignore", "info", "warning")),
+    "session_limit": ((-1, "few", 10**8), ("whole number of sessions", "0", "10000000")),
+    "session_share": ((-1, 101, "most"), ("whole number of percent", "0", "100")),
 }
 NAMES = [field.name for field in dataclasses.fields(Settings)]
 

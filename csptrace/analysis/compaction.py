@@ -1,8 +1,9 @@
 """Logs as partitioned Parquet: a twentieth of the size, and twice as fast to analyse.
 
 Every log becomes one file, `day=…/machine=…/<name>-<hash>.parquet`: day (UTC) and machine are those
-of its first event, the hash is that of the log's folder. The file knows the digest of the log it
-was made from, so that doing it again does nothing, and a log that has grown replaces its older file.
+of its first event, the hash is that of the log's folder. The file knows the digest of the log that
+it was made from, so that doing it again does nothing, and a log that has grown replaces its older
+file.
 Nothing is lost: every field of every event is in it, and what was no event is counted in it.
 """
 
@@ -209,10 +210,10 @@ class _Compactor:
         return [("torn", known.torn), ("foreign", known.foreign), *damage]
 
     def _copy(self, query: str, target: str, digest: str) -> None:
-        about = f", KV_METADATA {{{_DIGEST}: '{digest}'}}" if digest else ""
+        # A file without a digest is only on its way, and read again at once.
+        about = f"zstd, KV_METADATA {{{_DIGEST}: '{digest}'}}" if digest else "snappy"
         self._database.execute(
-            f"COPY ({query}) TO {embedded.literal(target)} "
-            f"(FORMAT parquet, COMPRESSION zstd{about})"
+            f"COPY ({query}) TO {embedded.literal(target)} (FORMAT parquet, COMPRESSION {about})"
         )
 
     # --- reading back -------------------------------------------------------------------------

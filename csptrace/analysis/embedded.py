@@ -33,10 +33,14 @@ __all__ = ["IS_EVENT", "Progress", "analyse", "connect", "first_line", "json_sou
 _BATCH: Final = 48 << 20
 """Small logs are read together until they have this many bytes (of Parquet: a tenth)."""
 _JOBS: Final = 2
+_SILENT: Final = "SET enable_progress_bar = false"
+"""DuckDB draws a bar on stdout during long queries, and each cursor has to be told not to."""
 _SOURCES: Final = "sources.json"
 _DAMAGE: Final = "damage: "
 _HANDLE_EVENTS: Final = ", ".join(f"'{name}'" for name in questions.HANDLE_EVENTS)
 _LEAST_MEMORY: Final = 128 << 20
+_THREAD_MEMORY: Final = 100 << 20
+"""What a thread that reads JSON needs; with more threads than memory they would only wait."""
 
 
 class Progress(NamedTuple):
@@ -98,6 +102,9 @@ def analyse(
             return analysis.report()
         except analysis.failures as error:
             raise AnalysisError(f"DuckDB: {first_line(error)}") from error
+        except OSError as error:
+            name = error.filename or folder
+            raise AnalysisError(f"{name}: {error.strerror or error}") from error
         finally:
             analysis.close()
 
@@ -123,17 +130,19 @@ def connect(folder: str, memory: int) -> Any:
         ) from error
     # What the process itself and the readers of files take lies outside of DuckDB's limit.
     share = max(_LEAST_MEMORY, int(memory * 0.7))
-    return duckdb.connect(
+    database = duckdb.connect(
         ":memory:",
         config={
             "memory_limit": f"{share // 1_000_000}MB",
             "temp_directory": os.path.join(folder, "spill"),
-            "threads": os.cpu_count() or 1,
+            "threads": max(1, min(os.cpu_count() or 1, share // _THREAD_MEMORY)),
             "preserve_insertion_order": False,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         },
     )
+    database.execute(_SILENT)
+    return database
 
 
 def literal(text: str) -> str:
@@ -254,6 +263,7 @@ class _Analysis:
         folder = tempfile.mkdtemp(prefix="partial-", dir=self._folder)
         with self._lock:
             cursor = self._database.cursor()
+            cursor.execute(_SILENT)
             self._cursors.append(cursor)
         try:
             sources = _Reader(cursor, folder).read(batch.logs)
@@ -291,7 +301,8 @@ class _Analysis:
         return {batch: runs[folder] for batch, folder in answers.items() if folder in runs}
 
     def _union(self, name: str, folders: list[str], columns: str = "*") -> None:
-        paths = ", ".join(literal(os.path.join(folder, f"{name}.parquet")) for folder in folders)
+        files = (os.path.join(_escaped(folder), f"{name}.parquet") for folder in folders)
+        paths = ", ".join(map(literal, files))
         self._database.execute(
             f"CREATE OR REPLACE TEMP VIEW {name} AS "
             f"SELECT {columns} FROM read_parquet([{paths}], filename = {columns != '*'})"
@@ -354,6 +365,10 @@ class _Reader:
         self._begin()
         sources = [self._load(number, log) for number, log in enumerate(logs)]
         self._drop_repeated(sources)
+        self._cursor.execute(
+            "CREATE OR REPLACE TEMP TABLE sides AS SELECT UNNEST(from_json(side, "
+            f"{literal(_SIDE_TYPES)})) FROM events WHERE side IS NOT NULL"
+        )
         for name, (event, columns) in questions.INPUTS.items():
             if event is not None:
                 self._extract(name, event, columns, logs, sources)
@@ -370,12 +385,8 @@ class _Reader:
         """Make the relation of one of the rarer events."""
         chosen = ", ".join(f'"{field}" AS {column}' for column, field in columns.items())
         chosen += f" FROM {{}} WHERE event = {literal(event)}"
-        sides = (
-            f"(SELECT UNNEST(from_json(side, {literal(_SIDE_TYPES)})) FROM events "
-            "WHERE side IS NOT NULL)"
-        )
         self._cursor.execute(
-            f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {chosen.format(sides)}"
+            f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {chosen.format('sides')}"
         )
         for number, (log, source) in enumerate(zip(logs, sources, strict=True)):
             if log.form == "parquet" and source["events"]:
@@ -410,7 +421,12 @@ class _Reader:
         known: reading.Strays | None = None
         try:
             counted = self._insert(number, json_source(path))
-        except (duckdb.InvalidInputException, duckdb.IOException, duckdb.ConversionException):
+        except (
+            duckdb.InvalidInputException,
+            duckdb.IOException,
+            duckdb.ConversionException,
+            OSError,  # it has gone since it was found
+        ):
             self._cursor.execute(f"DELETE FROM events WHERE file = {number}")
             copy = os.path.join(self._folder, "salvaged.jsonl")
             with open(copy, "wb") as file:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Cache", "default_folder"]
 
+_FILES: Final = ("sources.json", *(f"{name}.parquet" for name in questions.KEPT))
+"""Of what a partial answer consists; half of one is none."""
 _KEEP: Final = 30 * 24 * 3600
 """Seconds for which an answer that nobody asks for is kept."""
 
@@ -79,7 +81,8 @@ class Cache:
     def get(self, key: str) -> str | None:
         """Return the folder of a partial answer, `None` if there is none."""
         folder = os.path.join(self._folder, key)
-        if not os.path.isdir(folder):
+        if not all(os.path.isfile(os.path.join(folder, name)) for name in _FILES):
+            shutil.rmtree(folder, ignore_errors=True)
             self.misses += 1
             return None
         self.hits += 1
@@ -122,8 +125,11 @@ class Cache:
                 with suppress(OSError):
                     os.utime(memo)
                 return str(digest)
-        with open(log.path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with open(log.path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:  # it has gone since it was found; what it held is not kept
+            return os.urandom(16).hex()
         with suppress(OSError), open(memo, "wb") as file:
             file.write(orjson.dumps([*about, digest]))
         return digest

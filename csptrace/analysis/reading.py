@@ -132,6 +132,10 @@ def _walk(folder: str) -> Iterator[str]:
 
 def _log(path: str) -> Log:
     try:
+        path.encode()
+    except UnicodeEncodeError:
+        return Log(path, 0, 0, "json", "its name is not UTF-8, which no engine can open")
+    try:
         about = os.stat(path)
         if not stat.S_ISREG(about.st_mode):
             return Log(path, 0, 0, "json", "not a file")
@@ -176,7 +180,10 @@ def is_cut_off(log: Log) -> bool:
     Returns:
         Whether it is.
     """
-    return log.form == "zst" and not _is_ended(log.path)
+    try:
+        return log.form == "zst" and not _is_ended(log.path)
+    except OSError:
+        return True
 
 
 def inspect(log: Log, strays: int) -> Strays:

@@ -23,7 +23,7 @@ from csptrace.model import (
     Skipped,
     frame_at,
 )
-from csptrace.specs.vocabulary import RETURN, Acquires, Dll, Objects, Releases, ReleasesAll
+from csptrace.specs.vocabulary import Acquires, Dll, Releases, ReleasesAll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,11 +46,12 @@ _BY_EXCEPTION: Final = frozenset({Exit.RAISED, Exit.CLOSED, Exit.CANCELLED})
 
 def exit_of(handle: Handle) -> object:
     """Return what distinguishes the way on which a handle was leaked from others of its site."""
-    departures = handle.departures
-    if not departures:
+    if not handle.departures:
         return None
-    last = departures[0]
-    return (last.exit, id(last.code), last.offset, last.line, last.exception)
+    return tuple(
+        (each.exit, id(each.code), each.offset, each.line, each.exception)
+        for each in handle.departures
+    )
 
 
 class _Stage(NamedTuple):
@@ -96,7 +97,7 @@ class Causes:
     ) -> None:
         self._broken = broken
         self.ownership = ownership
-        self._releasing: dict[Kind, set[str]] = {}
+        self._releasing: dict[str, set[str]] = {}
         self._outs: dict[tuple[str, str, str], int] = {}
         self._placed: dict[Stay, tuple[int, dict[Handle, int]]] = {}
         self._kept: dict[object, Cause | None] = {}
@@ -108,26 +109,29 @@ class Causes:
         for binding in spec.bindings:
             for shape in binding.shapes.values():
                 called.setdefault(shape.call, set()).add(shape.python.rpartition(".")[2])
-        for row in spec.calls:
+        rows = [*spec.calls, *(row for binding in spec.bindings for row in binding.rows)]
+        for row in rows:
             for effect in row.effects:
                 if isinstance(effect, ReleasesAll) or (
                     isinstance(effect, Releases) and effect.when is None
                 ):
-                    names = self._releasing.setdefault(effect.kind, set())
+                    names = self._releasing.setdefault(effect.kind.name, set())
                     for name in row.names:
-                        names.update({name}, called.get(name, ()))
-                elif isinstance(effect, Acquires) and effect.out != RETURN:
-                    for binding in spec.bindings:
-                        if isinstance(binding.target, Dll):
-                            for name in row.names:
-                                at = row.params.index(effect.out)
-                                self._outs[name, spec.name, binding.name] = at
-                        else:
-                            assert isinstance(binding.target, Objects)  # noqa: S101 - for mypy
+                        # A method is called by its own name, whatever holds it.
+                        names.update({name.rpartition(".")[2]}, called.get(name, ()))
+        for binding in spec.bindings:
+            if not isinstance(binding.target, Dll):
+                continue
+            for row in spec.calls:
+                for effect in row.effects:
+                    if isinstance(effect, Acquires) and effect.out in row.params:
+                        at = row.params.index(effect.out)
+                        for name in row.names:
+                            self._outs[name, spec.name, binding.name] = at
 
     def releasing(self, kind: Kind) -> frozenset[str]:
         """Return the names of the functions and methods that release a kind of handle."""
-        return frozenset(self._releasing.get(kind, ()))
+        return frozenset(self._releasing.get(kind.name, ()))
 
     # --- the cause ----------------------------------------------------------------------------
 
@@ -427,6 +431,11 @@ class _Inquiry:
         stack = self.ended.stack if self.ended is not None else None
         return stack is not None and any(code is stage.departure.code for code in stack.codes)
 
+    def _title_of_the_ended(self) -> str:
+        """Return what was released over the handle's head: its parent, or that one's."""
+        ended = self.handle.ended_by or self.handle.parent
+        return "parent" if ended is None else ended.kind.title
+
     def _pending(self, stage: _Stage) -> int:
         """Return the line of the `return` for which a clean-up is under way, 0 if there is none."""
         departure = stage.departure
@@ -681,7 +690,7 @@ class _Inquiry:
         if self._pending(stage):
             return f"{joint}returns at line {line}"
         if departure.offset >= 0 and self._ends_here(stage):
-            over = self.handle.parent.kind.title if self.handle.parent is not None else "parent"
+            over = self._title_of_the_ended()
             stack = self.ended.stack if self.ended is not None else None
             ownership = self.causes.ownership
             codes = () if stack is None else stack.codes
@@ -765,7 +774,7 @@ class _Inquiry:
                 if stage.source is not None and releases and releases[0].line == line:
                     loop = stage.source.loop_around(releases[0].node)
                 if loop is not None:
-                    parent = self.handle.parent.kind.title if self.handle.parent else "parent"
+                    parent = self._title_of_the_ended()
                     return (
                         f"reorder the loop at line {loop.lineno}: "  # type: ignore[attr-defined]
                         f"{release} has to be called before the {parent} is released"

@@ -94,7 +94,11 @@ def verdict_on_release(handle: Handle) -> Verdict | None:
 
 
 def findings_of(
-    change: Change, ownership: Ownership, epoch: int, causes: Causes | None = None
+    change: Change,
+    ownership: Ownership,
+    epoch: int,
+    causes: Causes | None = None,
+    implied: str = "info",
 ) -> list[Finding]:
     """Judge what has happened.
 
@@ -103,6 +107,8 @@ def findings_of(
         ownership: tells user code from library code.
         epoch: the graph's epoch; what was acquired in an earlier one is inherited.
         causes: says why handles leaked; without it, findings do not.
+        implied: how bad it is to leave a release to the parent's where the API says that it does
+            it: `ignore`, `info` or `warning`.
 
     Returns:
         The findings, in the order of acquisition.
@@ -112,7 +118,10 @@ def findings_of(
             leaks = [
                 leaked
                 for leaked in sorted(invalidated, key=lambda child: child.hid)
-                if leaked.duty and leaked.kind.orderly and leaked.epoch == epoch
+                if leaked.duty
+                and leaked.kind.orderly
+                and leaked.epoch == epoch
+                and not (implied == "ignore" and _is_implied(leaked, handle))
             ]
             _count_exits(leaks)
             return [
@@ -124,6 +133,7 @@ def findings_of(
                     ended=moment,
                     culprit=handle,
                     causes=causes,
+                    severity=Severity(implied) if _is_implied(leaked, handle) else None,
                 )
                 for leaked in leaks
             ]
@@ -144,7 +154,7 @@ def findings_of(
                     causes=causes,
                 )
             ]
-        case Misused(handle, moment, code, culprit, reused_by):
+        case Misused(handle, moment, code, culprit, reused_by, meanwhile):
             return [
                 _finding(
                     code,
@@ -155,9 +165,18 @@ def findings_of(
                     misused=moment,
                     culprit=culprit,
                     reused_by=reused_by,
+                    last_use=meanwhile,
                 )
             ]
     return []
+
+
+def _is_implied(leaked: Handle, ended: Handle) -> bool:
+    """Return whether a release has destroyed what it destroys by specification.
+
+    Not if the parent was itself taken away by the end of something else.
+    """
+    return leaked.kind.implied and leaked.parent is ended
 
 
 def leaked_at_exit(
@@ -250,6 +269,7 @@ def _finding(
     severity: Severity | None = None,
     causes: Causes | None = None,
     departures: list[Departure] | None = None,
+    last_use: Moment | None = None,
 ) -> Finding:
     moment = misused or ended or handle.acquired
     about = misused if code.is_misuse or code is Code.FAILED_RELEASE else handle.acquired
@@ -283,7 +303,7 @@ def _finding(
         uses=handle.uses,
         siblings=_siblings(handle, ownership),
         inherited=handle.epoch != epoch,
-        last_use=handle.last_use,
+        last_use=last_use or handle.last_use,
         remedy=advice,
         fingerprint=fingerprint(code, handle.kind.name, api, ownership.users(stack)),
         time=time.time_ns(),
@@ -307,7 +327,8 @@ def _reference(handle: Handle) -> HandleRef:
 def _parents(handle: Handle) -> Iterable[HandleRef]:
     parent = handle.parent
     while parent is not None:
-        yield _reference(parent)
+        if not parent.kind.given:
+            yield _reference(parent)
         parent = parent.parent
 
 

@@ -111,7 +111,8 @@ def explain(
             whose = "collected"
         places.append(_place(whose, finding.ended, ownership, redact=redact, most=frames))
     if finding.last_use is not None:
-        places.append(_place("last used", finding.last_use, ownership, redact=redact, most=frames))
+        verb = "in use" if finding.code is Code.RELEASE_WHILE_IN_USE else "last used"
+        places.append(_place(verb, finding.last_use, ownership, redact=redact, most=frames))
     if finding.misused is not None:
         verb = "refused" if finding.code is Code.FAILED_RELEASE else "misused"
         places.append(_place(verb, finding.misused, ownership, redact=redact, most=frames))
@@ -264,6 +265,8 @@ def remedy(
                 f"call {release} as soon as the handle is not needed, or set held_too_long higher "
                 "if it is meant to live this long"
             )
+        case Code.RELEASE_WHILE_IN_USE:
+            return f"wait for the other thread (join it) before {release}"
         case Code.FAILED_RELEASE:
             return f"check the result of {release} and why the provider refused"
 
@@ -277,7 +280,11 @@ def _name(handle: HandleRef, *, redact: bool) -> str:
         text += f" (#{handle.generation} with this value)"
     if handle.name:
         text += f" {_REDACTED if redact else repr(handle.name)}"
-    return f"{text}, a {handle.title}"
+    return f"{text}, {_article(handle.title)} {handle.title}"
+
+
+def _article(title: str) -> str:
+    return "an" if title[:1] in "aeiou" else "a"
 
 
 def _story(finding: Finding) -> str:
@@ -305,7 +312,10 @@ def _story(finding: Finding) -> str:
         case Code.DOUBLE_RELEASE:
             return f"{call} was called with it, but it had been released already."
         case Code.WRONG_RELEASE:
-            return f"{call} was called with it, which does not release a {handle.title}."
+            return (
+                f"{call} was called with it, which does not release {_article(handle.title)} "
+                f"{handle.title}."
+            )
         case Code.OUT_OF_ORDER_RELEASE:
             return (
                 f"{call} was called only after {over} had been released; it frees nothing any "
@@ -315,6 +325,13 @@ def _story(finding: Finding) -> str:
             return f"{call} was called with it, but {over}, which it depends on, is gone."
         case Code.HELD_TOO_LONG:
             return f"It has been alive for {_seconds(finding.age)} and was not released yet."
+        case Code.RELEASE_WHILE_IN_USE:
+            other = finding.last_use
+            where = f" in {other.site.call}" if other is not None else ""
+            return (
+                f"{call} was called while another thread was{where}, which uses it or something "
+                f"under it; the {finding.handle.title} would be taken away from under that call."
+            )
         case Code.FAILED_RELEASE:
             return f"{call} failed, and the handle stays alive."
 
@@ -324,7 +341,7 @@ def _hints(finding: Finding) -> Iterable[str]:
         reused = finding.reused_by
         yield (
             f"the value belongs to another handle now: {reused.kind} "
-            f"#{reused.generation}, a {reused.title}"
+            f"#{reused.generation}, {_article(reused.title)} {reused.title}"
         )
     if finding.children:
         yield "under it: " + ", ".join(f"{count} {kind}" for kind, count in finding.children)

@@ -39,7 +39,10 @@ _NEW: Final = _AGAIN | os.O_CREAT | os.O_EXCL
 _CHUNK: Final = 1 << 20
 _EVERY: Final = 63
 """Of 64 events, how long one takes is measured."""
-_seek, _write_out = os.lseek, os.write
+_NEWLINE: Final = orjson.OPT_APPEND_NEWLINE
+# Looked up once: each of these is called for every event.
+_seek, _write_out, _dumps = os.lseek, os.write, orjson.dumps
+_wall, _monotonic = time.time_ns, time.monotonic_ns
 
 
 class _Direct(structlog.BoundLoggerBase):
@@ -202,11 +205,20 @@ class EventLog:
     # --- writing ------------------------------------------------------------------------------
 
     def emit(self, event: str, **fields: Any) -> None:
-        """Write one event. Lines stand in the order of `seq`, whoever writes them.
+        """Write one event.
 
         Args:
             event: its name.
             fields: its fields, see the schema.
+        """
+        self.record(event, fields)
+
+    def record(self, event: str, fields: dict[str, Any]) -> None:
+        """Write one event. Lines stand in the order of `seq`, whoever writes them.
+
+        Args:
+            event: its name.
+            fields: its fields, see the schema; the dictionary becomes the log's own.
         """
         with self._lock:
             if self._writing:
@@ -236,13 +248,13 @@ class EventLog:
         event["run"] = self._run
         event["pid"] = self._pid
         event["seq"] = seq
-        event["ts"] = time.time_ns()
-        event["mono"] = time.monotonic_ns()
+        event["ts"] = _wall()
+        event["mono"] = _monotonic()
         # Text from the program may hold lone surrogates (undecodable file names).
         try:
-            return orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+            return _dumps(event, None, _NEWLINE)
         except (TypeError, orjson.JSONEncodeError):
-            return orjson.dumps(_clean(event), option=orjson.OPT_APPEND_NEWLINE)
+            return _dumps(_clean(event), None, _NEWLINE)
 
     def info(self, line: bytes) -> None:
         """Append one rendered event; what structlog calls.

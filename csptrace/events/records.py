@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Any
 from csptrace.model import Handle, Moment, Stack, value_text
 
 if TYPE_CHECKING:
+    from csptrace.detect.budget import Peak
     from csptrace.detect.ownership import Ownership
     from csptrace.model import Cause, Finding, Frame
 
-__all__ = ["acquired", "finding_event", "invalidated", "released", "stack_event", "unheld"]
+__all__ = [
+    "acquired",
+    "finding_event",
+    "invalidated",
+    "peak_event",
+    "released",
+    "stack_event",
+    "unheld",
+]
 
 
 def acquired(handle: Handle, moment: Moment, live: int, *, redact: bool) -> dict[str, Any]:
@@ -29,8 +38,11 @@ def acquired(handle: Handle, moment: Moment, live: int, *, redact: bool) -> dict
     fields.update(_handle(handle))
     fields["stack"] = _number(moment.stack)
     fields["live"] = live
-    if handle.parent is not None:
-        fields["parent"] = handle.parent.hid
+    parent = handle.parent
+    while parent is not None and parent.kind.given:
+        parent = parent.parent  # nobody has acquired it, so no event is about it
+    if parent is not None:
+        fields["parent"] = parent.hid
     if handle.needs:
         fields["needs"] = [need.hid for need in handle.needs]
     if handle.name:
@@ -102,6 +114,20 @@ def stack_event(stack: Stack, ownership: Ownership) -> dict[str, Any]:
             for frame in ownership.shown(stack)
         ],
     }
+
+
+def peak_event(peak: Peak) -> dict[str, Any]:
+    """Return the fields of `csptrace.peak_reached`.
+
+    Args:
+        peak: the most handles of one kind under one parent.
+
+    Returns:
+        The fields.
+    """
+    fields = peak._asdict()
+    fields["value"] = value_text(peak.value)
+    return fields
 
 
 def finding_event(finding: Finding, ownership: Ownership, *, redact: bool) -> dict[str, Any]:

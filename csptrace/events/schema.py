@@ -221,6 +221,17 @@ EVENTS: Final[dict[str, tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any
         {"code": _TEXT, "message": {**_TEXT, "description": "what csptrace could not do, and why"}},
         {},
     ),
+    "csptrace.peak_reached": (
+        {
+            "kind": _TEXT,
+            "parent_kind": {**_TEXT, "description": "such as CK_SLOT_ID"},
+            "value": {**_TEXT, "description": "the parent's value, hexadecimal"},
+            "library": {**_TEXT, "description": "file name of the library"},
+            "peak": {**_COUNT, "description": "the most that were open at once in this run"},
+            "limit": {**_COUNT, "description": "how many there may be; 0 if unknown or unlimited"},
+        },
+        {},
+    ),
     "csptrace.run_ended": (
         {
             "acquired": _COUNT,

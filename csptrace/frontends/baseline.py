@@ -72,18 +72,12 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _seen(group: Group) -> Seen:
-    """Return a group as a baseline knows it: file and function, without the line."""
-    file, _, _ = group.where.rpartition(":")
-    function = next(
-        (
-            frame.function
-            for step in group.example.steps
-            for frame in step.stack
-            if f"{frame.file}:{frame.line}" == group.where
-        ),
-        "",
-    )
-    here = os.path.join(os.getcwd(), "")
-    name = file.removeprefix(here)
-    where = f"{name} in {function}" if function else name
+    """Return a group as the pytest plugin writes it: file and function, without the line."""
+    stacks = {step.role: step.stack for step in group.example.steps}
+    frames = stacks.get("misused") or stacks.get("acquired", ())
+    first = next((frame for frame in frames if frame.user), None)
+    where = ""
+    if first is not None:
+        name = first.file.removeprefix(os.path.join(os.getcwd(), "")).replace(os.sep, "/")
+        where = f"{name} in {first.function}"
     return Seen(group.fingerprint, group.count, group.code, group.kind, where)

@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
+import subprocess
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from csptrace import tracer
 from csptrace.errors import ActivationError, MissingExtraError
-from csptrace.examples import signing_service
+from csptrace.examples import signing_service, token_service
 from csptrace.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
+    from types import ModuleType
 
 __all__ = ["arguments", "library", "main"]
+
+_SOFTHSM: Final = (
+    "/usr/lib/softhsm/libsofthsm2.so",
+    *(f"/usr/lib/{cpu}-linux-gnu/softhsm/libsofthsm2.so" for cpu in ("x86_64", "aarch64")),
+    *(f"/usr/lib{bits}/pkcs11/libsofthsm2.so" for bits in ("", "64")),
+    "/usr/local/lib/softhsm/libsofthsm2.so",
+    "/opt/homebrew/lib/softhsm/libsofthsm2.so",
+)
+"""Where Debian, Fedora and Homebrew install SoftHSM's module."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
+    parser.add_argument(
+        "--api",
+        choices=("cryptoapi", "pkcs11"),
+        default="cryptoapi",
+        help="which API: cryptoapi on the embedded software CSP (default), or pkcs11 on SoftHSM",
+    )
     parser.add_argument(
         "--log", metavar="DIR", help="folder for the event log (default: a new temporary one)"
     )
@@ -47,7 +67,9 @@ def main(options: argparse.Namespace) -> int:
     """Run a signing service that makes the usual mistakes, and show what is found.
 
     It runs on the embedded software CSP, in a few seconds. Its key container is made in a
-    temporary folder and removed again; the event log stays.
+    temporary folder and removed again; the event log stays. With --api pkcs11 the service keeps
+    its keys on a token of SoftHSM, which has to be installed; that token is made in a temporary
+    folder, too.
 
     Args:
         options: the parsed command line.
@@ -57,30 +79,36 @@ def main(options: argparse.Namespace) -> int:
     """
     if tracer.current() is not None:
         tracer.stop()
-    advapi32 = library()
-    folder = Path(options.log or tempfile.mkdtemp(prefix="csptrace-demo-"))
-    source = os.path.relpath(signing_service.__file__)
-    _print("A small signing service runs on the embedded software CSP.")
-    _print(f"It makes {len(signing_service.MISTAKES)} mistakes ({source}):\n")
+    example: ModuleType
+    if options.api == "pkcs11":
+        example, prepare = token_service, _on_softhsm
+        _print("A small service runs on a token of SoftHSM.")
+    else:
+        example, prepare = signing_service, _on_softcsp
+        _print("A small signing service runs on the embedded software CSP.")
     with tempfile.TemporaryDirectory(prefix="csptrace-demo-") as home:
-        before = os.environ.get("SOFTCSP_HOME")
-        os.environ["SOFTCSP_HOME"] = home
+        variable, value, play = prepare(home)
+        folder = Path(options.log or tempfile.mkdtemp(prefix="csptrace-demo-"))
+        source = os.path.relpath(str(example.__file__))
+        _print(f"It makes {len(example.MISTAKES)} mistakes ({source}):\n")
+        before = os.environ.get(variable)
+        os.environ[variable] = value
         try:
             settings = Settings(log=folder.absolute())
             active = tracer.start(settings)
-            signing_service.main(advapi32)
+            play()
             tracer.stop()
         finally:
             if tracer.current() is not None:
                 tracer.stop()
             if before is None:
-                del os.environ["SOFTCSP_HOME"]
+                del os.environ[variable]
             else:
-                os.environ["SOFTCSP_HOME"] = before
+                os.environ[variable] = before
     if active.log_path is None:
         raise ActivationError(f"demo: the event log could not be written into {folder}")
     found = Counter(finding.code.value for finding in active.findings)
-    planted = Counter(signing_service.MISTAKES)
+    planted = Counter(example.MISTAKES)
     if found != planted:
         _print(f"\nExpected {dict(planted)}, found {dict(found)}.")
         return 1
@@ -90,6 +118,48 @@ def main(options: argparse.Namespace) -> int:
         "Trace your own program with: csptrace run program.py"
     )
     return 0
+
+
+def _on_softcsp(home: str) -> tuple[str, str, Callable[[], object]]:
+    """Return the variable that names the containers' folder, its value, and what to run."""
+    advapi32 = library()
+    return "SOFTCSP_HOME", home, lambda: signing_service.main(advapi32)
+
+
+def _on_softhsm(home: str) -> tuple[str, str, Callable[[], object]]:
+    """Make a token; return the variable that leads to it, its value, and what to run.
+
+    Raises:
+        MissingExtraError: SoftHSM is not installed.
+        ActivationError: the token could not be made.
+    """
+    module = next((path for path in _SOFTHSM if os.path.exists(path)), None)
+    tool = shutil.which("softhsm2-util")
+    if module is None or tool is None:
+        raise MissingExtraError(
+            "demo --api pkcs11 needs SoftHSM, which is not installed; "
+            "on Debian: apt-get install softhsm2"
+        )
+    pin, conf = secrets.token_hex(4), Path(home, "softhsm2.conf")
+    Path(home, "tokens").mkdir()
+    conf.write_text(f"directories.tokendir = {home}/tokens\n", encoding="utf-8")
+    made = subprocess.run(  # noqa: S603 - what `which` has found
+        [tool, "--init-token", "--free", "--label", "demo", "--so-pin", pin, "--pin", pin],
+        env={**os.environ, "SOFTHSM2_CONF": str(conf)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if made.returncode:
+        raise ActivationError(f"demo: softhsm2-util made no token: {made.stderr.strip()}")
+
+    def play() -> None:
+        import ctypes  # noqa: PLC0415 - the other demo brings its own
+
+        token_service.main(ctypes.CDLL(module), pin.encode())
+
+    return "SOFTHSM2_CONF", str(conf), play
 
 
 def _print(text: str) -> None:

@@ -20,7 +20,6 @@ from csptrace.frontends import demo
 from csptrace.patch import exits
 from csptrace.settings import Settings, is_active
 from csptrace.specs import registry
-from csptrace.specs.vocabulary import Dll
 
 if TYPE_CHECKING:
     import argparse
@@ -144,11 +143,7 @@ def _specs(problems: list[str]) -> list[dict[str, Any]]:
             "bindings": [
                 {
                     "name": binding.name,
-                    "where": list(
-                        binding.target.libraries
-                        if isinstance(binding.target, Dll)
-                        else binding.target.modules
-                    ),
+                    "where": registry.places(binding),
                 }
                 for binding in spec.bindings
             ],

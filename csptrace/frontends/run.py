@@ -39,6 +39,9 @@ _HELP = {
     "redact_names": (None, "do not write the names of key containers"),
     "quiet": (None, "write nothing to stderr"),
     "strict": (None, "let internal errors out (for tests of csptrace itself)"),
+    "implied": ("SEVERITY", "of leaks that the parent's release implies: ignore, info, warning"),
+    "session_limit": ("N", "sessions that a token allows (default: ask the token)"),
+    "session_share": ("PERCENT", "of that limit at which to complain (default 80, 0: never)"),
 }
 
 

@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from csptrace.specs import registry
-from csptrace.specs.vocabulary import Dll
 
 if TYPE_CHECKING:
     import argparse
@@ -45,10 +44,10 @@ def main(options: argparse.Namespace) -> int:
                 release = f", released by {kind.release}" if kind.release else ""
                 lines.append(f"  {kind.name} ({kind.title}{under}{orderly}{release})")
             lines.append("")
-            for binding in spec.bindings:
-                target = binding.target
-                where = target.libraries if isinstance(target, Dll) else target.modules
-                lines.append(f"  {binding.name}: {', '.join(where)}")
+            lines.extend(
+                f"  {binding.name}: {', '.join(registry.places(binding))}"
+                for binding in spec.bindings
+            )
             lines.append("")
             for name, call in names.items():
                 effects = "; ".join(_words(effect) for effect in registry.covered_effects(call))

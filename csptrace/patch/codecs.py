@@ -12,7 +12,15 @@ import sys
 from types import BuiltinMethodType
 from typing import Any, Protocol, cast
 
-__all__ = ["CffiCodec", "Codec", "CtypesCodec", "ObjectCodec", "plain_number", "plain_numbers"]
+__all__ = [
+    "BoxedCodec",
+    "CffiCodec",
+    "Codec",
+    "CtypesCodec",
+    "ObjectCodec",
+    "plain_number",
+    "plain_numbers",
+]
 
 
 class Codec(Protocol):
@@ -317,4 +325,39 @@ class ObjectCodec:
 
     def text(self, argument: Any) -> str:
         """Return a text argument, empty for `None`."""
+        return argument if isinstance(argument, str) else ""
+
+
+class BoxedCodec:
+    """Reads numbers in objects of their own with a method `value()`, as SWIG makes them."""
+
+    def __init__(self) -> None:
+        self.simple: set[type] = set()
+
+    def of(self, function: Any) -> BoxedCodec:  # noqa: ARG002 - protocol
+        """Return itself."""
+        return self
+
+    def value(self, argument: Any) -> int | None:
+        """Return an int, the number in a box, how long a buffer is; 0 for `None`.
+
+        An empty buffer is passed on as a null pointer, to ask for a size.
+        """
+        if isinstance(argument, int):
+            return int(argument)
+        if argument is None:
+            return 0
+        try:
+            inner = getattr(argument, "value", None)
+            number = inner() if callable(inner) else len(argument)
+        except _UNREADABLE:
+            return None
+        return number if isinstance(number, int) else None
+
+    def stored(self, argument: Any) -> int | None:
+        """Return the number in a box that a call has filled."""
+        return self.value(argument)
+
+    def text(self, argument: Any) -> str:
+        """Return a text argument, empty if it is none."""
         return argument if isinstance(argument, str) else ""

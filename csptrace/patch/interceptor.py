@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from csptrace.errors import CspTraceWarning, HandleError, HandleLeak
-from csptrace.model import Fate
+from csptrace.model import LIVE, Fate
 from csptrace.specs.vocabulary import (
+    LIBRARY,
+    OWNER,
     RETURN,
     Acquires,
     AddsRef,
     Call,
     Condition,
+    Effect,
+    Ends,
+    Exposes,
     Kind,
     Reference,
     Releases,
@@ -28,20 +34,26 @@ from csptrace.specs.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
+    from collections.abc import Callable, Iterable, Mapping
+    from types import CodeType, FrameType
 
     from csptrace.model import CallSite, Handle
     from csptrace.patch.codecs import Codec
+    from csptrace.specs.vocabulary import Question
 
 __all__ = [
     "DELIBERATE",
+    "THE_LIBRARY",
+    "Guards",
     "LastError",
     "Monitor",
     "Outcome",
     "Signature",
     "compile_call",
+    "compile_own_use",
+    "in_flight",
     "is_deliberate",
+    "only_uses",
 ]
 
 Arguments: TypeAlias = tuple[Any, ...]
@@ -67,7 +79,13 @@ def is_deliberate(error: Any) -> bool:
 __tracebackhide__ = is_deliberate
 
 
-Settlement: TypeAlias = "Callable[[Fate], HandleLeak | None]"
+Settlement: TypeAlias = "Callable[[Fate, Any], HandleLeak | None]"
+Guards: TypeAlias = "tuple[tuple[Callable[[int], Handle | None], int], ...]"
+"""What a call depends on without naming it: look-up and value, the way in first, then the library.
+A handle that is not known must come from the library, so it is dead when the library is."""
+
+THE_LIBRARY = 1
+"""The value of the one library of a realm."""
 
 
 class Monitor(Protocol):
@@ -113,7 +131,19 @@ class Monitor(Protocol):
     def handed_over(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Note that the provider releases the handle from now on."""
 
-    def begin_sweep(self, kind: Kind, parent: Handle | None) -> list[Handle]:
+    def completed(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
+        """Note that what a call had begun is complete."""
+
+    def begin_sweep(
+        self,
+        kind: Kind,
+        parent: Handle | None,
+        site: CallSite,
+        frame: FrameType | None,
+        *,
+        below: bool = False,
+        asking: Question | None = None,
+    ) -> list[Handle]:
         """Mark every live handle of a kind; return those to be settled."""
 
     def settle_sweep(
@@ -142,11 +172,17 @@ class Signature(NamedTuple):
         positions: C parameter → position among the positional arguments.
         keywords: C parameter → keyword name, for callables that accept keywords.
         result: the C out parameter that the Python call returns, empty if none.
+        many: whether it returns several of them.
+        attributes: C parameter → attribute of the object that the call is made on.
+        owner: the value that stands for the object through which a library is called.
     """
 
     positions: dict[str, int]
     keywords: dict[str, str]
     result: str = ""
+    many: bool = False
+    attributes: dict[str, str] = {}  # noqa: RUF012 - never changed
+    owner: int | None = None
 
     @classmethod
     def of(cls, call: Call) -> Signature:
@@ -155,6 +191,12 @@ class Signature(NamedTuple):
 
     def reader(self, param: str) -> Reader | None:
         """Return the accessor of a C parameter, `None` if this signature lacks it."""
+        if param in (LIBRARY, OWNER):
+            constant = THE_LIBRARY if param == LIBRARY else self.owner
+            return lambda _args, _kwargs: constant
+        attribute = self.attributes.get(param)
+        if attribute is not None:
+            return lambda args, _kwargs: getattr(args[0], attribute) if args else None
         position = self.positions.get(param)
         if position is None:
             return None
@@ -219,6 +261,8 @@ def compile_call(
     handles: Handles | None = None,
     last_error: LastError | None = None,
     outcome: Callable[[bool], Outcome | None] | None = None,
+    guards: Guards = (),
+    expose: Callable[[Any], None] | None = None,
 ) -> Callable[..., Any]:
     """Compile one row of a spec into the function that replaces a native one.
 
@@ -234,6 +278,8 @@ def compile_call(
         last_error: saves the thread's last error around bookkeeping, where there is one.
         outcome: returns and forgets the raw result of the last native call in this thread, where
             the program can put its own check in between; is told whether the call returned.
+        guards: what the call depends on without naming it.
+        expose: is given the out argument behind which a table of functions was written.
 
     Returns:
         A function with the signature of `native`.
@@ -248,10 +294,15 @@ def compile_call(
         handles or Numbers(codec, monitor),
         last_error,
         outcome,
+        guards,
+        expose,
     )
+    if only_uses(call):
+        if handles is None:
+            return _compile_uses(call, site, native, signature, codec, monitor, guards)
+        if not monitor.touches:
+            return _compile_object_uses(call, site, native, signature, handles, monitor, guards)
     if handles is None:
-        if all(map(_plain_use, call.effects)):
-            return _compile_uses(call, site, native, signature, codec, monitor)
         if general.only_acquires():
             return general.compile_acquisition(native)
         if general.only_releases():
@@ -259,8 +310,20 @@ def compile_call(
     return general.compile(native)
 
 
+def only_uses(call: Call) -> list[Uses]:
+    """Return the uses of a row that does nothing else and asks nothing, empty for any other."""
+    plain = [effect for effect in call.effects if _plain_use(effect)]
+    return plain if len(plain) == len(call.effects) else []  # type: ignore[return-value]
+
+
 def _plain_use(effect: object) -> bool:
-    return isinstance(effect, Uses) and effect.hands_over is None and effect.when is None
+    return (
+        isinstance(effect, Uses)
+        and effect.hands_over is None
+        and effect.when is None
+        and not effect.waits
+        and effect.param not in (LIBRARY, OWNER)
+    )
 
 
 def _compile_uses(
@@ -270,6 +333,7 @@ def _compile_uses(
     signature: Signature,
     codec: Codec,
     monitor: Monitor,
+    guards: Guards,
 ) -> Callable[..., Any]:
     """Compile the hot path: a call that needs valid handles and changes nothing.
 
@@ -298,8 +362,11 @@ def _compile_uses(
                     if handle.alert:
                         misused(handle, site, _caller())
                     handle.uses += 1
+                elif guards:
+                    _check(guards, monitor, site, _caller())
             return native(*args, **kwargs)
 
+        _TRACED[traced_one.__code__] = _the_handle
         return traced_one
 
     def traced(*args: Any, **kwargs: Any) -> Any:
@@ -319,9 +386,170 @@ def _compile_uses(
                     handle.uses += 1
                     if monitor.touches:
                         touched(handle, site, _caller())
+                elif guards:
+                    _check(guards, monitor, site, _caller())
         return native(*args, **kwargs)
 
+    _TRACED[traced.__code__] = _by_value_again
     return traced
+
+
+def _compile_object_uses(
+    call: Call,
+    site: CallSite,
+    native: Callable[..., Any],
+    signature: Signature,
+    handles: Handles,
+    monitor: Monitor,
+    guards: Guards,
+) -> Callable[..., Any]:
+    """Compile the hot path of a binding whose handles are objects."""
+    misused = monitor.misused
+    used = [effect for effect in call.effects if isinstance(effect, Uses)]
+    if len(used) == 1 and used[0].param in signature.positions:
+        find_one = handles.finder(used[0].kind)
+        index = signature.positions[used[0].param]
+
+        def traced_object(*args: Any, **kwargs: Any) -> Any:
+            if len(args) > index:
+                handle = find_one(args[index])
+                if handle is not None:
+                    if handle.alert:
+                        misused(handle, site, _caller())
+                    handle.uses += 1
+                elif guards:
+                    _check(guards, monitor, site, _caller())
+            return native(*args, **kwargs)
+
+        _TRACED[traced_object.__code__] = _the_handle
+        return traced_object
+
+    finders = [
+        (read, handles.finder(effect.kind))
+        for effect in used
+        if (read := signature.reader(effect.param)) is not None
+    ]
+
+    def traced_objects(*args: Any, **kwargs: Any) -> Any:
+        for read, find in finders:
+            handle = find(read(args, kwargs))
+            if handle is not None:
+                if handle.alert:
+                    misused(handle, site, _caller())
+                handle.uses += 1
+            elif guards:
+                _check(guards, monitor, site, _caller())
+        return native(*args, **kwargs)
+
+    _TRACED[traced_objects.__code__] = _found_again
+    return traced_objects
+
+
+def compile_own_use(
+    site: CallSite,
+    handle: Handle,
+    native: Callable[..., Any],
+    unwrap: Callable[[Any], Any],
+    monitor: Monitor,
+) -> Callable[..., Any]:
+    """Compile the hot path of one wrapped object: a method that only uses its own handle.
+
+    Args:
+        site: what the call is named in reports.
+        handle: the object's handle.
+        native: the method of the wrapped object, bound to it.
+        unwrap: takes the proxies out of an argument that is no plain value.
+        monitor: what is reported to.
+
+    Returns:
+        A function for the proxy itself, in place of its class's method: it saves the binding.
+    """
+    misused = monitor.misused
+
+    def traced_own(*args: Any, **kwargs: Any) -> Any:
+        if handle.alert:
+            misused(handle, site, _caller())
+        handle.uses += 1
+        for argument in args:
+            if type(argument) not in _PLAIN:
+                args = tuple(map(unwrap, args))
+                break
+        return native(*args, **(unwrap(kwargs) if kwargs else kwargs))
+
+    _TRACED[traced_own.__code__] = _the_handle
+    return traced_own
+
+
+_PLAIN = frozenset({int, str, bytes, type(None), bool, float})
+
+
+def _check(guards: Guards, monitor: Monitor, site: CallSite, frame: FrameType | None) -> None:
+    """Judge a call that names no known handle by what it depends on."""
+    for get, value in guards:
+        handle = get(value)
+        if handle is not None and handle.alert:
+            monitor.misused(handle, site, frame)
+
+
+# --- calls that are under way ---------------------------------------------------------------------
+# Which thread is inside which call is not noted, since that would cost something at every call: the
+# stacks of the threads say it when somebody asks, which only the release of what must not be
+# released in between does.
+
+_TRACED: dict[CodeType, Callable[[Mapping[str, Any]], Iterable[Handle | None]]] = {}
+"""The compiled functions' code objects, and how to read the handles off one's local variables."""
+_MOST_FRAMES_INSIDE = 12
+"""How many frames a binding has between the compiled function and the native call, at most."""
+
+
+def in_flight() -> Iterable[tuple[int, FrameType, CallSite, list[Handle]]]:
+    """Return the calls that other threads are inside of.
+
+    Returns:
+        For each: the thread, the frame of the compiled function, the call, and the handles that
+        it uses. Nothing without a GIL, where a running frame of another thread cannot be read.
+    """
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return []
+    own = threading.get_ident()
+    found = []
+    for ident, top in sys._current_frames().items():
+        if ident == own:
+            continue
+        frame: FrameType | None = top
+        for _ in range(_MOST_FRAMES_INSIDE):
+            if frame is None:
+                break
+            read = _TRACED.get(frame.f_code)
+            if read is not None:
+                local = frame.f_locals
+                used = [handle for handle in read(local) if handle is not None]
+                if used:
+                    found.append((ident, frame, local["site"], used))
+                break
+            frame = frame.f_back
+    return found
+
+
+def _the_handle(local: Mapping[str, Any]) -> Iterable[Handle | None]:
+    return (local.get("handle"),)
+
+
+def _by_value_again(local: Mapping[str, Any]) -> Iterable[Handle | None]:
+    args, value_of = local["args"], local["value_of"]
+    return [get(value_of(args[index])) for index, get in local["tables"] if len(args) > index]
+
+
+def _found_again(local: Mapping[str, Any]) -> Iterable[Handle | None]:
+    args, kwargs = local["args"], local["kwargs"]
+    return [find(read(args, kwargs)) for read, find in local["finders"]]
+
+
+def _of_general(local: Mapping[str, Any]) -> Iterable[Handle | None]:
+    if local.get("plain") is not _UNKNOWN:  # it is before or after the native call
+        return ()
+    found: list[Handle | None] = local["row"].handles_in(local["args"], local["kwargs"])
+    return found
 
 
 def _caller() -> Any:
@@ -340,6 +568,7 @@ class _Acquisition(NamedTuple):
     needs: Callable[[Arguments, Keywords], tuple[Handle, ...]] | None
     when: Predicate | None
     name: Callable[[Arguments, Keywords], str] | None
+    shared: bool
 
 
 class _Release(NamedTuple):
@@ -350,6 +579,15 @@ class _Release(NamedTuple):
     find: Finder
     when: Predicate | None
     even_on_failure: Predicate | None
+    again: bool
+
+
+class _Sweep(NamedTuple):
+    kind: Kind
+    under: Callable[[Arguments, Keywords], Handle | None] | None
+    below: bool
+    asking: Question | None
+    when: Predicate | None
 
 
 class _General:
@@ -366,6 +604,8 @@ class _General:
         handles: Handles,
         last_error: LastError | None,
         outcome: Callable[[bool], Outcome | None] | None,
+        guards: Guards,
+        expose: Callable[[Any], None] | None,
     ) -> None:
         self.call = call
         self.site = site
@@ -376,16 +616,23 @@ class _General:
         self.last_error = last_error
         self.outcome = outcome
         self.succeeded = _SUCCESS[success]
+        self.guards = guards
+        self.expose = expose
         self.uses: list[tuple[Reader, Finder, Predicate | None]] = []
+        self.holds: list[tuple[Reader, Finder]] = []
         self.refs: list[tuple[Kind, Reader]] = []
         self.hand_overs: list[tuple[Kind, Reader, Predicate]] = []
         self.releases: list[_Release] = []
         self.acquisitions: list[_Acquisition] = []
-        self.sweeps: list[tuple[Kind, Callable[[Arguments, Keywords], Handle | None] | None]] = []
+        self.sweeps: list[_Sweep] = []
+        self.ends: list[tuple[Ends, Reader, Predicate | None]] = []
+        self.exposes: list[Reader] = []
         for effect in call.effects:
             self._add(effect)
+        own = any(OWNER in (getattr(e, "out", ""), getattr(e, "param", "")) for e in call.effects)
+        self.goes_through: Guards = () if signature.owner is None or own else guards[:1]
 
-    def _add(self, effect: Acquires | Uses | AddsRef | Releases | ReleasesAll) -> None:
+    def _add(self, effect: Effect) -> None:
         if isinstance(effect, Acquires):
             self.acquisitions.append(
                 _Acquisition(
@@ -396,21 +643,45 @@ class _General:
                     self._many(effect.needs) if effect.needs else None,
                     self._predicate(effect.when),
                     self._text(effect.named),
+                    effect.shared,
                 )
             )
             return
         if isinstance(effect, ReleasesAll):
             under = None
-            if effect.under:
-                under = self._one(Reference("param", effect.under), effect.kind.under)
+            if effect.under or effect.beside:
+                how = Reference(
+                    "parent" if effect.beside else "param", effect.beside or effect.under
+                )
+                under = self._one(how, effect.kind.under)
                 if under is None:
                     return  # this binding does not say under which parent
-            self.sweeps.append((effect.kind, under))
+            self.sweeps.append(
+                _Sweep(
+                    effect.kind,
+                    under,
+                    bool(effect.beside),
+                    effect.asking,
+                    self._predicate(effect.when),
+                )
+            )
+            return
+        if isinstance(effect, Exposes):
+            read = self.signature.reader(effect.out)
+            if read is not None:
+                self.exposes.append(read)
+            return
+        if isinstance(effect, Ends):
+            read = self._number(effect.param)
+            if read is not None:
+                self.ends.append((effect, read, self._predicate(effect.when)))
             return
         read = self.signature.reader(effect.param)
         if read is None:
             return
         find = self.handles.finder(effect.kind)
+        if not (isinstance(effect, Uses) and effect.waits):
+            self.holds.append((read, find))
         if isinstance(effect, Uses):
             self.uses.append((read, find, self._predicate(effect.when)))
             when = self._predicate(effect.hands_over)
@@ -428,8 +699,13 @@ class _General:
                     find,
                     self._predicate(effect.when),
                     self._predicate(effect.even_on_failure),
+                    effect.again,
                 )
             )
+
+    def handles_in(self, args: Arguments, kwargs: Keywords) -> list[Handle | None]:
+        """Return the handles that a call with these arguments is about."""
+        return [find(read(args, kwargs)) for read, find in self.holds]
 
     # --- compiling the parts of a row ---------------------------------------------------------
 
@@ -449,6 +725,8 @@ class _General:
                 return lambda args, kwargs: any(part(args, kwargs) for part in parts)
             (only,) = parts
             return lambda args, kwargs: not only(args, kwargs)
+        if condition.test == "always":
+            return lambda _args, _kwargs: True
         read = self.signature.reader(condition.param)
         if read is None:
             absent = condition.test == "given"
@@ -470,6 +748,11 @@ class _General:
 
     def _out(self, effect: Acquires) -> Callable[[Arguments, Keywords, Any], int | None]:
         kind, handles, stored = effect.kind, self.handles, self.codec.stored
+        if effect.valued or effect.out in (LIBRARY, OWNER):
+            number = self._number(effect.out)
+            if number is None:
+                return lambda _args, _kwargs, _result: None
+            return lambda args, kwargs, _result: number(args, kwargs)
         if effect.out in (RETURN, self.signature.result):
             return lambda _args, _kwargs, result: handles.value(kind, result)
         read = self.signature.reader(effect.out)
@@ -482,6 +765,25 @@ class _General:
             return None if value is None or value in null else value
 
         return out
+
+    def _number(self, param: str) -> Callable[[Arguments, Keywords], int | None] | None:
+        """Return a function that gives the value of the handle in a parameter, known or not."""
+        read = self.signature.reader(param)
+        if read is None or param in (LIBRARY, OWNER):
+            return read
+        kind = next(
+            (e.kind for e in self.call.effects if isinstance(e, Uses) and e.param == param), None
+        )
+        if kind is None:
+            return None
+        find, handles = self.handles.finder(kind), self.handles
+
+        def number(args: Arguments, kwargs: Keywords) -> int | None:
+            argument = read(args, kwargs)
+            handle = find(argument)
+            return handles.value(kind, argument) if handle is None else handle.value
+
+        return number
 
     def _one(
         self, reference: Reference, kind: Kind | None
@@ -547,7 +849,7 @@ class _General:
 
     def only_acquires(self) -> bool:
         """Return whether the row uses handles and hands out one, under one of those it uses."""
-        acquisitions = [e for e in self.call.effects if isinstance(e, Acquires)]
+        acquisitions = [e for e in self.call.effects if isinstance(e, Acquires) and not e.valued]
         used = {e.param for e in self.call.effects if isinstance(e, Uses) and _plain_use(e)}
         if len(acquisitions) != 1 or len(used) + 1 != len(self.call.effects):
             return False
@@ -557,7 +859,9 @@ class _General:
             for reference in (effect.under, effect.needs)
         )
 
-    def compile_acquisition(self, native: Callable[..., Any]) -> Callable[..., Any]:
+    def compile_acquisition(  # noqa: C901 - everything is decided here, once, to be fast later
+        self, native: Callable[..., Any]
+    ) -> Callable[..., Any]:
         """Return the function that replaces `native`, for a row that `only_acquires`."""
         monitor, site, last_error = self.monitor, self.site, self.last_error
         outcome, succeeded, codec = self.outcome, self.succeeded, self.codec
@@ -575,7 +879,7 @@ class _General:
         out_at, null = positions[effect.out], row.kind.null
         simple, value_of, stored = codec.simple, codec.value, codec.stored
         misused, touches, touched = monitor.misused, monitor.touches, monitor.touched
-        getframe = sys._getframe
+        getframe, guards = sys._getframe, self.guards
 
         def traced(*args: Any, **kwargs: Any) -> Any:
             if not monitor.active:
@@ -597,6 +901,8 @@ class _General:
                     handle.uses += 1
                     if touches:
                         touched(handle, site, _caller())
+                elif guards:
+                    _check(guards, monitor, site, _caller())
                 values.append(value)
                 found.append(handle)
             raised: BaseException | None = None
@@ -658,11 +964,15 @@ class _General:
                     raised = None  # it holds this frame
             return result
 
+        _TRACED[traced.__code__] = lambda local: local.get("found", ())
         return traced
 
     def only_releases(self) -> bool:
         """Return whether the row releases one handle and does nothing else."""
-        return len(self.call.effects) == 1 and len(self.releases) == 1
+        return len(self.call.effects) == 1 and any(
+            isinstance(effect, Releases) and effect.param in self.signature.positions
+            for effect in self.call.effects
+        )
 
     def compile_release(self, native: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function that replaces `native`, for a row that `only_releases`."""
@@ -675,7 +985,7 @@ class _General:
         index = self.signature.positions[effect.param]
         simple, value_of = codec.simple, codec.value
         begin, settle = row.begin, row.settle
-        getframe = sys._getframe
+        getframe, guards = sys._getframe, self.guards
 
         def traced(*args: Any, **kwargs: Any) -> Any:
             if not monitor.active or len(args) <= index:
@@ -701,7 +1011,10 @@ class _General:
                     elif value < 0:  # passed on as unsigned
                         value = value_of(value)
                     if value not in null and (when is None or when(args, kwargs)):
-                        begin(value, get(value), frame, marks)
+                        handle = get(value)
+                        if handle is None and guards:
+                            _check(guards, monitor, site, frame)
+                        begin(value, handle, frame, marks)
                 except DELIBERATE:
                     raise
                 except RecursionError:
@@ -740,6 +1053,9 @@ class _General:
                 raise leak
             return result
 
+        _TRACED[traced.__code__] = lambda local: (
+            local["marks"] if local.get("fate") is Fate.UNKNOWN else ()
+        )
         return traced
 
     # --- the call -----------------------------------------------------------------------------
@@ -748,6 +1064,7 @@ class _General:
         """Return the function that replaces `native`."""
         monitor, site, last_error = self.monitor, self.site, self.last_error
         before, after, outcome = self.before, self.after, self.outcome
+        row = self
 
         def traced(*args: Any, **kwargs: Any) -> Any:
             if not monitor.active:
@@ -778,7 +1095,7 @@ class _General:
                 if raw is not None:
                     plain = raw.result
                 elif plain is _UNKNOWN:
-                    plain = self.failure(error)
+                    plain = row.failure(error)
                 after(args, kwargs, plain, frame, begun)
                 if last_error is not None:
                     last_error.restore(code)
@@ -793,6 +1110,7 @@ class _General:
                 last_error.restore(code)
             return result
 
+        _TRACED[traced.__code__] = _of_general
         return traced
 
     def failure(self, error: BaseException) -> Any:
@@ -817,18 +1135,28 @@ class _General:
         monitor, site = self.monitor, self.site
         for read, find, when in self.uses:
             handle = find(read(args, kwargs))
+            if handle is None and self.guards:
+                _check(self.guards, monitor, site, frame)
             if handle is not None and (when is None or when(args, kwargs)):
                 if handle.alert:
                     monitor.misused(handle, site, frame)
                 handle.uses += 1
                 if monitor.touches:
                     monitor.touched(handle, site, frame)
+        if self.goes_through and not self.releases:
+            _check(self.goes_through, monitor, site, frame)
         for release in self.releases:
             if release.when is not None and not release.when(args, kwargs):
                 # Not released this time: an ordinary use, checked by the row's uses().
                 continue
             argument = release.read(args, kwargs)
             handle = release.find(argument)
+            if release.again and (handle is None or handle.alert):
+                continue
+            if handle is None and self.guards:
+                _check(self.guards, monitor, site, frame)
+            elif self.goes_through and handle is not None and not handle.alert:
+                _check(self.goes_through, monitor, site, frame)
             value = handle.value if handle else self.handles.value(release.kind, argument)
             if value is None:
                 continue
@@ -837,16 +1165,46 @@ class _General:
             marks: list[Handle] = []
             begun.append(_settlement(release.settle, marks, frame, gone))
             release.begin(value, handle, frame, marks)
-        for kind, under in self.sweeps:
-            parent = None if under is None else under(args, kwargs)
-            if parent is None and under is not None:
+        for sweep in self.sweeps:
+            if sweep.when is not None and not sweep.when(args, kwargs):
                 continue
-            swept = monitor.begin_sweep(kind, parent)
+            parent = None if sweep.under is None else sweep.under(args, kwargs)
+            if parent is None and sweep.under is not None:
+                continue
+            swept = monitor.begin_sweep(
+                sweep.kind, parent, site, frame, below=sweep.below, asking=sweep.asking
+            )
             begun.append(
-                lambda fate, swept=swept: monitor.settle_sweep(  # type: ignore[misc]
+                lambda fate, _plain, swept=swept: monitor.settle_sweep(  # type: ignore[misc]
                     swept, site, frame, released=fate is Fate.RELEASED
                 )
             )
+        for end, number, when in self.ends:
+            value = number(args, kwargs)
+            operation = None if value is None else monitor.table(end.kind).get(value)
+            if operation is not None and operation.state == LIVE:
+                whole = end.on_success and (when is None or when(args, kwargs))
+                begun.append(
+                    functools.partial(self._completion, end, operation, whole=whole, frame=frame)
+                )
+
+    def _completion(
+        self,
+        end: Ends,
+        operation: Handle,
+        fate: Fate,
+        plain: Any,
+        *,
+        whole: bool,
+        frame: FrameType | None,
+    ) -> None:
+        """Note that an operation is complete, if the result of the call says so."""
+        if fate is Fate.RELEASED:
+            done = whole
+        else:
+            done = fate is Fate.REFUSED and end.on_failure and plain not in end.survives
+        if done:
+            self.monitor.completed(operation, self.site, frame)
 
     def after(
         self,
@@ -868,8 +1226,11 @@ class _General:
         try:
             fate = Fate.RELEASED if succeeded else _fate_of(plain)
             for settle in begun:
-                leak = settle(fate) or leak
+                leak = settle(fate, plain) or leak
             if succeeded:
+                if self.expose is not None:
+                    for read in self.exposes:
+                        self.expose(read(args, kwargs))
                 for kind, read in self.refs:
                     value = self.handles.value(kind, read(args, kwargs))
                     if value is not None:
@@ -881,9 +1242,16 @@ class _General:
                 for row in self.acquisitions:
                     if row.when is not None and not row.when(args, kwargs):
                         continue
+                    if self.signature.many:
+                        result = self._enter_many(row, args, kwargs, plain, frame)
+                        continue
                     value = row.out(args, kwargs, plain)
                     if value is None:
                         continue
+                    if row.shared:
+                        known = monitor.table(row.kind).get(value)
+                        if known is not None and known.state == LIVE:
+                            continue
                     handle = row.enter(
                         value,
                         None if row.parent is None else row.parent(args, kwargs),
@@ -901,6 +1269,24 @@ class _General:
         if leak is not None:
             raise leak
         return result
+
+    def _enter_many(
+        self,
+        row: _Acquisition,
+        args: Arguments,
+        kwargs: Keywords,
+        results: Any,
+        frame: FrameType | None,
+    ) -> Any:
+        """Enter each of several results of a call, and return them as the program gets them."""
+        parent = None if row.parent is None else row.parent(args, kwargs)
+        adopted = []
+        for item in results:
+            value = row.out(args, kwargs, item)
+            if value is not None:
+                item = self.handles.adopt(item, row.enter(value, parent, (), "", frame), args)  # noqa: PLW2901
+            adopted.append(item)
+        return type(results)(adopted)
 
 
 class _Sign:
@@ -932,7 +1318,7 @@ def _settlement(
 ) -> Settlement:
     """Return a function that settles one release, if it was marked."""
 
-    def settled(fate: Fate) -> HandleLeak | None:
+    def settled(fate: Fate, _plain: Any) -> HandleLeak | None:
         if not marks:
             return None
         if fate is Fate.REFUSED and anyway:

@@ -8,6 +8,7 @@ does.
 from __future__ import annotations
 
 import copy
+import gc
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
 
     from csptrace.model import Handle
 
-__all__ = ["ForeignFunction", "HandleObject", "function_proxy", "module_function", "unwrap"]
+__all__ = [
+    "ForeignFunction",
+    "HandleObject",
+    "function_proxy",
+    "instances",
+    "keep_for_ever",
+    "module_function",
+    "unwrap",
+]
 
 
 __tracebackhide__ = is_deliberate
@@ -180,6 +189,7 @@ class HandleObject(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
     _self_handle: Handle
     _self_parent: HandleObject | None
     _self_held: bool
+    _self_way: Any
     _self_collected: Callable[[HandleObject], None] | None
 
     def __init__(
@@ -233,6 +243,21 @@ class HandleObject(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
 def module_function(wrapped: Any, call: Callable[..., Any]) -> Any:
     """Wrap a function of a Python module in a proxy that calls a compiled function instead."""
     return type("ModuleFunction", (ForeignFunction,), {"__call__": staticmethod(call)})(wrapped)
+
+
+def instances(cls: type) -> list[Any]:
+    """Return the objects of a class that exist now."""
+    # issubclass(type(x), …) and not isinstance: the latter asks x for __class__, which wakes
+    # lazy proxies of the program.
+    return [found for found in gc.get_objects() if issubclass(type(found), cls)]
+
+
+def keep_for_ever(wrapped: Any) -> None:
+    """Keep an object alive until the process ends, so that its destructor never runs."""
+    # A list would be emptied at interpreter shutdown, and the destructors would run after all.
+    import ctypes  # noqa: PLC0415 - only where a quarantine is needed
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(wrapped))
 
 
 _PLAIN = (int, str, bytes, type(None), float)

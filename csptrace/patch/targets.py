@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 import os
 import re
 import sys
@@ -22,14 +21,25 @@ import wrapt
 from csptrace.errors import ActivationError
 from csptrace.model import INVALIDATED, LIVE, RELEASED, CallSite
 from csptrace.patch.installer import Journal
-from csptrace.patch.interceptor import Monitor, Outcome, Signature, compile_call
+from csptrace.patch.interceptor import (
+    THE_LIBRARY,
+    Guards,
+    Monitor,
+    Outcome,
+    Signature,
+    compile_call,
+)
+from csptrace.patch.libraries import LibraryMonitor, LibraryPatcher
 from csptrace.patch.proxy import (
     ForeignFunction,
     HandleObject,
     function_proxy,
+    instances,
+    keep_for_ever,
     module_function,
     unwrap,
 )
+from csptrace.patch.questions import library_file
 from csptrace.specs.vocabulary import (
     Binding,
     Call,
@@ -37,6 +47,7 @@ from csptrace.specs.vocabulary import (
     Collects,
     Dll,
     Kind,
+    LibraryObjects,
     Objects,
     Releases,
     Shape,
@@ -50,15 +61,13 @@ if TYPE_CHECKING:
     from csptrace.model import Handle
     from csptrace.patch.codecs import Codec as ArgumentCodec
     from csptrace.patch.interceptor import LastError
+    from csptrace.patch.tables import FunctionTables
 
 __all__ = ["Installation", "ObjectMonitor", "library_name", "when_imported"]
 
 
-class ObjectMonitor(Monitor, Protocol):
+class ObjectMonitor(Monitor, LibraryMonitor, Protocol):
     """What patched handle objects report besides calls."""
-
-    def collected(self, handle: Handle, site: CallSite, *, released: bool) -> None:
-        """Note, from a finalizer and without taking a lock, that an object is gone."""
 
     def quarantined(self, handle: Handle, site: CallSite) -> None:
         """Note that a released object is kept alive because its destructor would release again."""
@@ -168,6 +177,11 @@ class Installation:
         self._lock = threading.RLock()
         self._codecs: dict[Codec, ArgumentCodec] = {}
         self._starting = False
+        self._scoped: dict[tuple[Spec, str], Spec] = {}
+        self._scoped_rows: weakref.WeakKeyDictionary[Any, dict[str, _Row]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._tables: FunctionTables | None = None
 
     # --- installing ---------------------------------------------------------------------------
 
@@ -192,6 +206,10 @@ class Installation:
                     wanted["cffi.api", None] = self._patch_cffi
                 elif isinstance(binding.target, Objects):
                     patch = self._object_patcher(spec, binding, binding.target)
+                    for name in binding.target.modules:
+                        wanted[name, spec] = patch
+                elif isinstance(binding.target, LibraryObjects):
+                    patch = self._library_patcher(spec, binding, binding.target)
                     for name in binding.target.modules:
                         wanted[name, spec] = patch
         self._starting = True
@@ -285,6 +303,7 @@ class Installation:
                 Codec.CTYPES: codecs.CtypesCodec,
                 Codec.CFFI: codecs.CffiCodec,
                 Codec.OBJECTS: codecs.ObjectCodec,
+                Codec.BOXED: codecs.BoxedCodec,
             }
             known = self._codecs[codec] = makers[codec]()
         return known
@@ -306,10 +325,92 @@ class Installation:
                 self._monitor,
                 last_error=_last_error(),
                 outcome=outcome,
+                guards=self._guards(row.spec),
+                expose=functools.partial(self._expose, row.spec),
             )
 
         self.functions += 1
         return function_proxy(function, compiled)
+
+    # --- specs whose values belong to one library ---------------------------------------------
+
+    def scoped(self, spec: Spec, realm: str) -> Spec:
+        """Return a spec as it holds for one library, the same at every call.
+
+        Args:
+            spec: the spec.
+            realm: the real path of the library's file.
+        """
+        known = self._scoped.get((spec, realm))
+        if known is None:
+            known = self._scoped.setdefault((spec, realm), spec.within(realm))
+        return known
+
+    def _guards(self, spec: Spec) -> Guards:
+        if spec.library is None:
+            return ()
+        return ((self._monitor.table(spec.library).get, THE_LIBRARY),)
+
+    def _rows_within(self, library: Any, spec: Spec) -> dict[str, _Row]:
+        """Return the rows of a scoped spec as they hold for one ctypes library."""
+        rows = self._scoped_rows.get(library)
+        if rows is None:
+            local = self.scoped(spec, library_file(str(library._name)))
+            rows = self._rows_of(local)
+            self._scoped_rows[library] = rows
+        return rows
+
+    @staticmethod
+    def _rows_of(spec: Spec) -> dict[str, _Row]:
+        return {
+            name: _Row(spec, binding, call)
+            for binding in spec.bindings
+            if binding.codec is Codec.CTYPES
+            for name, call in spec.by_name().items()
+        }
+
+    def _is_marked(self, library: Any, row: _Row, lookup: Callable[[str], Any]) -> bool:
+        """Return whether a library is one that a scoped spec describes."""
+        if library in self._scoped_rows or self._known_library(Codec.CTYPES, library._name):
+            return True
+        target = row.binding.target
+        if not isinstance(target, Dll) or not target.marker:
+            return False
+        try:
+            lookup(target.marker)
+        except AttributeError:
+            return False
+        return True
+
+    def _expose(self, spec: Spec, argument: Any) -> None:
+        """Trace the functions of a table that a call has handed out."""
+        from csptrace.patch.tables import FunctionTables  # noqa: PLC0415 - imports ctypes
+
+        if self._tables is None:
+            self._tables = FunctionTables(self.journal)
+        rows = self._rows_of(spec)
+        self._tables.adopt(
+            argument, lambda name, function: self._foreign(name, rows[name], function), rows
+        )
+
+    def _library_patcher(
+        self, spec: Spec, binding: Binding, target: LibraryObjects
+    ) -> Callable[[ModuleType], None]:
+        def patch(module: ModuleType) -> None:
+            patcher = LibraryPatcher(
+                spec,
+                binding,
+                target,
+                self._monitor,
+                self._codec(binding.codec),
+                self.scoped,
+                self._replace,
+                self.journal.add,
+            )
+            patcher.patch(module)
+            self.functions += patcher.functions
+
+        return patch
 
     # --- ctypes -------------------------------------------------------------------------------
 
@@ -323,6 +424,13 @@ class Installation:
         ) -> Any:
             function = wrapped(*args, **kwargs)
             row = rows.get(args[0]) if args and isinstance(args[0], str) else None
+            if row is not None and row.spec.scoped and self._monitor.active:
+                if not self._is_marked(library, row, wrapped):
+                    return function
+                self._cdlls.add(library)
+                return self._foreign(
+                    args[0], self._rows_within(library, row.spec)[args[0]], function
+                )
             if (
                 row is None
                 or not self._monitor.active
@@ -336,9 +444,11 @@ class Installation:
             CDLL, "__getitem__", wrapt.FunctionWrapper(vars(CDLL)["__getitem__"], getitem)
         )
         self.journal.add("functions cached by ctypes libraries", self._restore_cdlls)
-        for library in _instances(CDLL):
+        for library in instances(CDLL):
             if self._known_library(Codec.CTYPES, library._name):
                 self._adopt_cdll(library, rows)
+            else:
+                self._adopt_scoped(library, rows)
         self._find_missed(module._CFuncPtr, rows)
 
     def _adopt_cdll(self, library: Any, rows: dict[str, _Row]) -> None:
@@ -346,7 +456,19 @@ class Installation:
         self._cdlls.add(library)
         for name, function in list(vars(library).items()):
             if name in rows and callable(function) and not _is_proxy(function):
-                vars(library)[name] = self._foreign(name, rows[name], function)
+                row = rows[name]
+                if row.spec.scoped:
+                    row = self._rows_within(library, row.spec)[name]
+                vars(library)[name] = self._foreign(name, row, function)
+
+    def _adopt_scoped(self, library: Any, rows: dict[str, _Row]) -> None:
+        """Patch a library of any name that has handed out functions of a scoped spec."""
+        of_scoped = {name: row for name, row in rows.items() if row.spec.scoped}
+        for name, row in of_scoped.items():
+            if name in vars(library):
+                if self._is_marked(library, row, library.__getitem__):
+                    self._adopt_cdll(library, of_scoped)
+                return
 
     def _restore_cdlls(self) -> None:
         for library in list(self._cdlls):
@@ -383,7 +505,7 @@ class Installation:
 
         FFI = module.FFI
         self._replace(FFI, "dlopen", wrapt.FunctionWrapper(vars(FFI)["dlopen"], dlopen))
-        for ffi in _instances(FFI):
+        for ffi in instances(FFI):
             for library in ffi._libraries:
                 _, _, name = type(library).__name__.partition("_")
                 if self._known_library(Codec.CFFI, name):
@@ -496,7 +618,11 @@ class Installation:
         ctypes = sys.modules.get("ctypes")
         if ctypes is not None and issubclass(cls, ctypes.CDLL):
             rows = self._rows(Codec.CTYPES)
-            self._adopt_cdll(library, {n: row for n, row in rows.items() if row.spec.name == api})
+            own = {n: row for n, row in rows.items() if row.spec.name == api}
+            for row in own.values():
+                if row.spec.scoped:
+                    self._rows_within(library, row.spec)
+            self._adopt_cdll(library, own)
             return library
         if hasattr(cls, "__cffi_close__"):
             self._adopt_cffi(library)
@@ -673,7 +799,7 @@ class _ObjectHandles:
 
     @staticmethod
     def _quarantine(proxy: HandleObject) -> None:
-        _keep_for_ever(proxy.__wrapped__)
+        keep_for_ever(proxy.__wrapped__)
         if proxy._self_parent is not None:  # whose object is referred to, and so kept alive, too
             proxy._self_parent._self_held = True
 
@@ -691,13 +817,6 @@ class _ObjectHandles:
             site = CallSite("garbage collection", self._spec.name, self._binding.name)
             released = self._binding.on_collect is Collects.RELEASES
             monitor.collected(proxy._self_handle, site, released=released)
-
-
-def _keep_for_ever(wrapped: Any) -> None:
-    # A list would be emptied at interpreter shutdown, and the destructors would run after all.
-    import ctypes  # noqa: PLC0415 - only where a quarantine is needed
-
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(wrapped))
 
 
 def _parent_getter(attribute: str) -> Callable[[HandleObject], Any]:
@@ -733,12 +852,6 @@ def _namespace(module: Any) -> dict[str, Any]:
 
 def _is_proxy(value: Any) -> bool:
     return issubclass(type(value), ForeignFunction)
-
-
-def _instances(cls: type) -> list[Any]:
-    # issubclass(type(x), …) and not isinstance: the latter asks x for __class__, which wakes
-    # lazy proxies of the program.
-    return [found for found in gc.get_objects() if issubclass(type(found), cls)]
 
 
 class _WindowsLastError:

@@ -13,13 +13,18 @@ from typing import TYPE_CHECKING, Final
 
 from csptrace.errors import SettingsError, SpecError
 from csptrace.specs.vocabulary import (
+    LIBRARY,
+    OWNER,
     RETURN,
     Acquires,
     AddsRef,
     Call,
     Codec,
     Dll,
+    Ends,
+    LibraryObjects,
     Objects,
+    Question,
     Releases,
     ReleasesAll,
     Spec,
@@ -32,10 +37,10 @@ if TYPE_CHECKING:
 
     from csptrace.specs.vocabulary import Binding, Kind, Shape
 
-__all__ = ["BUILT_IN", "GROUP", "covered", "covered_effects", "load", "validate"]
+__all__ = ["BUILT_IN", "GROUP", "covered", "covered_effects", "load", "places", "validate"]
 
 GROUP: Final = "csptrace.specs"
-BUILT_IN: Final = ("cryptoapi",)
+BUILT_IN: Final = ("cryptoapi", "pkcs11")
 
 
 def load(
@@ -115,10 +120,9 @@ def validate(spec: Spec) -> None:
             if name in seen:
                 raise SpecError(f"{row.source}: {name} is described twice in spec {spec.name!r}")
             seen.add(name)
-    acquired = {e.kind for row in spec.calls for e in row.effects if isinstance(e, Acquires)}
-    released = {
-        e.kind for row in spec.calls for e in row.effects if isinstance(e, Releases | ReleasesAll)
-    }
+    effects = [effect for row in _rows(spec) for effect in row.effects]
+    acquired = {e.kind for e in effects if isinstance(e, Acquires)}
+    released = {e.kind for e in effects if isinstance(e, Releases | ReleasesAll | Ends)}
     declared: set[Kind] = set(spec.foreign)
     for kind in spec.kinds:
         if kind.under is not None and kind.under in spec.kinds and kind.under not in declared:
@@ -126,13 +130,13 @@ def validate(spec: Spec) -> None:
         if any(kind.name == other.name for other in declared):
             raise SpecError(f"{place}: two kinds are named {kind.name}")
         declared.add(kind)
-        if kind not in acquired:
+        if kind not in acquired and not kind.given:
             raise SpecError(f"{place}: no call acquires a {kind.name}")
         if kind.must_release and kind not in released:
             raise SpecError(f"{place}: no call releases a {kind.name}")
         if kind.release and kind.release not in seen:
             raise SpecError(f"{place}: kind {kind.name}: unknown function {kind.release!r}")
-    for row in spec.calls:
+    for row in _rows(spec):
         for effect in row.effects:
             if effect.kind not in declared:
                 raise SpecError(
@@ -140,6 +144,11 @@ def validate(spec: Spec) -> None:
                     f"{spec.name!r} does not list in kinds= or foreign="
                 )
     _validate_bindings(spec)
+
+
+def _rows(spec: Spec) -> list[Call]:
+    """Return every row: the API's functions, and what a binding makes of several of them."""
+    return [*spec.calls, *(row for binding in spec.bindings for row in binding.rows)]
 
 
 def _place(spec: Spec) -> str:
@@ -157,16 +166,18 @@ def _validate_bindings(spec: Spec) -> None:
         if binding.name in names:
             raise SpecError(f"{where} is there twice")
         names.add(binding.name)
-        if isinstance(binding.target, Dll) == (binding.codec is Codec.OBJECTS):
+        if isinstance(binding.target, Dll) != (binding.codec in (Codec.CTYPES, Codec.CFFI)):
             raise SpecError(f"{where}: codec {binding.codec.value!r} does not fit its target")
         if isinstance(binding.target, Dll):
             _check_libraries(where, binding.target)
             continue
         _check_objects(where, spec, binding.target)
+        known = {**calls, **{name: row for row in binding.rows for name in row.names}}
         for shape in binding.shapes.values():
-            call = calls.get(shape.call)
-            if call is None:
-                raise SpecError(f"{_shape(spec, binding, shape)}: unknown function {shape.call}")
+            for name in (shape.call, *shape.steps):
+                if name not in known:
+                    raise SpecError(f"{_shape(spec, binding, shape)}: unknown function {name}")
+            call = known[shape.call]
             _check_shape(_shape(spec, binding, shape), binding.target, shape, call)
 
 
@@ -176,7 +187,7 @@ def _shape(spec: Spec, binding: Binding, shape: Shape) -> str:
 
 
 def _check_libraries(where: str, target: Dll) -> None:
-    if not target.libraries:
+    if not target.libraries and not target.marker:
         raise SpecError(f"{where} names no library")
     for name in target.libraries:
         if name != name.lower() or not name or re.search(r"[\\/]|\.(dll|so|dylib)\b", name):
@@ -186,25 +197,28 @@ def _check_libraries(where: str, target: Dll) -> None:
             )
 
 
-def _check_objects(where: str, spec: Spec, target: Objects) -> None:
+def _check_objects(where: str, spec: Spec, target: Objects | LibraryObjects) -> None:
     if not target.modules:
         raise SpecError(f"{where} names no module")
     for name, kind in target.classes.items():
         if kind not in spec.kinds:
             raise SpecError(f"{where}: class {name} stands for a kind that kinds= does not list")
-    for name in target.parents:
+    for name in target.parents if isinstance(target, Objects) else (target.owner, *target.proxied):
         if name not in target.classes:
             raise SpecError(f"{where}: parents= names the unknown class {name}")
 
 
-def _check_shape(where: str, target: Objects, shape: Shape, call: Call) -> None:
+def _check_shape(where: str, target: Objects | LibraryObjects, shape: Shape, call: Call) -> None:
     owner, dot, _ = shape.python.partition(".")
     if dot and owner not in target.classes:
         raise SpecError(f"{where}: unknown class {owner}")
-    used = [c_name for _, c_name in shape.arguments if c_name]
+    used = [c_name for _, c_name in (*shape.arguments, *shape.attributes) if c_name]
     used += [name for name in (shape.receiver, shape.result) if name]
+    allowed = [*call.params, *([RETURN] if shape.result == RETURN else [])]
+    if isinstance(target, LibraryObjects):
+        allowed += [LIBRARY, OWNER]
     for name in used:
-        if name not in call.params and not (name == RETURN == shape.result):
+        if name not in allowed:
             raise SpecError(
                 f"{where}: {shape.call} has no parameter {name!r}; it has: {' '.join(call.params)}"
             )
@@ -220,6 +234,8 @@ def _check_shape(where: str, target: Objects, shape: Shape, call: Call) -> None:
     results = [e.kind for e in call.effects if isinstance(e, Acquires) and e.out == shape.result]
     if shape.result and not results:
         raise SpecError(f"{where}: {shape.call} acquires nothing in {shape.result!r}")
+    if shape.returns and shape.returns not in target.classes:
+        raise SpecError(f"{where}: unknown class {shape.returns} after '->'")
     for kind in results:
         if kind not in target.classes.values():
             raise SpecError(f"{where}: no class stands for the {kind.name} in {shape.result!r}")
@@ -247,6 +263,7 @@ def covered(spec: Spec) -> dict[str, object]:
                 "orderly": kind.orderly,
                 "must_release": kind.must_release,
                 "secret": kind.secret,
+                "implied": kind.implied,
                 "release": kind.release,
                 "harm": kind.harm,
             }
@@ -267,16 +284,24 @@ def covered(spec: Spec) -> dict[str, object]:
                 "name": binding.name,
                 "codec": binding.codec.value,
                 "success": binding.success.value,
-                "where": list(
-                    binding.target.libraries
-                    if isinstance(binding.target, Dll)
-                    else binding.target.modules
-                ),
+                "where": places(binding),
                 "functions": sorted(binding.shapes) or sorted(spec.by_name()),
             }
             for binding in spec.bindings
         ],
     }
+
+
+def places(binding: Binding) -> list[str]:
+    """Return where a binding finds the functions: names of libraries or modules.
+
+    Args:
+        binding: a binding.
+    """
+    if not isinstance(binding.target, Dll):
+        return list(binding.target.modules)
+    marker = binding.target.marker
+    return [*binding.target.libraries, *([f"any library that exports {marker}"] if marker else [])]
 
 
 def covered_effects(call: Call) -> list[dict[str, str]]:
@@ -288,11 +313,19 @@ def covered_effects(call: Call) -> list[dict[str, str]]:
     return [_effect(effect) for effect in call.effects]
 
 
+_FURTHER: Final = ("beside", "asking", "hands_over", "even_on_failure")
+
+
 def _effect(effect: object) -> dict[str, str]:
     plain: dict[str, str] = {"effect": type(effect).__name__.lower()}
-    for name in ("kind", "param", "out", "under", "needs", "when", "hands_over", "even_on_failure"):
+    if isinstance(effect, Acquires) and effect.valued:
+        plain["effect"] = "begins"
+    for name in ("kind", "param", "out", "under", "needs", "when", *_FURTHER):
         value = getattr(effect, name, None)
         if value is None or value == "":
+            continue
+        if isinstance(value, Question):
+            plain[name] = f"the token says {value.name}"
             continue
         if name == "kind":
             value = value.name

@@ -4,10 +4,16 @@ A spec is data. It names C functions and parameters verbatim and never contains 
 that one engine serves every API and a new API is one new file. What a row can say:
 
 * objects: `Kind` (a type of handle), `call` (one C function), `Binding` (how Python reaches it);
-* effects: `acquires`, `uses`, `adds_ref`, `releases`, `releases_all`;
-* references: a parameter name, `parent_of(param)`, `needs_of(param)`, or `RETURN`;
+* effects: `acquires`, `begins`, `uses`, `adds_ref`, `releases`, `releases_all`, `ends`, `exposes`;
+* references: a parameter name, `parent_of(param)`, `needs_of(param)`, `RETURN`, `LIBRARY` (the
+  loaded library that the call goes to) or `OWNER` (the Python object it is called on);
 * conditions: `flag`, `nonzero`, `given`, `stored`, `stored_equals`, combined by `negation`,
-  `every` and `either`.
+  `every` and `either`;
+* questions, which are asked of the provider itself when a parent ends: `Question`.
+
+The values of a `Spec` that is `scoped` are those of one loaded library: 1 in one module is another
+session than 1 in another. `Spec.within(realm)` gives the spec as it holds for one of them, with
+kinds of its own, so that everything which goes by kind tells them apart without looking.
 
 Every constructor refuses what cannot be true and names file, function and parameter.
 """
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 __all__ = [
+    "LIBRARY",
+    "OWNER",
     "RETURN",
     "Acquires",
     "AddsRef",
@@ -37,8 +45,12 @@ __all__ = [
     "Condition",
     "Dll",
     "Effect",
+    "Ends",
+    "Exposes",
     "Kind",
+    "LibraryObjects",
     "Objects",
+    "Question",
     "Reference",
     "Releases",
     "ReleasesAll",
@@ -49,10 +61,14 @@ __all__ = [
     "Uses",
     "acquires",
     "adds_ref",
+    "always",
+    "begins",
     "call",
     "either",
+    "ends",
     "equals",
     "every",
+    "exposes",
     "flag",
     "given",
     "needs_of",
@@ -69,6 +85,10 @@ __all__ = [
 
 RETURN: Final = "return"
 """Stands for the function's return value where a parameter name is expected."""
+LIBRARY: Final = "library"
+"""Stands for the loaded library itself, which no C function takes as a parameter."""
+OWNER: Final = "owner"
+"""Stands for the Python object through which a library is called."""
 
 
 class Cascade(enum.Enum):
@@ -99,6 +119,8 @@ class Codec(enum.Enum):
     CTYPES = "ctypes"
     CFFI = "cffi"
     OBJECTS = "objects"
+    BOXED = "boxed"
+    """Numbers in objects of their own, read by a method `value()` (SWIG)."""
 
 
 class Collects(enum.Enum):
@@ -106,6 +128,19 @@ class Collects(enum.Enum):
 
     NOTHING = "nothing"
     RELEASES = "releases"
+
+
+class Question(enum.Enum):
+    """What a provider can be asked about a live handle; `csptrace.patch.questions` asks.
+
+    A question is an extra native call. It is asked only where the answer decides what is a leak,
+    when the parent ends, and never on the way to or from a failed call.
+    """
+
+    CKA_TOKEN = 0x1
+    """C_GetAttributeValue: is it stored on the token, and outlives its session?"""
+    CKA_PRIVATE = 0x2
+    """C_GetAttributeValue: is it private, and ends with the login?"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -125,6 +160,14 @@ class Kind:
             the kind's own.
         release: the function that releases it, for messages (`"CryptDestroyKey"`).
         harm: what a leak of this kind costs, in words, for findings and `csptrace specs --json`.
+        given: whether callers name it without having acquired it (a slot); it can never be dead.
+        library: whether it stands for a loaded library, of which each realm has one.
+        exclusive: whether it must not be released while another thread is in a call on it.
+        implied: whether its parent's release destroys it by specification, so that leaving it to
+            that is a matter of taste (setting `implied`).
+        survives: the question whose answer "yes" means that it outlives its parent.
+        counted: whether there is a limit to how many may live under one parent.
+        realm: the library whose values these are; empty where all libraries share them.
         source: file and line of the declaration, for messages; filled in by itself.
     """
 
@@ -139,6 +182,13 @@ class Kind:
     space: str = ""
     release: str = ""
     harm: str = ""
+    given: bool = False
+    library: bool = False
+    exclusive: bool = False
+    implied: bool = False
+    survives: Question | None = None
+    counted: bool = False
+    realm: str = ""
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -162,6 +212,12 @@ class Kind:
             raise SpecError(
                 f"{where}: orderly=True needs under=, the kind it must be released before"
             )
+        if self.given and self.must_release:
+            raise SpecError(f"{where}: given=True, but whoever names it owes no release")
+        if (self.implied or self.counted or self.survives) and self.under is None:
+            raise SpecError(f"{where}: implied=, counted= and survives= speak of a parent")
+        if self.survives is not None and not isinstance(self.survives, Question):
+            raise SpecError(f"{where}: survives={self.survives!r} is not a Question")
 
     def __repr__(self) -> str:
         """Return the C name."""
@@ -233,6 +289,7 @@ class Condition:
             )
             return f"not ({joined})" if self.test == "negation" else f"({joined})"
         return {
+            "always": "always",
             "flag": f"{self.param} has {self.value:#x}",
             "nonzero": f"{self.param} is not 0",
             "equals": f"{self.param} is {self.value:#x}",
@@ -272,6 +329,11 @@ def stored_equals(param: str, value: int) -> Condition:
     return Condition("stored_equals", param, value)
 
 
+def always() -> Condition:
+    """Return a condition that holds for every call."""
+    return Condition("always")
+
+
 def negation(condition: Condition) -> Condition:
     """Return the opposite of a condition."""
     return Condition("negation", parts=(condition,))
@@ -292,7 +354,12 @@ def either(*conditions: Condition) -> Condition:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Acquires:
-    """A successful call hands out a new handle, which the caller must release."""
+    """A successful call hands out a new handle, which the caller must release.
+
+    With `valued`, `out` is an in parameter whose value the new handle shares (an operation has
+    no handle of its own but its session's). With `shared`, one that is alive already stays as it
+    is (a library that somebody has initialised before).
+    """
 
     kind: Kind
     out: str
@@ -300,16 +367,22 @@ class Acquires:
     needs: Reference | None = None
     when: Condition | None = None
     named: str = ""
+    valued: bool = False
+    shared: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Uses:
-    """The call needs a valid handle; with `hands_over` the provider takes over the release."""
+    """The call needs a valid handle; with `hands_over` the provider takes over the release.
+
+    A call that `waits` is meant to be ended by the handle's release in another thread.
+    """
 
     kind: Kind
     param: str
     hands_over: Condition | None = None
     when: Condition | None = None
+    waits: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -322,23 +395,58 @@ class AddsRef:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Releases:
-    """A successful call takes one reference away; the last one ends the handle."""
+    """A successful call takes one reference away; the last one ends the handle.
+
+    With `again` the call does nothing, and is not wrong, if the handle has ended before.
+    """
 
     kind: Kind
     param: str
     when: Condition | None = None
     even_on_failure: Condition | None = None
+    again: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReleasesAll:
-    """A successful call ends every live handle of a kind (under one parent)."""
+    """A successful call ends every live handle of a kind (under one parent).
+
+    With `beside`, those anywhere under the parent of the handle in that parameter; with `asking`,
+    only those for which the provider answers yes.
+    """
 
     kind: Kind
     under: str = ""
+    beside: str = ""
+    asking: Question | None = None
+    when: Condition | None = None
 
 
-Effect: TypeAlias = Acquires | Uses | AddsRef | Releases | ReleasesAll
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ends:
+    """The call completes what `begins` has begun: on success and on failure, with exceptions.
+
+    A success completes it if `when` holds (a size query does not), a failure unless the result is
+    one of `survives` (a buffer that was too small).
+    """
+
+    kind: Kind
+    param: str
+    when: Condition | None = None
+    on_success: bool = True
+    on_failure: bool = True
+    survives: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Exposes:
+    """A successful call writes the address of a table of the library's functions."""
+
+    kind: Kind
+    out: str
+
+
+Effect: TypeAlias = Acquires | Uses | AddsRef | Releases | ReleasesAll | Ends | Exposes
 
 
 def acquires(
@@ -350,6 +458,7 @@ def acquires(
     when: Condition | None = None,
     unless: Condition | None = None,
     named: str = "",
+    shared: bool = False,
 ) -> Acquires:
     """State that a successful call hands out a new handle.
 
@@ -361,13 +470,41 @@ def acquires(
         when: only if this holds.
         unless: only if this does not hold.
         named: the parameter that names the object (a key container), for reports.
+        shared: one that is alive already stays as it is.
 
     Returns:
         The effect.
     """
     return Acquires(
-        kind, out, _reference(under), _reference(needs), _when(when, unless), named=named
+        kind,
+        out,
+        _reference(under),
+        _reference(needs),
+        _when(when, unless),
+        named=named,
+        shared=shared,
     )
+
+
+def begins(
+    kind: Kind,
+    param: str,
+    *,
+    needs: str | Reference | None = None,
+    when: Condition | None = None,
+) -> Acquires:
+    """State that a successful call begins something which has no handle but its parent's.
+
+    Args:
+        kind: the kind of what is begun (a search, a multi-part operation).
+        param: the parameter with the parent, whose value it shares.
+        needs: a handle it depends on (the key of a signature).
+        when: only if this holds.
+
+    Returns:
+        The effect.
+    """
+    return Acquires(kind, param, Reference("param", param), _reference(needs), when, valued=True)
 
 
 def uses(
@@ -377,6 +514,7 @@ def uses(
     hands_over: Condition | None = None,
     when: Condition | None = None,
     unless: Condition | None = None,
+    waits: bool = False,
 ) -> Uses:
     """State that the call needs the handle in `param` to be valid.
 
@@ -387,11 +525,12 @@ def uses(
             the program owes nothing any more (CertOpenStore's hCryptProv).
         when: only if this holds; otherwise the parameter carries something else.
         unless: only if this does not hold.
+        waits: releasing the handle in another thread is how the call is ended.
 
     Returns:
         The effect.
     """
-    return Uses(kind, param, hands_over, _when(when, unless))
+    return Uses(kind, param, hands_over, _when(when, unless), waits)
 
 
 def adds_ref(kind: Kind, param: str) -> AddsRef:
@@ -406,6 +545,7 @@ def releases(
     when: Condition | None = None,
     unless: Condition | None = None,
     even_on_failure: Condition | None = None,
+    again: bool = False,
 ) -> Releases:
     """State that the call releases the handle in `param`.
 
@@ -416,24 +556,73 @@ def releases(
         unless: only if this does not hold.
         even_on_failure: if this holds the handle is gone although the call failed
             (CryptReleaseContext with dwFlags other than 0).
+        again: the call does nothing if the handle has ended before.
 
     Returns:
         The effect.
     """
-    return Releases(kind, param, _when(when, unless), even_on_failure)
+    return Releases(kind, param, _when(when, unless), even_on_failure, again)
 
 
-def releases_all(kind: Kind, *, under: str = "") -> ReleasesAll:
+def releases_all(
+    kind: Kind,
+    *,
+    under: str = "",
+    beside: str = "",
+    asking: Question | None = None,
+    unless: Condition | None = None,
+) -> ReleasesAll:
     """State that a successful call releases every live handle of `kind`.
 
     Args:
         kind: the kind of the handles.
         under: only those whose parent is the handle in this parameter; empty for all.
+        beside: only those anywhere under the parent of the handle in this parameter.
+        asking: only those for which the provider answers yes, asked before the call.
+        unless: only if this does not hold.
 
     Returns:
         The effect.
     """
-    return ReleasesAll(kind, under)
+    return ReleasesAll(kind, under, beside, asking, _when(None, unless))
+
+
+def ends(
+    kind: Kind,
+    param: str,
+    *,
+    when: Condition | None = None,
+    on_success: bool = True,
+    on_failure: bool = True,
+    survives: Iterable[int] = (),
+) -> Ends:
+    """State that the call completes what `begins` has begun under the handle in `param`.
+
+    Args:
+        kind: the kind of what was begun.
+        param: the parameter with the parent.
+        when: a success completes it only if this holds, judged before the call.
+        on_success: whether a success can complete it at all (an update does not).
+        on_failure: whether a failure completes it (a cancellation that fails does not).
+        survives: results of a failed call that leave it as it is.
+
+    Returns:
+        The effect.
+    """
+    return Ends(kind, param, when, on_success, on_failure, tuple(survives))
+
+
+def exposes(kind: Kind, out: str) -> Exposes:
+    """State that a successful call writes the address of a table of functions through `out`.
+
+    Args:
+        kind: the kind that stands for the library.
+        out: the out parameter.
+
+    Returns:
+        The effect.
+    """
+    return Exposes(kind, out)
 
 
 def _reference(what: str | Reference | None) -> Reference | None:
@@ -521,7 +710,7 @@ def _check_call(described: Call) -> None:
     if len(set(described.params)) != len(described.params):
         raise SpecError(f"{where}: a parameter is listed twice in {' '.join(described.params)!r}")
     for effect in described.effects:
-        if not isinstance(effect, Acquires | Uses | AddsRef | Releases | ReleasesAll):
+        if not isinstance(effect, Effect):
             raise SpecError(f"{where}: {effect!r} is not an effect; use acquires(), uses(), …")
         verb = type(effect).__name__
         if not isinstance(effect.kind, Kind):
@@ -535,7 +724,9 @@ def _check_call(described: Call) -> None:
                     f"{where}: {verb} {field}={reference!r} is neither a parameter nor a reference"
                 )
         for field, param in _params_of(effect):
-            if param not in described.params and not (field == "out" and param == RETURN):
+            if param not in described.params and not (
+                (field == "out" and param == RETURN) or _stands_for(effect.kind, param)
+            ):
                 raise SpecError(
                     f"{where}: {verb} names the unknown parameter {param!r} ({field}=); "
                     f"the call has: {' '.join(described.params) or 'none'}"
@@ -549,7 +740,12 @@ def _check_call(described: Call) -> None:
     _check_references(where, described)
 
 
-_TESTS: Final = ("flag", "nonzero", "equals", "given", "stored", "stored_equals")
+def _stands_for(kind: Kind, param: str) -> bool:
+    """Return whether a word that no C function has as a parameter can carry a handle of a kind."""
+    return param == OWNER or (param == LIBRARY and kind.library)
+
+
+_TESTS: Final = ("always", "flag", "nonzero", "equals", "given", "stored", "stored_equals")
 
 
 def _check_condition(where: str, condition: object) -> None:
@@ -585,6 +781,8 @@ def _check_references(where: str, described: Call) -> None:
             known.setdefault(effect.param, []).append(effect.kind)
     for effect in described.effects:
         if not isinstance(effect, Acquires | ReleasesAll) or not effect.under:
+            continue
+        if effect.under == Reference("param", LIBRARY):
             continue
         kind, under = effect.kind, effect.under
         if isinstance(under, str):
@@ -627,6 +825,10 @@ def _params_of(effect: Effect) -> Iterable[tuple[str, str]]:
     elif isinstance(effect, ReleasesAll):
         if effect.under:
             yield "under", effect.under
+        if effect.beside:
+            yield "beside", effect.beside
+    elif isinstance(effect, Exposes):
+        yield "out", effect.out
     else:
         yield "param", effect.param
     for field, condition in _conditions_of(effect):
@@ -651,9 +853,12 @@ class Dll:
     Attributes:
         libraries: library names without prefix or suffix, lower case (`"advapi32"`). Each serves
             every call of the spec, since forwarders and vendor libraries mix what Windows splits.
+        marker: a function that tells any library which exports it to be one of these, whatever
+            its name (`"C_GetFunctionList"`); empty for none.
     """
 
-    libraries: tuple[str, ...]
+    libraries: tuple[str, ...] = ()
+    marker: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -672,7 +877,47 @@ class Objects:
     parents: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-Target: TypeAlias = Dll | Objects
+@dataclasses.dataclass(frozen=True, slots=True)
+class LibraryObjects:
+    """A Python module whose objects stand for loaded libraries and what is in them.
+
+    The shapes say which methods are traced. A class in `proxied` is one that cannot be patched
+    (a C extension type): its objects are wrapped when a traced call hands them out. Any other
+    class is patched in place.
+
+    Attributes:
+        modules: import names under which such a module is found.
+        owner: the class whose objects are loaded libraries.
+        classes: type names and the kind that each stands for; the owner's first.
+        file: where the library's file name is found: an attribute of the owner, or the parameter
+            of the shape in `loads`.
+        values: type names and the attribute that holds the handle's number, dotted.
+        proxied: the classes whose objects are wrapped.
+        takers: Python classes whose constructors are given wrapped objects and insist on the
+            object itself.
+        links: `Class.attribute` of wrapped objects that hold further ones, and their class.
+        loads: methods of the owner that load a library into it; empty if its constructor does.
+        copies: methods that make the owner a second way into the library of their argument.
+        finds: `module.Class.owner attribute.file attribute`: objects that know which file the
+            owners that exist already have loaded.
+        registry: `module.name` of a dictionary that keeps owners alive.
+    """
+
+    modules: tuple[str, ...]
+    owner: str
+    classes: Mapping[str, Kind]
+    file: str
+    values: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    proxied: tuple[str, ...] = ()
+    takers: tuple[str, ...] = ()
+    links: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    loads: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
+    finds: str = ""
+    registry: str = ""
+
+
+Target: TypeAlias = Dll | Objects | LibraryObjects
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -687,6 +932,10 @@ class Shape:
         receiver: the C parameter that the object itself fills, empty for a module function.
         result: the C out parameter that the Python call returns, empty if it returns no handle.
         source: file and line of the table it stands in, for messages.
+        attributes: C parameters that an attribute of the object fills.
+        returns: the class of what it hands out, where that is wrapped or adopted, not acquired.
+        many: whether it hands out a sequence or an iterator of results, not one.
+        steps: for a generator, the C function of each step and of its end.
     """
 
     python: str
@@ -695,13 +944,20 @@ class Shape:
     receiver: str
     result: str
     source: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
+    returns: str = ""
+    many: bool = False
+    steps: tuple[str, ...] = ()
 
 
 def shapes(rows: Mapping[str, str]) -> Mapping[str, Shape]:
     """Read the rows that say how a Python signature differs from C's.
 
     A row is `CName: argument… -> out`. An argument is `name=cname`, `name` (the same in C),
-    `name=` (unknown to C) or, first, `self=cname` (the object itself).
+    `name=` (unknown to C) or, first, `self=cname` (the object itself); `self.attribute=cname` is
+    an attribute of it. What is handed out without being acquired is written `-> (Class)`, several
+    at once `-> out*` or `-> (Class)*`. A generator is `Start..Step..End: …`: the C functions of
+    its first step, of the others, and of its end.
 
     Args:
         rows: Python name → row.
@@ -719,15 +975,23 @@ def shapes(rows: Mapping[str, str]) -> Mapping[str, Shape]:
         owner, dot, method = python.rpartition(".")
         if not method.isidentifier() or (dot and not owner.isidentifier()):
             raise SpecError(f"{where}: {python!r} is neither 'function' nor 'Class.method'")
-        name, colon, rest = row.partition(":")
-        if not colon or not name.strip().isidentifier():
+        names, colon, rest = row.partition(":")
+        name, *steps = names.strip().split("..")
+        if not colon or not all(each.isidentifier() for each in (name, *steps)):
             raise SpecError(f"{where}: {row!r} has no 'CName:' in front")
-        words, arrow, result = rest.partition("->")
-        if arrow and not result.strip().isidentifier():
-            raise SpecError(f"{where}: {result.strip()!r} after '->' is not one C parameter")
-        receiver, arguments = "", []
+        if steps and len(steps) != 2:
+            raise SpecError(f"{where}: {names!r} is not 'Start..Step..End'")
+        words, arrow, handed = rest.partition("->")
+        result = handed.strip().removesuffix("*")
+        returns = result[1:-1] if result.startswith("(") and result.endswith(")") else ""
+        if arrow and not (returns or result).isidentifier():
+            raise SpecError(f"{where}: {handed.strip()!r} after '->' is not one C parameter")
+        receiver, arguments, attributes = "", [], []
         for word in words.split():
             own, equals, c_name = word.partition("=")
+            if own.startswith("self.") and own.removeprefix("self.").isidentifier() and c_name:
+                attributes.append((own.removeprefix("self."), c_name))
+                continue
             if not own.isidentifier() or (c_name and not c_name.isidentifier()):
                 raise SpecError(f"{where}: {word!r} is not 'name', 'name=cname' or 'name='")
             if own != "self":
@@ -747,7 +1011,16 @@ def shapes(rows: Mapping[str, str]) -> Mapping[str, Shape]:
             if twice:
                 raise SpecError(f"{where}: {twice[0]!r} is listed twice in {row!r}")
         parsed[python] = Shape(
-            python, name.strip(), tuple(arguments), receiver, result.strip(), source
+            python,
+            name,
+            tuple(arguments),
+            receiver,
+            "" if returns else result,
+            source,
+            tuple(attributes),
+            returns,
+            handed.strip().endswith("*"),
+            tuple(steps),
         )
     return parsed
 
@@ -765,6 +1038,9 @@ class Binding:
         quarantine: keep explicitly released objects alive, because their destructor would release
             the value a second time.
         shapes: only where Python's signature differs from C's.
+        rows: what a Python callable does that makes several C calls at once, or none.
+        loses: Python callables and the names of the exceptions after which what they have
+            acquired is lost: nobody is told its value.
     """
 
     name: str
@@ -774,6 +1050,8 @@ class Binding:
     on_collect: Collects = Collects.NOTHING
     quarantine: bool = False
     shapes: Mapping[str, Shape] = dataclasses.field(default_factory=dict)
+    rows: tuple[Call, ...] = ()
+    loses: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -788,6 +1066,7 @@ class Spec:
         bindings: the ways in.
         source: the vendor page that states the rules.
         foreign: handle types of other specs whose handles pass through these functions.
+        scoped: whether values belong to one loaded library; see `within`.
     """
 
     name: str
@@ -797,7 +1076,44 @@ class Spec:
     bindings: tuple[Binding, ...]
     source: str = ""
     foreign: tuple[Kind, ...] = ()
+    scoped: bool = False
 
     def by_name(self) -> dict[str, Call]:
         """Return exported name → call."""
         return {name: row for row in self.calls for name in row.names}
+
+    def within(self, realm: str) -> Spec:
+        """Return the spec as it holds for one loaded library, with kinds of its own.
+
+        Args:
+            realm: what the library is known by (the real path of its file).
+        """
+        local: dict[Kind, Kind] = {}
+        for kind in self.kinds:
+            under = None if kind.under is None else local.get(kind.under, kind.under)
+            local[kind] = dataclasses.replace(kind, under=under, realm=realm)
+
+        def effect(each: Effect) -> Effect:
+            return dataclasses.replace(each, kind=local.get(each.kind, each.kind))
+
+        def row(each: Call) -> Call:
+            return dataclasses.replace(each, effects=tuple(map(effect, each.effects)))
+
+        def binding(each: Binding) -> Binding:
+            target = each.target
+            if not isinstance(target, Dll):
+                classes = {name: local.get(kind, kind) for name, kind in target.classes.items()}
+                target = dataclasses.replace(target, classes=classes)
+            return dataclasses.replace(each, target=target, rows=tuple(map(row, each.rows)))
+
+        return dataclasses.replace(
+            self,
+            kinds=tuple(local.values()),
+            calls=tuple(map(row, self.calls)),
+            bindings=tuple(map(binding, self.bindings)),
+        )
+
+    @property
+    def library(self) -> Kind | None:
+        """The kind that stands for the loaded library, `None` if there is none."""
+        return next((kind for kind in self.kinds if kind.library), None)

@@ -2,8 +2,8 @@
 
     python reports/conformance/make.py
 
-Needs the packages of `.[test]`, a C compiler and the Windows environment
-(`python .ci/windows.py provision`).
+Needs the packages of `.[test,pkcs11]`, a C compiler, SoftHSM (Debian: `softhsm2`) and the Windows
+environment (`python .ci/windows.py provision`).
 """
 
 from __future__ import annotations
@@ -25,19 +25,22 @@ sys.path.insert(0, str(TESTS))
 import windows_python  # noqa: E402 - found by the line above
 
 WINDOWS = ("windows-ctypes", "windows-cffi", "windows-win32crypt")
+TITLES = {"test_behaviours": "CryptoAPI", "test_behaviours_pkcs11": "PKCS#11"}
+BINDINGS = (
+    *("softcsp-ctypes", "softcsp-win32crypt", "fakecsp-cffi", *WINDOWS),
+    *("ctypes exports", "ctypes function list", "PyKCS11", "python-pkcs11"),
+)
 TEXT = """\
 # Conformance: every behaviour on every binding
 
-One suite (`tests/conformance/`) states each behaviour once and runs unchanged on every binding.
+The suites in `tests/conformance/` state each behaviour once and run unchanged on every binding.
 `yes`: it holds. A number: the binding opted out of the case, for the reason below. `FAILED`: it
 does not hold. The `windows-…` bindings are the genuine parts: Windows CPython 3.13, ctypes, cffi
-and pywin32 on an independent advapi32, under Wine.
+and pywin32 on an independent advapi32, under Wine. PKCS#11 runs on SoftHSM.
 
-{table}
+{tables}
 
-{totals}
-
-Reasons:
+## Reasons
 
 {reasons}
 
@@ -56,18 +59,20 @@ class Suite:
     Attributes:
         behaviours: file and name of a test → what it states.
         results: (file, test, binding) → `yes`, `FAILED`, or the reason for opting out.
-        bindings: in the order in which they were run.
     """
 
     behaviours: dict[tuple[str, str], str]
     results: dict[tuple[str, str, str], str] = field(default_factory=dict)
-    bindings: list[str] = field(default_factory=list)
+
+    def bindings(self, file: str) -> list[str]:
+        """Return the bindings that one file of the suite ran on."""
+        return [name for name in BINDINGS if any(key[::2] == (file, name) for key in self.results)]
 
 
 def behaviours() -> dict[tuple[str, str], str]:
     """Return the suite's behaviours: the first line of each test's docstring."""
     found = {}
-    for path in sorted(SUITE.glob("test_*behaviours.py")):
+    for path in sorted(SUITE.glob("test_behaviours*.py")):
         for node in ast.parse(path.read_text("utf-8")).body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 text = (ast.get_docstring(node) or "").splitlines()[0]
@@ -82,10 +87,11 @@ def collect(suite: Suite, junit: str) -> None:
         file = case.attrib["classname"].rpartition(".")[2]
         if (file, test) not in suite.behaviours:
             continue
-        # `softcsp-ctypes` or `softcsp-ctypes-<the test's own parameter>`
-        binding = "-".join(parameters.rstrip("]").split("-")[:2])
-        if binding not in suite.bindings:
-            suite.bindings.append(binding)
+        # The binding stands beside the test's own parameters: `PyKCS11-warning-expected0`.
+        names = [name for name in BINDINGS if f"-{name}-" in f"-{parameters.rstrip(']')}-"]
+        if not names:
+            continue  # about no binding in particular
+        binding = max(names, key=len)
         skipped = case.find("skipped")
         if case.find("failure") is not None or case.find("error") is not None:
             result = "FAILED"
@@ -126,27 +132,34 @@ def run_windows(files: list[str], binding: str, target: Path) -> None:
 def written(suite: Suite) -> str:
     """Return the report."""
     numbers: dict[str, int] = {}
-    rows = [
-        "| behaviour | " + " | ".join(suite.bindings) + " |",
-        "|---|" + "---|" * len(suite.bindings),
-    ]
-    for (file, test), text in suite.behaviours.items():
-        cells = []
-        for binding in suite.bindings:
-            result = suite.results.get((file, test, binding), "")
-            if result not in ("", "yes", "FAILED"):
-                result = str(numbers.setdefault(result, len(numbers) + 1))
-            cells.append(result)
-        rows.append(f"| {text.rstrip('.')} (`{test}`) | " + " | ".join(cells) + " |")
-    totals = []
-    for binding in suite.bindings:
-        of = [result for (_, _, each), result in suite.results.items() if each == binding]
-        totals.append(
-            f"- {binding}: {of.count('yes')} hold, {of.count('FAILED')} fail, "
-            f"{len(of) - of.count('yes') - of.count('FAILED')} opted out"
-        )
+    tables: list[str] = []
+    for file, title in TITLES.items():
+        bindings = suite.bindings(file)
+        lines = [
+            f"## {title}\n",
+            f"| behaviour | {' | '.join(bindings)} |",
+            "|---|" + "---|" * len(bindings),
+        ]
+        for (where, test), text in suite.behaviours.items():
+            if where == file:
+                results = [suite.results.get((file, test, binding), "") for binding in bindings]
+                cells = [
+                    result
+                    if result in ("", "yes", "FAILED")
+                    else str(numbers.setdefault(result, len(numbers) + 1))
+                    for result in results
+                ]
+                lines.append(f"| {text.rstrip('.')} (`{test}`) | {' | '.join(cells)} |")
+        lines.append("")
+        for binding in bindings:
+            of = [result for key, result in suite.results.items() if key[::2] == (file, binding)]
+            opted = len(of) - of.count("yes") - of.count("FAILED")
+            lines.append(
+                f"- {binding}: {of.count('yes')} hold, {of.count('FAILED')} fail, {opted} opted out"
+            )
+        tables.append("\n".join(lines))
     reasons = [f"{number}. {reason}" for reason, number in numbers.items()] or ["None."]
-    return TEXT.format(table="\n".join(rows), totals="\n".join(totals), reasons="\n".join(reasons))
+    return TEXT.format(tables="\n\n".join(tables), reasons="\n".join(reasons))
 
 
 def main() -> int:

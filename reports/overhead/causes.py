@@ -3,8 +3,8 @@
     python reports/overhead/causes.py
 
 Every measurement is made in a process of its own, with the setting `causes` on and off in turn, so
-that what the machine does meanwhile meets both alike; processor time of the thread is counted, since
-other work shares the machine. Ratios are of medians within the one run.
+that what the machine does meanwhile meets both alike; processor time of the thread is counted,
+since other work shares the machine. Ratios are of medians within the one run.
 """
 
 from __future__ import annotations

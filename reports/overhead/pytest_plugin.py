@@ -114,8 +114,10 @@ def quartiles(values: list[float]) -> str:
 def table(times: dict[str, list[tuple[float, float]]], target: float) -> list[str]:
     """Return the lines of one suite's table."""
     lines = [
-        ("| suite | CPU s (median) | quartiles | wall s (median) | against without (median of "
-        "the rounds' ratios) | quartiles | target |"),
+        (
+            "| suite | CPU s (median) | quartiles | wall s (median) | against without (median of "
+            "the rounds' ratios) | quartiles | target |"
+        ),
         "|---|---|---|---|---|---|---|",
     ]
     base = [cpu for cpu, _ in times["without the plugin"]]
@@ -197,11 +199,16 @@ def report(
     lines = [
         "# What the pytest plugin costs",
         "",
-        ("Regenerate with `python -m pip install -e '.[test]' && python "
-        "reports/overhead/pytest_plugin.py`."),
-        (f"{rounds} rounds, the four ways in turn within each; the machine: "
-        f"{platform.python_implementation()} {platform.python_version()}, pytest "
-        f"{pytest.__version__}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores."),
+        (
+            "Regenerate with `python -m pip install -e '.[test]' && python "
+            "reports/overhead/pytest_plugin.py`."
+        ),
+        (
+            f"{rounds} rounds, the four ways in turn within each; the machine: "
+            f"{platform.python_implementation()} {platform.python_version()}, pytest "
+            f"{pytest.__version__}, {platform.system()} {platform.machine()}, "
+            f"{os.cpu_count()} cores."
+        ),
         "",
         f"## {TESTS:,} tests that each use the CSP",
         "",
@@ -215,10 +222,14 @@ def report(
         "",
         "## Where it goes",
         "",
-        (f"Switching it on costs {1000 * once:.0f} ms of CPU time once (a suite of one empty test, "
-        "on against without: importing the tracer, patching, the self-test), and then "
-        f"{each['idle']:.1f} µs for each test that touches no CSP and {each['uses']:.1f} µs for "
-        "each one that does, the tracing of its six calls included."),
+        (
+            f"Switching it on costs {1000 * once:.0f} ms of CPU time once (a suite of one "
+            "empty test, "
+            "on against without: importing the tracer, patching, the self-test), and then "
+            f"{each['idle']:.1f} µs for each test that touches no CSP "
+            f"and {each['uses']:.1f} µs for "
+            "each one that does, the tracing of its six calls included."
+        ),
         "",
     ]
     return "\n".join(lines)

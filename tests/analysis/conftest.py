@@ -139,9 +139,7 @@ def _answered() -> dict[str, Report]:
     return {}
 
 
-@pytest.fixture(
-    params=["duckdb", pytest.param("spark", marks=pytest.mark.xdist_group("spark"))]
-)
+@pytest.fixture(params=["duckdb", pytest.param("spark", marks=pytest.mark.xdist_group("spark"))])
 def golden(
     request: pytest.FixtureRequest, golden_folder: Path, _answered: dict[str, Report]
 ) -> Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -143,6 +144,45 @@ def test_interrupted_report_leaves_nothing_half_written(tmp_path: Path) -> None:
     assert child.returncode == 130, err
     assert err == b"csptrace: interrupted; nothing was written\n"
     assert {path.name for path in tmp_path.iterdir()} <= {"logs", "softcsp", "cache"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX only")
+def test_progress_is_shown_on_a_terminal_only(tmp_path: Path) -> None:
+    """On a terminal stderr says how far it is; the report on stdout is the same either way."""
+    write_golden(tmp_path / "logs")
+    command = [sys.executable, "-m", "csptrace", "report", str(tmp_path / "logs"), "--no-cache"]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
+    quiet = subprocess.run(command, env=environ, capture_output=True, check=True, timeout=120)
+    main, terminal = os.openpty()
+    shown = b""
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=terminal) as child:
+        os.close(terminal)
+        assert child.stdout is not None
+        out = child.stdout.read()
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(main, 4096):
+                shown += part
+    os.close(main)
+
+    assert out == quiet.stdout
+    assert quiet.stderr == b""
+    assert b"4 of 4 files" in shown
+    assert b"events" in shown
+
+
+def test_a_poor_character_set_gives_no_traceback(tmp_path: Path) -> None:
+    """What stdout cannot show is escaped."""
+    leaky().write(tmp_path / "logs")
+    done = subprocess.run(
+        [sys.executable, "-m", "csptrace", "report", str(tmp_path / "logs"), "--no-cache"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"leaked-at-release" in done.stdout
 
 
 # --- cache --------------------------------------------------------------------------------------

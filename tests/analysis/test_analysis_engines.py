@@ -13,6 +13,7 @@ from messy_logs import write
 from csptrace.analysis import distributed, embedded, engines, reading
 from csptrace.analysis.results import Report
 from csptrace.errors import AnalysisError, MissingExtraError
+from csptrace.events.schema import EVENTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,16 @@ def test_engines_agree_on_bad_logs(tmp_path: Path, spark: Any) -> None:
         # Each engine has its own words for what it cannot read.
         assert bool(one.unreadable) == bool(other.unreadable)
         assert dataclasses.replace(one, unreadable="") == dataclasses.replace(other, unreadable="")
+
+
+def test_a_field_has_one_type_in_every_event() -> None:
+    """A log is one table: two events cannot mean a number and a text by one name."""
+    types: dict[str, set[str]] = {}
+    for required, optional in EVENTS.values():
+        for name, about in {**required, **optional}.items():
+            types.setdefault(name, set()).add(about.get("type", "string"))
+
+    assert {name: found for name, found in types.items() if len(found) > 1} == {}
 
 
 def test_missing_java_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from golden_logs import leaky
 from messy_logs import busy, write
 
 from csptrace.analysis import embedded, reading
+from csptrace.analysis.partials import Cache
 from csptrace.errors import AnalysisError
 from csptrace.frontends import cli
 
@@ -132,6 +134,28 @@ def test_names_with_characters_that_mean_something_are_names(tmp_path: Path) -> 
         busy(f"run{number}", number).write(folder, f"{name}.jsonl")
     assert len(analyse(tmp_path).runs) == 6
     assert len(analyse(tmp_path / "a[1]b" / "a[1]b.jsonl").runs) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
+def test_a_name_that_is_no_text_is_said(tmp_path: Path) -> None:
+    """A file whose name is not UTF-8 is a source that cannot be read, not a traceback."""
+    (tmp_path / os.fsdecode(b"caf\xe9.jsonl")).write_bytes(leaky().lines())
+
+    assert "not UTF-8" in only(analyse(tmp_path)).unreadable
+
+
+def test_a_log_that_goes_away_is_said(tmp_path: Path) -> None:
+    """A file that is deleted after it was found is a source that cannot be read."""
+    leaky().write(tmp_path, "stays.jsonl")
+    going = busy("one", 1).write(tmp_path, "goes.jsonl")
+    logs = reading.find([str(tmp_path)])
+    going.unlink()
+    found = {
+        source.path.rpartition("/")[2]: source.unreadable
+        for source in embedded.analyse(logs, cache=Cache(str(tmp_path / "kept"))).sources
+    }
+
+    assert found == {"stays.jsonl": "", "goes.jsonl": "No such file or directory"}
 
 
 def test_patterns_find_files_at_any_depth(tmp_path: Path) -> None:

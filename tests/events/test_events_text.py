@@ -27,7 +27,7 @@ NEEDS_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 def normalised(text: str) -> str:
-    """Replace handle values by letters in their order, and the line number of the last line."""
+    """Replace handle values by letters in their order, and what differs between machines."""
     values: dict[str, str] = {}
 
     def name(match: re.Match[str]) -> str:
@@ -35,6 +35,7 @@ def normalised(text: str) -> str:
 
     text = re.sub(r"\d+\.\d seconds", "<age> seconds", text)
     text = re.sub(r"program\.py:\d+ in <module>", "program.py:<end> in <module>", text)
+    text = re.sub(r"\S+[\\/](threading\.py):\d+", r"<lib>/\1:<line>", text)
     return re.sub(r"0x[0-9a-f]{8,16}", name, text)
 
 

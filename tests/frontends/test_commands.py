@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
 
 import csptrace
 from csptrace.examples import signing_service
-from csptrace.frontends import cli, doctor
+from csptrace.frontends import cli, demo, doctor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +37,33 @@ def test_demo_finds_exactly_the_planted_mistakes(
     assert str(log) in out
     assert "All 7 planted mistakes were found, and nothing else." in out
     assert "4 of 5 handles acquired there were released" in err
+
+
+def test_demo_on_a_token(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --api pkcs11 the demo runs on a token that it makes and removes again."""
+    if not shutil.which("softhsm2-util"):
+        if "softhsm" in os.environ.get("CSPTRACE_REQUIRE", ""):
+            pytest.fail("CSPTRACE_REQUIRE asks for SoftHSM, which is not installed")
+        pytest.skip("SoftHSM is not installed (Debian: softhsm2)")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert cli.main(["demo", "--api", "pkcs11", "--log", str(tmp_path / "logs")]) == 0
+    out, err = capsys.readouterr()
+    assert "All 8 planted mistakes were found, and nothing else." in out
+    assert "CK_SESSION_HANDLE" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["logs"]
+    assert "SOFTHSM2_CONF" not in os.environ
+
+
+def test_demo_without_a_token_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without SoftHSM the error names the package."""
+    monkeypatch.setattr(demo, "_SOFTHSM", ())
+
+    assert cli.main(["demo", "--api", "pkcs11"]) == 2
+    assert "apt-get install softhsm2" in capsys.readouterr().err
 
 
 def test_demo_says_so_when_a_mistake_is_missed(

@@ -231,6 +231,65 @@ def held_too_long() -> None:
     advapi32.CryptReleaseContext(context, 0)
 
 
+inside, leave = threading.Event(), threading.Event()
+
+
+@ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+def _succeed(_first: object) -> int:
+    return 0
+
+
+@ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    *(ctypes.c_ulong, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_void_p),
+    ctypes.POINTER(ctypes.c_ulong),
+)
+def _open(
+    _slot: int, _flags: int, _application: object, _notify: object, session: list[int]
+) -> int:
+    session[0] = 1
+    return 0
+
+
+@ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong)
+def _wait(_session: int, _data: object, _size: int) -> int:
+    inside.set()
+    leave.wait(60)
+    return 0
+
+
+class Module(ctypes.CDLL):
+    """A PKCS#11 module with one slot, whose random numbers take their time."""
+
+    def __init__(self) -> None:
+        self._name, self._handle = "token", 0
+        pointer = type("_FuncPtr", (ctypes._CFuncPtr,), {"_flags_": 1, "_restype_": ctypes.c_int})
+        functions = {"C_OpenSession": _open, "C_GenerateRandom": _wait}
+        self._FuncPtr = lambda what: pointer(
+            ctypes.cast(functions.get(what[0], _succeed), ctypes.c_void_p).value
+        )
+
+
+def release_while_in_use() -> None:
+    """Close a session while another thread waits for its random numbers."""
+    module, session = Module(), ctypes.c_ulong()
+    module.C_Initialize(None)
+    module.C_OpenSession(ctypes.c_ulong(), ctypes.c_ulong(4), None, None, ctypes.byref(session))
+
+    def work() -> None:
+        module.C_GenerateRandom(session, None, ctypes.c_ulong(8))
+
+    worker = threading.Thread(target=work, name="worker")
+    worker.start()
+    inside.wait(60)
+    try:
+        module.C_CloseSession(session)
+    except csptrace.ReleaseWhileInUse:
+        leave.set()
+        worker.join(60)
+        module.C_CloseSession(session)
+
+
 if __name__ == "__main__":
     csptrace.start()
     for name in sys.argv[1:]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import signal
 import sys
 import time
@@ -26,12 +27,18 @@ class Timeout(Exception):
 
 @pytest.fixture(autouse=True)
 def unmeasured() -> Iterator[None]:
-    """Pause coverage: an exception out of its line tracer leaves its lock held for good."""
-    tracer = sys.gettrace()
+    """Pause what else runs in this thread and could be hit.
+
+    An exception out of coverage's line tracer leaves its lock held for good; one out of a callback
+    of the garbage collector (Hypothesis has one) is swallowed.
+    """
+    tracer, callbacks = sys.gettrace(), list(gc.callbacks)
     sys.settrace(None)
+    gc.callbacks.clear()
     try:
         yield
     finally:
+        gc.callbacks.extend(callbacks)
         sys.settrace(tracer)
 
 

@@ -35,7 +35,7 @@ def test_the_report_is_what_a_person_needs(suite: Suite) -> None:
             "  provider context released by CryptReleaseContext",
             "      test_it.py:9 in test_bad",
             "  1 of 2 handles acquired there were released, at csp.py:16*",
-            "  fix: call CryptDestroyKey *",
+            "  fix: *CryptDestroyKey*",
             "  fingerprint: 1:????????????????",
             "  in test_it.py::test_bad (call)",
         ]
