@@ -212,7 +212,7 @@ function that has acquired a handle is watched; the events are switched off agai
 in a row were left by exceptions with nothing watched.
 
 What is kept for a live handle: a reference to the function's run and a place in its list. For a
-handle that outlives its function: at most eight records of about 200 bytes, shared by the handles
+handle that outlives its function: at most eight small records, shared by the handles
 that left the function with it; no frame, no exception and no value.
 """
 
