@@ -250,7 +250,7 @@ EXHIBITS: Final = (
     ),
 )
 
-NOT_TRACED_YET: Final = {
+NOT_REENACTED: Final = {
     "certificate stores and contexts": (
         "mhammond/pywin32#2636 (the original)",
         "python/cpython#14999",
@@ -281,4 +281,4 @@ NOT_TRACED_YET: Final = {
         "openssl-projects/pkcs11-provider#66",
     ),
 }
-"""Field bugs of the same sorts in APIs that csptrace does not trace yet: API → reports."""
+"""Field bugs of the same sorts that have no exhibit here: API → reports."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import windows_python
-from catalogue import EXHIBITS, NOT_TRACED_YET, Exhibit
+from catalogue import EXHIBITS, NOT_REENACTED, Exhibit
 from visits import HERE, PROVIDERS, Result, unavailable, visit
 
 from csptrace.patch.exits import unavailable as unavailable_causes
@@ -123,4 +123,4 @@ def test_misuse_codes_are_all_on_show() -> None:
     shown = {finding.code for exhibit in EXHIBITS for finding in exhibit.findings}
     assert set(MISUSES) - shown == {"stale-dependency"}
     assert {"leaked-at-release", "leaked-at-exit", "lost"} <= shown
-    assert all(NOT_TRACED_YET.values())
+    assert all(NOT_REENACTED.values())
