@@ -36,6 +36,19 @@ else:
     ).pytest()
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Send all tests on Spark to one worker, so that its cluster is started once."""
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - Windows Python has no xdist
+
+    class LoadScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "spark" if "spark" in nodeid.rpartition("::")[2] else nodeid
+
+    return LoadScheduling(config, log)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say why tests were skipped: one line for each reason, however many tests it concerns."""
     reasons = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()))

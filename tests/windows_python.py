@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
+import required
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -40,18 +40,11 @@ def unavailable() -> str | None:
     return reason
 
 
-def required(what: str) -> bool:
-    """Return whether `CSPTRACE_REQUIRE` says that this must not be missing."""
-    return what in os.environ.get("CSPTRACE_REQUIRE", "").replace(",", " ").split()
-
-
 def need() -> None:
     """Skip the test where there is no Windows Python; fail it where `wine` is required."""
     reason = unavailable()
     if reason is not None:
-        if required("wine"):
-            pytest.fail(f"CSPTRACE_REQUIRE asks for wine: {reason}")
-        pytest.skip(reason)
+        required.missing("wine", reason)
 
 
 def environment() -> Any:

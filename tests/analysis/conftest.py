@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import golden_logs
 import pytest
-from windows_python import required
+import required
 
 from csptrace.analysis import distributed, embedded, reading
 
@@ -37,9 +37,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     elif shutil.which("java") is None:
         missing = "Spark needs Java: apt install openjdk-17-jre-headless"
     if missing:
-        if required("spark"):
-            pytest.fail(f"CSPTRACE_REQUIRE asks for spark: {missing}")
-        pytest.skip(missing)
+        required.missing("spark", missing)
     folder = tmp_path_factory.mktemp("spark")
     with _cluster(folder) as master, distributed.session(master) as session:
         # Small logs: planning is what takes time.
@@ -139,7 +137,7 @@ def _answered() -> dict[str, Report]:
     return {}
 
 
-@pytest.fixture(params=["duckdb", pytest.param("spark", marks=pytest.mark.xdist_group("spark"))])
+@pytest.fixture(params=["duckdb", "spark"])
 def golden(
     request: pytest.FixtureRequest, golden_folder: Path, _answered: dict[str, Report]
 ) -> Report:

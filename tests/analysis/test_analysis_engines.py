@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.xdist_group("spark")
-def test_engines_agree_on_bad_logs(tmp_path: Path, spark: Any) -> None:
+def test_spark_agrees_on_bad_logs(tmp_path: Path, spark: Any) -> None:
     """Torn, foreign, damaged, doubled, compressed and compacted: every field is the same."""
     folder = tmp_path / "logs"
     write(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import json
 import os
 import re
@@ -13,28 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import windows_python
 from expected import EXPECTED, Expected
 
 from csptrace.patch.exits import unavailable
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 SOURCE = (HERE / "leaks.py").read_text(encoding="utf-8").splitlines()
 
 each = pytest.mark.parametrize("name", EXPECTED)
-
-
-@functools.cache
-def windows() -> Any:
-    """Return `.ci/windows.py` as a module."""
-    path = ROOT / ".ci" / "windows.py"
-    spec = importlib.util.spec_from_file_location("csptrace_ci_windows", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @functools.cache
@@ -42,19 +28,15 @@ def played(provider: str) -> dict[str, dict[str, Any]]:
     """Play everything in a process of its own; return name → leaking and mended → findings."""
     script = HERE / "play.py"
     if provider == "windows":
-        done = (
-            windows()
-            .environment(project=ROOT)
-            .run(
-                [windows().windows_path(script), provider],
-                env={"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"},
-                timeout=300,
-            )
+        done = windows_python.environment().run(
+            [windows_python.tool().windows_path(script), provider],
+            env={"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+            timeout=300,
         )
     else:
         done = subprocess.run(
             [sys.executable, str(script), provider],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(windows_python.ROOT)},
             capture_output=True,
             encoding="utf-8",
             timeout=300,
@@ -72,13 +54,7 @@ def play(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
         if unavailable():
             pytest.skip(unavailable())
         return played("softcsp")
-    if os.name == "nt" or not (ROOT / ".ci" / "windows.py").exists():
-        pytest.skip("the genuine parts are run from a Linux host with .ci/windows.py")
-    reason = windows().available()
-    if reason is not None and "wine" in os.environ.get("CSPTRACE_REQUIRE", ""):
-        pytest.fail(reason)
-    if reason is not None:
-        pytest.skip(reason)
+    windows_python.need()
     return played("windows")
 
 

@@ -12,7 +12,6 @@ import os
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import fakecsp
-import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -487,10 +486,9 @@ def _softcsp_objects() -> Client:
 
 
 def _fake_cffi() -> Client:
-    cffi = pytest.importorskip("cffi", reason="cffi is not installed")
-    reason = fakecsp.missing()
-    if reason is not None:
-        pytest.skip(reason)
+    fakecsp.need()
+    import cffi
+
     ffi = cffi.FFI()
     ffi.cdef(fakecsp.FAKE_DECLARATIONS)
     return FakeCffi(ffi, ffi.dlopen(str(fakecsp.library())))

@@ -10,6 +10,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
+import required
 
 import csptrace
 from csptrace.examples import signing_service
@@ -44,9 +45,7 @@ def test_demo_on_a_token(
 ) -> None:
     """With --api pkcs11 the demo runs on a token that it makes and removes again."""
     if not shutil.which("softhsm2-util"):
-        if "softhsm" in os.environ.get("CSPTRACE_REQUIRE", ""):
-            pytest.fail("CSPTRACE_REQUIRE asks for SoftHSM, which is not installed")
-        pytest.skip("SoftHSM is not installed (Debian: softhsm2)")
+        required.missing("softhsm", "SoftHSM is not installed (Debian: softhsm2)")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert cli.main(["demo", "--api", "pkcs11", "--log", str(tmp_path / "logs")]) == 0
     out, err = capsys.readouterr()
