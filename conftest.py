@@ -36,6 +36,7 @@ else:
     ).pytest()
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Send all tests on Spark to one worker, so that its cluster is started once."""
     if config.getoption("dist") != "load":

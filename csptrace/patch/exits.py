@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from functools import cache
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from threading import get_ident
 from types import (
@@ -63,6 +64,7 @@ _TOOLS: Final = (3, 4)
 and optimisers."""
 _type_name: Any = type.__dict__["__qualname__"].__get__
 _type_order: Any = type.__dict__["__mro__"].__get__
+_type_module: Any = type.__dict__["__module__"].__get__
 _traceback_of: Any = BaseException.__dict__["__traceback__"].__get__
 _getframe = sys._getframe
 _monitoring: Any = getattr(sys, "monitoring", None)  # CPython 3.12 and later
@@ -667,8 +669,7 @@ def _held(value: object, handles: list[Handle]) -> list[Handle]:
     if len(handles) == 1:  # most functions hand on one, as it is
         if cls is int:
             return handles if value == handles[0].value else []
-        codecs = sys.modules.get("csptrace.patch.codecs")
-        if codecs is not None and codecs.plain_number(value, cls) == handles[0].value:
+        if _is_ctypes(cls) and _ctypes_codecs().plain_number(value, cls) == handles[0].value:
             return handles
     numbers = {handle.value: handle for handle in handles if handle.value >= 0}
     wanted = set(handles)
@@ -716,15 +717,24 @@ def _numbers(value: object, cls: type, *, inside: bool) -> tuple[int, ...]:
         number: Any = value
         small = inside and -_SMALLEST_INSIDE < number < _SMALLEST_INSIDE
         return () if small else (number,)
-    order = _type_order(cls)
-    if cls.__name__ == "CArgObject" or (len(order) > 1 and order[-2].__module__ == "_ctypes"):
-        codecs = sys.modules.get("csptrace.patch.codecs")  # imported with ctypes, if at all
-        if codecs is not None:
-            numbers: tuple[int, ...] = codecs.plain_numbers(value)
-            return numbers
-    elif cls.__module__ == "_cffi_backend":
+    if _is_ctypes(cls) or _type_name(cls) == "CArgObject":
+        numbers: tuple[int, ...] = _ctypes_codecs().plain_numbers(value)
+        return numbers
+    if _type_module(cls) == "_cffi_backend":
         return _cffi_numbers(value)
     return ()
+
+
+def _is_ctypes(cls: type) -> bool:
+    order = _type_order(cls)
+    return len(order) > 1 and _type_module(order[-2]) == "_ctypes"
+
+
+@cache
+def _ctypes_codecs() -> Any:
+    from csptrace.patch import codecs  # noqa: PLC0415 - imports ctypes, which is in use by now
+
+    return codecs
 
 
 def _cffi_numbers(value: Any) -> tuple[int, ...]:

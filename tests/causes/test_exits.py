@@ -300,7 +300,17 @@ def test_no_frame_local_or_exception_is_kept_alive(trace: Callable[..., Tracer])
     advapi32.CryptReleaseContext(prov, 0)
 
 
-class Spy:
+class SpyType(type):
+    """Tells when its class is asked for something."""
+
+    def __getattribute__(cls, name: str) -> Any:
+        """Tell of it."""
+        if name != "calls":
+            Spy.calls.append(f"class {name}")
+        return type.__getattribute__(cls, name)
+
+
+class Spy(metaclass=SpyType):
     """Its every method tells that it was called."""
 
     calls: list[str] = []  # noqa: RUF012 - what a test collects
@@ -713,6 +723,21 @@ def test_many_leaks_of_one_function_take_no_time_to_speak_of(
     assert len(tracer.check()) == 3000
     assert len(asked) < 100
     assert "2999 were not released" in words(tracer)[0] or "3000" in words(tracer)[0]
+
+
+@needed
+def test_handles_are_followed_after_modules_were_forgotten(
+    trace: Callable[..., Tracer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was imported during a test that puts `sys.modules` back is used all the same."""
+    tracer = trace()
+    prov = context()
+    monkeypatch.delitem(sys.modules, "csptrace.patch.codecs")
+    exits._ctypes_codecs.cache_clear()
+    leaking(prov)
+    advapi32.CryptReleaseContext(prov, 0)
+
+    assert "threw the result away" in words(tracer)[0]
 
 
 @needed

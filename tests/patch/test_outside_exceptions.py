@@ -30,15 +30,19 @@ def unmeasured() -> Iterator[None]:
     """Pause what else runs in this thread and could be hit.
 
     An exception out of coverage's line tracer leaves its lock held for good; one out of a callback
-    of the garbage collector (Hypothesis has one) is swallowed.
+    of the garbage collector (Hypothesis has one), or out of a destructor that it calls, is
+    swallowed.
     """
     tracer, callbacks = sys.gettrace(), list(gc.callbacks)
     sys.settrace(None)
+    gc.collect()
+    gc.disable()
     gc.callbacks.clear()
     try:
         yield
     finally:
         gc.callbacks.extend(callbacks)
+        gc.enable()
         sys.settrace(tracer)
 
 
