@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import gc
 import threading
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ForeignFunction",
     "HandleObject",
+    "derived",
     "function_proxy",
     "instances",
     "keep_for_ever",
@@ -246,10 +248,27 @@ def module_function(wrapped: Any, call: Callable[..., Any]) -> Any:
 
 
 def instances(cls: type) -> list[Any]:
-    """Return the objects of a class that exist now."""
-    # issubclass(type(x), …) and not isinstance: the latter asks x for __class__, which wakes
-    # lazy proxies of the program.
-    return [found for found in gc.get_objects() if issubclass(type(found), cls)]
+    """Return the objects of a class, and of those derived from it, that exist now."""
+    # The exact type is compared, not isinstance asked: that asks objects for __class__, which
+    # wakes lazy proxies of the program.
+    classes = derived(cls)
+    everything = gc.get_objects()
+    return list(compress(everything, map(classes.__contains__, map(id, map(type, everything)))))
+
+
+def derived(cls: type) -> dict[int, type]:
+    """Return a class and all classes that are derived from it now, by their ids.
+
+    A metaclass of the program may have taken the hash from its classes.
+    """
+    found: dict[int, type] = {}
+    waiting = [cls]
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in found:
+            found[id(one)] = one
+            waiting += type.__subclasses__(one)
+    return found
 
 
 def keep_for_ever(wrapped: Any) -> None:

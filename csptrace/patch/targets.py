@@ -34,6 +34,7 @@ from csptrace.patch.libraries import LibraryMonitor, LibraryPatcher
 from csptrace.patch.proxy import (
     ForeignFunction,
     HandleObject,
+    derived,
     function_proxy,
     instances,
     keep_for_ever,
@@ -493,13 +494,14 @@ class Installation:
         """List function pointers that modules have bound under a name of their own."""
         if not self._starting:
             return
+        # A proxy in a module is one of an earlier tracer, which nothing reports to any more.
+        kinds = derived(function_type) | derived(ForeignFunction)
         for where, module in list(sys.modules.items()):
-            for name, value in list(_namespace(module).items()):
-                # A proxy here is one of an earlier tracer, which nothing reports to any more.
-                if (
-                    issubclass(type(value), function_type | ForeignFunction)
-                    and getattr(value, "__name__", None) in rows
-                ):
+            namespace = _namespace(module)
+            if kinds.keys().isdisjoint(map(id, map(type, list(namespace.values())))):
+                continue
+            for name, value in list(namespace.items()):
+                if id(type(value)) in kinds and getattr(value, "__name__", None) in rows:
                     self.missed.append(f"{where}.{name}")
 
     # --- cffi ---------------------------------------------------------------------------------
@@ -597,9 +599,10 @@ class Installation:
         """List `from module import function` that ran before tracing began."""
         functions = {id(value): getattr(value, "__module__", "") for value in originals.values()}
         for where, other in list(sys.modules.items()):
-            if other is module:
+            namespace = _namespace(other)
+            if other is module or functions.keys().isdisjoint(map(id, list(namespace.values()))):
                 continue
-            for name, value in list(_namespace(other).items()):
+            for name, value in list(namespace.items()):
                 # The module that a function is defined in is no program that bound it.
                 if functions.get(id(value), where) != where:
                     self.missed.append(f"{where}.{name}")
