@@ -37,7 +37,7 @@ _SILENT: Final = "SET enable_progress_bar = false"
 """DuckDB draws a bar on stdout during long queries, and each cursor has to be told not to."""
 _SOURCES: Final = "sources.json"
 _DAMAGE: Final = "damage: "
-_HANDLE_EVENTS: Final = ", ".join(f"'{name}'" for name in questions.HANDLE_EVENTS)
+_HANDLE_EVENT: Final = os.path.commonprefix(questions.HANDLE_EVENTS)
 _LEAST_MEMORY: Final = 128 << 20
 _THREAD_MEMORY: Final = 100 << 20
 """What a thread that reads JSON needs; with more threads than memory they would only wait."""
@@ -403,7 +403,7 @@ class _Reader:
         with open(empty, "wb"):
             pass
         self._cursor.execute(
-            f"CREATE OR REPLACE TEMP TABLE events AS {_select(json_source(empty), 0)} LIMIT 0"
+            f"CREATE OR REPLACE TEMP TABLE events AS {_select(_lines(empty), 0)} LIMIT 0"
         )
 
     def _load(self, number: int, log: Log) -> dict[str, Any]:
@@ -420,7 +420,7 @@ class _Reader:
                 return _source(unreadable=reason)
         known: reading.Strays | None = None
         try:
-            counted = self._insert(number, json_source(path))
+            counted = self._insert(number, _lines(path))
         except (
             duckdb.InvalidInputException,
             duckdb.IOException,
@@ -431,7 +431,7 @@ class _Reader:
             copy = os.path.join(self._folder, "salvaged.jsonl")
             with open(copy, "wb") as file:
                 known = reading.salvage(log, file)
-            counted = self._insert(number, json_source(copy))
+            counted = self._insert(number, _lines(copy))
             os.unlink(copy)
         strays = counted["foreign"]
         if known is None and (strays or reading.is_cut_off(log)):
@@ -503,8 +503,14 @@ def _source(**given: Any) -> dict[str, Any]:
     }
 
 
+_TYPES: Final = orjson.dumps(
+    {
+        name: sort
+        for name, sort in questions.READ.items()
+        if name in {"event", "schema", "how", *questions.INPUTS["events"][1].values()}
+    }
+).decode()
 _SIDE_TYPES: Final = orjson.dumps(questions.READ).decode()
-_SIDE: Final = ", ".join(f"'{name}', \"{name}\"" for name in questions.READ)
 
 
 def json_source(path: str, fields: Mapping[str, str] = questions.READ) -> str:
@@ -514,12 +520,28 @@ def json_source(path: str, fields: Mapping[str, str] = questions.READ) -> str:
         path: the file, plain or compressed.
         fields: which fields, with their types.
     """
-    form = "gzip" if _starts(path, b"\x1f\x8b") else "zstd" if _starts(path, _ZSTD) else "none"
     columns = ", ".join(f"{literal(name)}: '{sort}'" for name, sort in fields.items())
     return (
         f"read_json({literal(_escaped(path))}, format = 'newline_delimited', "
-        f"columns = {{{columns}}}, ignore_errors = true, compression = '{form}')"
+        f"columns = {{{columns}}}, ignore_errors = true, compression = '{_compression(path)}')"
     )
+
+
+def _lines(path: str) -> str:
+    """Return the SQL of the fields that every event is asked for, and of the whole line, `json`.
+
+    A line with what only rarer events have is parsed again later. Reading those columns for all
+    lines would take longer (measured: 60 columns for every line, 2.1 s for 1.25 million events;
+    this, 1.9 s).
+    """
+    return (
+        f"(SELECT json, UNNEST(from_json(json, {literal(_TYPES)})) FROM read_ndjson_objects("
+        f"{literal(_escaped(path))}, ignore_errors = true, compression = '{_compression(path)}'))"
+    )
+
+
+def _compression(path: str) -> str:
+    return "gzip" if _starts(path, b"\x1f\x8b") else "zstd" if _starts(path, _ZSTD) else "none"
 
 
 IS_EVENT: Final = (
@@ -557,10 +579,7 @@ def _select(source: str, number: int, *, parquet: bool = False) -> str:
     stray, side = "stray", "CAST(NULL AS VARCHAR)"
     if not parquet:  # all that cannot be asked for a second time
         stray = "NULL"
-        side = (
-            f"CASE WHEN event NOT IN ({_HANDLE_EVENTS}) "
-            f"THEN CAST(json_object({_SIDE}) AS VARCHAR) END"
-        )
+        side = f"CASE WHEN NOT starts_with(event, {literal(_HANDLE_EVENT)}) THEN json END"
     return (
         f"SELECT CASE WHEN {IS_EVENT} THEN run END AS run, {', '.join(columns)}, "
         f"CASE WHEN NOT COALESCE({IS_EVENT}, FALSE) THEN {stray} "

@@ -210,22 +210,22 @@ PARTIALS: Final[dict[str, str]] = {
     "early": """
         SELECT run, hid, MIN(seq) AS seq FROM events
         WHERE how IN ('collected', 'handed-over') GROUP BY run, hid""",
-    # Acquisitions and ends, counted by everything that a site is asked about.
+    # Acquisitions and ends, counted by everything that a site is asked about. Ages are counted in
+    # buckets, 32 for each power of two; a bucket is named by its least age.
     "tally": f"""
         SELECT e.run, e.kind, e.stack, e.how, e.release_stack,
-            MAX(e.api) AS api, COUNT(*) AS times,
+            CASE WHEN e.how <> 'released' THEN NULL WHEN e.age < 64 THEN e.age
+                ELSE CAST(FLOOR(e.age / {_SIZE}) * {_SIZE} AS BIGINT) END AS low,
+            MAX(e.api) AS api, COUNT(*) AS times, MAX(e.age) AS longest,
             CAST(SUM(CASE WHEN e.mono - s.first_mono > s.last_mono - e.mono
                 THEN 1 ELSE 0 END) AS BIGINT) AS late
         FROM events e JOIN spans s ON e.run = s.run
             LEFT JOIN early x ON x.run = e.run AND x.hid = e.hid
         WHERE {_COUNTS}
-        GROUP BY e.run, e.kind, e.stack, e.how, e.release_stack""",
+        GROUP BY 1, 2, 3, 4, 5, 6""",
     "by_stack": """
         SELECT t.run, t.kind, t.stack, COALESCE(MAX(t.api), '') AS api,
             COALESCE(MAX(p.place), '') AS place, COALESCE(MIN(p.frames), '') AS frames,
-            DENSE_RANK() OVER (
-                ORDER BY COALESCE(MAX(t.api), ''), t.kind, COALESCE(MAX(p.place), '')
-            ) AS site,
             CAST(SUM(CASE WHEN how = 'acquired' THEN times ELSE 0 END) AS BIGINT) AS acquired,
             CAST(SUM(CASE WHEN how = 'released' THEN times ELSE 0 END) AS BIGINT) AS released,
             CAST(SUM(CASE WHEN how IN ('invalidated', 'collected') THEN times ELSE 0 END)
@@ -247,20 +247,12 @@ PARTIALS: Final[dict[str, str]] = {
             LEFT JOIN places p ON p.run = t.run AND p.stack = t.release_stack
         WHERE t.how = 'released'
         GROUP BY b.api, b.kind, b.place, COALESCE(p.place, '')""",
-    # Ages in buckets, 32 for each power of two; a bucket is named by its least age.
-    "age_counts": f"""
-        SELECT b.site, CASE WHEN e.age < 64 THEN e.age
-                ELSE CAST(FLOOR(e.age / {_SIZE}) * {_SIZE} AS BIGINT) END AS low,
-            COUNT(*) AS times, MAX(e.age) AS longest
-        FROM events e JOIN spans s ON e.run = s.run
-            JOIN by_stack b ON b.run = e.run AND b.kind = e.kind AND b.stack = e.stack
-            LEFT JOIN early x ON x.run = e.run AND x.hid = e.hid
-        WHERE e.how = 'released' AND {_COUNTS}
-        GROUP BY 1, 2""",
     "ages": """
-        SELECT b.api, b.kind, b.place, a.low, a.times, a.longest
-        FROM age_counts a
-            JOIN (SELECT DISTINCT site, api, kind, place FROM by_stack) b ON b.site = a.site""",
+        SELECT b.api, b.kind, b.place, t.low, CAST(SUM(t.times) AS BIGINT) AS times,
+            MAX(t.longest) AS longest
+        FROM tally t JOIN by_stack b ON b.run = t.run AND b.kind = t.kind AND b.stack = t.stack
+        WHERE t.how = 'released'
+        GROUP BY b.api, b.kind, b.place, t.low""",
     # Handles that never ended: looked for only where fewer have ended than were acquired.
     "alive": """
         SELECT a.run, a.hid, a.kind, a.val, a.stack, s.last_mono - a.mono AS age
