@@ -37,7 +37,6 @@ _SILENT: Final = "SET enable_progress_bar = false"
 """DuckDB draws a bar on stdout during long queries, and each cursor has to be told not to."""
 _SOURCES: Final = "sources.json"
 _DAMAGE: Final = "damage: "
-_HANDLE_EVENT: Final = os.path.commonprefix(questions.HANDLE_EVENTS)
 _LEAST_MEMORY: Final = 128 << 20
 _THREAD_MEMORY: Final = 100 << 20
 """What a thread that reads JSON needs; with more threads than memory they would only wait."""
@@ -579,7 +578,7 @@ def _select(source: str, number: int, *, parquet: bool = False) -> str:
     stray, side = "stray", "CAST(NULL AS VARCHAR)"
     if not parquet:  # all that cannot be asked for a second time
         stray = "NULL"
-        side = f"CASE WHEN NOT starts_with(event, {literal(_HANDLE_EVENT)}) THEN json END"
+        side = f"CASE WHEN NOT starts_with(event, {literal(questions.HANDLE_EVENT)}) THEN json END"
     return (
         f"SELECT CASE WHEN {IS_EVENT} THEN run END AS run, {', '.join(columns)}, "
         f"CASE WHEN NOT COALESCE({IS_EVENT}, FALSE) THEN {stray} "

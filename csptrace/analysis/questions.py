@@ -26,7 +26,7 @@ __all__ = [
     "COLUMNS",
     "DOUBTFUL",
     "FINDING",
-    "HANDLE_EVENTS",
+    "HANDLE_EVENT",
     "INPUTS",
     "KEPT",
     "MERGES",
@@ -48,11 +48,8 @@ POINTS: Final = 120
 NODES: Final = 1000
 """How many handles of a run its graph shows."""
 
-HANDLE_EVENTS: Final = (
-    "csptrace.handle_acquired",
-    "csptrace.handle_released",
-    "csptrace.handle_invalidated",
-)
+HANDLE_EVENT: Final = "csptrace.handle_"
+"""How the names of the frequent events begin: those whose every field is a column of `events`."""
 _SORTS: Final = {"integer": "BIGINT", "boolean": "BOOLEAN"}
 
 
