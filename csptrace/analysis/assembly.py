@@ -209,7 +209,6 @@ def _groups(answers: Mapping[str, Rows], sites: Sequence[Site]) -> Iterable[Grou
         fingerprint = row["fingerprint"]
         first = _first(examples[fingerprint])
         acquired_at = _where(examples[fingerprint]["acquired_place"] or "")
-        why = tuple(causes[fingerprint])
         site = places.get((first.api, first.kind, acquired_at))
         yield dataclasses.replace(
             first,
@@ -220,9 +219,9 @@ def _groups(answers: Mapping[str, Rows], sites: Sequence[Site]) -> Iterable[Grou
             last_seen=row["last_seen"],
             hosts=tuple(host for (host,) in hosts[fingerprint]),
             scopes=tuple(scopes[fingerprint]),
-            causes=why,
+            causes=tuple(causes[fingerprint]),
             where=first.where or acquired_at,
-            hint=_hint(site, why) if first.code in _LEAKS and site is not None else first.hint,
+            hint=_hint(site) if first.code in _LEAKS and site is not None else first.hint,
         )
 
 
@@ -233,17 +232,16 @@ def _by_fingerprint(rows: Rows, *columns: str) -> dict[str, list[Any]]:
     return found
 
 
-def _hint(site: Site, causes: tuple[tuple[str, int], ...]) -> str:
+def _hint(site: Site) -> str:
     """Say what became of the other handles that were acquired in the same place."""
     if not site.released:
-        text = f"none of the {site.acquired} handles acquired at {site.where} was released"
-    else:
-        text = f"{site.released} of {site.acquired} handles acquired at {site.where} were released"
-        if site.released_at:
-            some = "" if site.released_there == site.released else f"{site.released_there} "
-            text += f", {some}at {site.released_at}"
-    if causes:
-        text += "; leaked: " + ", ".join(f"{cause} ({times})" for cause, times in causes[:3])
+        if site.acquired == 1:
+            return f"no other handle was acquired at {site.where}"
+        return f"none of the {site.acquired} handles acquired at {site.where} was released"
+    text = f"{site.released} of {site.acquired} handles acquired at {site.where} were released"
+    if site.released_at:
+        some = "" if site.released_there == site.released else f"{site.released_there} "
+        text += f", {some}at {site.released_at}"
     return text
 
 
