@@ -33,8 +33,12 @@ __all__ = ["IS_EVENT", "Progress", "analyse", "connect", "first_line", "json_sou
 _BATCH: Final = 48 << 20
 """Small logs are read together until they have this many bytes (of Parquet: a tenth)."""
 _JOBS: Final = 2
-_SILENT: Final = "SET enable_progress_bar = false"
+_SILENT: Final = "SET enable_progress_bar = true; SET enable_progress_bar_print = false"
 """DuckDB draws a bar on stdout during long queries, and each cursor has to be told not to."""
+_TICK: Final = 0.5
+"""How often, in seconds, it is asked how far a big file has been read."""
+_LOADING: Final = 0.7
+"""How much of the time of a big file its reading takes; the rest are the answers."""
 _SOURCES: Final = "sources.json"
 _DAMAGE: Final = "damage: "
 _LEAST_MEMORY: Final = 128 << 20
@@ -174,7 +178,7 @@ class _Analysis:
         self._progress = progress
         self._logs = logs
         self._done = Counter[str]()
-        self._cursors: list[Any] = []
+        self._cursors: dict[Any, tuple[Batch, float]] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -220,11 +224,12 @@ class _Analysis:
         try:
             waiting = {pool.submit(self._partial, batch): batch for batch in batches}
             while waiting:
-                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                done, _ = wait(waiting, _TICK, return_when=FIRST_COMPLETED)
                 for future in done:
                     batch = waiting.pop(future)
                     answers[batch] = future.result()
-                    self._tell(batch, answers[batch])
+                    self._count(batch, answers[batch])
+                self._tell()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             with self._lock:
@@ -235,22 +240,38 @@ class _Analysis:
             pool.shutdown()
         return {batch: answers[batch] for batch in batches}
 
-    def _tell(self, batch: Batch, folder: str) -> None:
+    def _count(self, batch: Batch, folder: str) -> None:
         with open(os.path.join(folder, _SOURCES), "rb") as file:
             self._done["events"] += sum(found["events"] for found in orjson.loads(file.read()))
         self._done["files"] += len(batch.logs)
         self._done["size"] += batch.size
+
+    def _tell(self) -> None:
         of_size = sum(log.size for log in self._logs)
-        # What shares a run with another batch is read twice.
+        # What shares a run with another batch is read twice; nothing is taken back.
+        size = min(self._done["size"] + self._halfway(), of_size)
+        self._done["told"] = max(self._done["told"], size)
         self._progress(
             Progress(
                 min(self._done["files"], len(self._logs)),
                 len(self._logs),
-                min(self._done["size"], of_size),
+                self._done["told"],
                 of_size,
                 self._done["events"],
             )
         )
+
+    def _halfway(self) -> int:
+        """Return how many bytes of the files that are being read count as done."""
+        size = 0.0
+        with self._lock:
+            for cursor, (batch, known) in self._cursors.items():
+                # The queries that follow the reading begin at nothing again; -1 is not known.
+                share = max(known, min(cursor.query_progress(), 100.0))
+                self._cursors[cursor] = batch, share
+                if len(batch.logs) == 1:
+                    size += batch.size * _LOADING * share / 100
+        return int(size)
 
     def _partial(self, batch: Batch) -> str:
         key = ""
@@ -263,9 +284,11 @@ class _Analysis:
         with self._lock:
             cursor = self._database.cursor()
             cursor.execute(_SILENT)
-            self._cursors.append(cursor)
+            self._cursors[cursor] = batch, 0.0
         try:
             sources = _Reader(cursor, folder).read(batch.logs)
+            with self._lock:
+                self._cursors[cursor] = batch, 100.0
             choice = f"run = {literal(self._run)}" if self._run else "TRUE"
             for name, sql in questions.PARTIALS.items():
                 text = sql.replace("{choice}", choice)
@@ -275,7 +298,7 @@ class _Analysis:
                 cursor.execute(f"COPY {name} TO {target} (FORMAT parquet, COMPRESSION zstd)")
         finally:
             with self._lock:
-                self._cursors.remove(cursor)
+                del self._cursors[cursor]
             cursor.close()
         with open(os.path.join(folder, _SOURCES), "wb") as file:
             file.write(orjson.dumps(sources))

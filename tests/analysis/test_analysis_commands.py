@@ -170,6 +170,23 @@ def test_progress_is_shown_on_a_terminal_only(tmp_path: Path) -> None:
     assert b"events" in shown
 
 
+def test_progress_goes_on_within_a_big_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one big log it is said how far it has been read; nothing is ever taken back."""
+    log = tmp_path / "big.jsonl"
+    lines = leaky().lines()
+    log.write_bytes(lines * (8_000_000 // len(lines)))
+    monkeypatch.setattr(embedded, "_TICK", 0.001)
+    said: list[embedded.Progress] = []
+
+    embedded.analyse(reading.find([str(log)]), progress=said.append)
+
+    sizes = [progress.size for progress in said]
+    assert sizes == sorted(sizes)
+    assert 0 < sizes[len(sizes) // 2] < sizes[-1] == log.stat().st_size
+
+
 def test_a_poor_character_set_gives_no_traceback(tmp_path: Path) -> None:
     """What stdout cannot show is escaped."""
     leaky().write(tmp_path / "logs")
