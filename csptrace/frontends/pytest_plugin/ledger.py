@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from csptrace import __version__
-from csptrace.analysis import sarif
-from csptrace.detect import baseline
 from csptrace.detect.wording import escape
 from csptrace.errors import CspTraceError
 from csptrace.frontends.pytest_plugin import reporting
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
 
     from csptrace.analysis.results import Group
-    from csptrace.detect.baseline import Judgement
+    from csptrace.detect.baseline import Judgement, Seen
     from csptrace.frontends.pytest_plugin.reporting import Record
     from csptrace.frontends.pytest_plugin.switches import Switches
     from csptrace.frontends.pytest_plugin.watch import Watch
@@ -232,6 +230,8 @@ class Ledger:
         switches = self._switches
         if switches.baseline is None:
             return
+        from csptrace.detect import baseline  # noqa: PLC0415 - only where there is one
+
         seen = self._counts(records)
         counts = {name: one.count for name, one in seen.items()}
         judgement = baseline.judge(switches.entries, counts)
@@ -273,7 +273,9 @@ class Ledger:
                 f"of {self._switches.baseline} did not occur"
             )
 
-    def _update_baseline(self, seen: list[baseline.Seen], session: pytest.Session) -> None:
+    def _update_baseline(self, seen: list[Seen], session: pytest.Session) -> None:
+        from csptrace.detect import baseline  # noqa: PLC0415 - as above
+
         path = self._switches.baseline
         assert path is not None  # noqa: S101 - for the type checker
         keep = self._is_narrowed(session)
@@ -287,12 +289,14 @@ class Ledger:
         kept = " (entries that did not occur were kept: not everything was run)" if keep else ""
         self._notes.append(f"baseline: {path} accepts {len(entries)} finding{plural} now{kept}")
 
-    def _counts(self, records: Iterable[Record]) -> dict[str, baseline.Seen]:
+    def _counts(self, records: Iterable[Record]) -> dict[str, Seen]:
         """Count findings as a baseline does: alike with and without workers.
 
         A test runs in one worker, but each worker imports the modules and sets wide fixtures up,
         so of those the worker with the most counts.
         """
+        from csptrace.detect.baseline import Seen  # noqa: PLC0415 - as above
+
         tests: Counter[str] = Counter()
         others: dict[str, Counter[str]] = {}
         first: dict[str, Record] = {}
@@ -304,7 +308,7 @@ class Ledger:
             else:
                 others.setdefault(name, Counter())[record["run"]] += 1
         return {
-            name: baseline.Seen(
+            name: Seen(
                 name,
                 tests[name] + max(others.get(name, Counter()).values(), default=0),
                 record["event"]["code"],
@@ -340,6 +344,8 @@ class Ledger:
         )
 
     def _write_sarif(self) -> None:
+        from csptrace.analysis import sarif  # noqa: PLC0415 - only where a file is wanted
+
         path = self._switches.sarif
         assert path is not None  # noqa: S101 - for the type checker
         known = {
