@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from csptrace import __version__
 from csptrace.detect.budget import Budget
-from csptrace.detect.causes import Causes
 from csptrace.detect.holding import Lookout, overdue
 from csptrace.detect.judgement import (
     findings_of,
@@ -93,6 +92,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import CodeType, FrameType
 
+    from csptrace.detect.causes import Causes
     from csptrace.events.log import EventLog
     from csptrace.patch.interceptor import Begin, Enter, Settle
     from csptrace.specs.vocabulary import Kind, Question
@@ -204,11 +204,6 @@ class Tracer:
         self._causes: Causes | None = None
         self.exits: Exits | None = None
         if settings.causes and settings.level != "count":
-            self._causes = Causes(
-                self.installation.specs,
-                self._ownership,
-                lambda error: self.broken(CallSite("working out a cause", "", ""), error),
-            )
             self.exits = Exits(self._role, self._complain_of_exits, self._broken_exits)
         self._held: set[Handle] = set()
         self._lookout = Lookout(self._look) if settings.held_too_long else None
@@ -655,6 +650,8 @@ class Tracer:
         """Return a function `(value, parent, needs, name, frame)` that enters a new handle."""
         graph, collected, moment_of = self.graph, self._collected, self._moment_maker(site)
         exits = self.exits if kind.must_release else None
+        if exits is not None and self._causes is None:
+            self._causes = self._new_causes()
         self.graph.table(kind)
         own_name = os.path.basename(kind.realm) if kind.library else ""
         counted = kind.counted
@@ -1110,6 +1107,18 @@ class Tracer:
             self._roles[name] = known
         return known
 
+    def _new_causes(self) -> Causes:
+        # Not before a function of a provider is patched, since most runs have none; and not at the
+        # first finding, which is made with the graph's lock held, perhaps in the middle of an
+        # import.
+        from csptrace.detect.causes import Causes  # noqa: PLC0415 - it reads sources: ast, dis
+
+        return Causes(
+            self.installation.specs,
+            self._ownership,
+            lambda error: self.broken(CallSite("working out a cause", "", ""), error),
+        )
+
     def _causes_known(self) -> Causes | None:
         return self._causes if self.exits is not None and self.exits.watching else None
 
@@ -1322,11 +1331,7 @@ def _accepted(file: Path | None) -> Counter[str]:
     from csptrace.detect import baseline  # noqa: PLC0415 - only where there is one
 
     return Counter(
-        {
-            entry.fingerprint: entry.count
-            for entry in baseline.read(file)
-            if not entry.is_expired()
-        }
+        {entry.fingerprint: entry.count for entry in baseline.read(file) if not entry.is_expired()}
     )
 
 
@@ -1365,9 +1370,7 @@ def _is_foreign(error: BaseException) -> bool:
     frame = error.__traceback__
     while frame is not None:
         name = frame.tb_frame.f_code.co_filename
-        if not name.startswith(own) and (
-            "site-packages" in name or not name.startswith(_STANDARD)
-        ):
+        if not name.startswith(own) and ("site-packages" in name or not name.startswith(_STANDARD)):
             return True
         frame = frame.tb_next
     return False
