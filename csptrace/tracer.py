@@ -178,8 +178,10 @@ class Tracer:
         self.counts: Counter[str] = Counter()
         self.codes: Counter[str] = Counter()
         self.graph = Graph(settings.tombstones)
-        self._stacks = StackTable(0 if settings.level == "count" else settings.depth)
         self._ownership = Ownership(settings.include, settings.exclude)
+        self._stacks = StackTable(
+            0 if settings.level == "count" else settings.depth, self._ownership.is_launcher
+        )
         self._terminal = Terminal(quiet=settings.quiet)
         self._complaint = complain
         self._complaints: dict[str, str] = {}
