@@ -444,12 +444,19 @@ class Installation:
             CDLL, "__getitem__", wrapt.FunctionWrapper(vars(CDLL)["__getitem__"], getitem)
         )
         self.journal.add("functions cached by ctypes libraries", self._restore_cdlls)
-        for library in instances(CDLL):
+        for library in self._existing(CDLL, module):
             if self._known_library(Codec.CTYPES, library._name):
                 self._adopt_cdll(library, rows)
             else:
                 self._adopt_scoped(library, rows)
         self._find_missed(module._CFuncPtr, rows)
+
+    def _existing(self, cls: type, module: ModuleType) -> list[Any]:
+        """Return the objects of a module's class that exist when the module is patched."""
+        if self._starting:
+            return instances(cls)  # anybody may have made some; every object is looked at
+        # It has just been imported: there is what it has made itself.
+        return [found for found in vars(module).values() if issubclass(type(found), cls)]
 
     def _adopt_cdll(self, library: Any, rows: dict[str, _Row]) -> None:
         """Patch the functions that a library has handed out and cached already."""
@@ -505,7 +512,7 @@ class Installation:
 
         FFI = module.FFI
         self._replace(FFI, "dlopen", wrapt.FunctionWrapper(vars(FFI)["dlopen"], dlopen))
-        for ffi in instances(FFI):
+        for ffi in self._existing(FFI, module):
             for library in ffi._libraries:
                 _, _, name = type(library).__name__.partition("_")
                 if self._known_library(Codec.CFFI, name):
