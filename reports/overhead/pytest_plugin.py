@@ -225,9 +225,9 @@ class Suite(NamedTuple):
 SUITES = {
     "uses": Suite(
         f"{TESTS:,} ordinary tests that use the CSP",
-        "Each imports a 2048-bit RSA private key into a context of softcsp, hashes, signs, verifies "
-        "twice, makes an AES key, encrypts, decrypts, and releases the six handles (20 traced "
-        "calls).",
+        "Each imports a 2048-bit RSA private key into a context of softcsp, hashes, signs, "
+        "verifies twice, makes an AES key, encrypts, decrypts, and releases its six handles: 20 "
+        "traced calls.",
         USES_HEAD,
         USES,
         10,
