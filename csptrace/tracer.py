@@ -157,6 +157,7 @@ class Tracer:
         settings: how it traces.
         active: whether it traces.
         touches: whether every use is recorded with its stack (level `full`).
+        called: whether a traced call was made so far, or since somebody has set it back.
         findings: what was found so far, oldest first; the first 10,000 are kept.
         counts: how many findings there were of each fingerprint.
         log_path: the event log of this process, `None` if there is none.
@@ -174,6 +175,7 @@ class Tracer:
         self.settings = settings
         self.active = False
         self.touches = settings.level == "full"
+        self.called = False
         self.findings: list[Finding] = []
         self.counts: Counter[str] = Counter()
         self.codes: Counter[str] = Counter()
@@ -527,6 +529,7 @@ class Tracer:
             self._drain()  # what the program has let go of is not part of it
             kept = (self._log, self._terminal, self.observer, self.findings, self.settings)
             exits, self.exits = self.exits, None
+            called = self.called
             counts = (self.counts, self.codes, self.serious, graph.acquired, graph.peak)
             self._log, self._terminal, self.observer = None, Terminal(quiet=True), None
             self.findings, self.counts, self.codes = found, Counter(), Counter()
@@ -540,7 +543,7 @@ class Tracer:
                 self._drain()
             finally:
                 _scope.reset(token)
-                self.exits = exits
+                self.exits, self.called = exits, called
                 self._ownership = ownership
                 self._log, self._terminal, self.observer, self.findings, self.settings = kept
                 self.counts, self.codes, self.serious, graph.acquired, graph.peak = counts

@@ -63,7 +63,7 @@ class Ledger:
         self._earlier: dict[str, Record] = {}
         self._withdrawn: dict[str, str] = {}
         self._reports: list[tuple[pytest.TestReport, list[str]]] = []
-        self._seen = 0
+        self._called = False
         self._errors: list[str] = []
         self._reasons: list[str] = []
         self._notes: list[str] = []
@@ -123,7 +123,7 @@ class Ledger:
 
     def _take_results(self, results: dict[str, Any]) -> None:
         self._withdrawn.update(results["withdrawn"])
-        self._seen += results["seen"]
+        self._called |= results["called"]
         self._errors += [error for error in results["errors"] if error not in self._errors]
         self._take_others(results["others"])
 
@@ -169,6 +169,9 @@ class Ledger:
             if self._session is not None:
                 self._session.testscollected += 1  # else the progress would go beyond 100 %
             self._config.hook.pytest_runtest_logreport(report=report)
+            workers = self._config.pluginmanager.get_plugin("dsession")
+            if workers is not None:  # it counts only what a worker has sent, for -x
+                workers._handlefailures(report)
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -200,10 +203,10 @@ class Ledger:
         ]
         self._groups = reporting.groups(counting)
         self._judge_baseline(counting, session)
-        if self._switches.require and not self._seen and not session.config.option.collectonly:
+        if self._switches.require and not self._called and not session.config.option.collectonly:
             self._reasons.append(
-                "--csptrace-require: no traced call has acquired or used a handle in the whole "
-                "run; is the provider imported before tracing starts? See: csptrace doctor"
+                "--csptrace-require: no traced call was made in the whole run; is the provider "
+                "imported before tracing starts? See: csptrace doctor"
             )
         if self._errors:
             self._reasons.append("csptrace itself has failed, see above")

@@ -34,7 +34,7 @@ class Switches:
         entries: what is in it.
         update_baseline: whether it is to be rewritten.
         strict_baseline: whether stale entries fail the run.
-        require: whether a run that sees no handle fails.
+        require: whether a run without a traced call fails.
         soft: whether findings only are reported.
         fail_on: the lowest severity that fails a test.
         leaks: the policy of tests without a marker, empty for the usual one.

@@ -170,7 +170,7 @@ class Watch:
         self._late: list[dict[str, Any]] = []
         self._courier: Courier | None = None
         self._raised: set[int] = set()
-        self._before = tracer.graph.seen
+        tracer.called = False
         self._interrupted = False
         self._stopped_in = ""
         calls = sum(len(spec.by_name()) for spec in specs)
@@ -540,7 +540,7 @@ class Watch:
         return {
             "others": late,
             "withdrawn": withdrawn,
-            "seen": self.tracer.graph.seen - self._before,
+            "called": self.tracer.called,
             "errors": list(self.errors),
         }
 

@@ -311,6 +311,27 @@ def test_workers_stop_early_and_rerun(suite: Suite) -> None:
     assert "test_leaks PASSED" not in stopped.out
 
 
+def test_workers_stop_early_for_a_wide_fixture(suite: Suite) -> None:
+    """The leak of a module's fixture counts for -x in workers as it does without them."""
+    suite.write(
+        test_a="""
+        @pytest.fixture(scope="module")
+        def wide(): context()
+        def test_first(wide): pass
+        """,
+        test_b="".join(f"def test_{number}(): pass\n" for number in range(30)),
+    )
+    alone = suite.run("-x")
+    # A worker has two tests at hand, and gets another one when the controller has seen a result.
+    stopped = suite.spawn("-n1", "--maxschedchunk=1", "-x", plugins=["xdist"])
+
+    assert alone.blamed == {"fixture wide (module)"}
+    assert alone.counts["passed"] == 1
+    assert stopped.blamed == {"fixture wide (module)"}
+    assert "stopping after 1 failures" in stopped.out
+    assert stopped.counts["passed"] < 10
+
+
 def test_a_worker_that_dies(suite: Suite) -> None:
     """What a crashed worker has reported before is kept."""
     suite.write(
