@@ -63,6 +63,7 @@ class Ledger:
         self._earlier: dict[str, Record] = {}
         self._withdrawn: dict[str, str] = {}
         self._reports: list[tuple[pytest.TestReport, list[str]]] = []
+        self._entries: list[tuple[pytest.TestReport, Sequence[Record]]] = []
         self._called = False
         self._errors: list[str] = []
         self._reasons: list[str] = []
@@ -104,6 +105,7 @@ class Ledger:
         if payload is None or "owner" in payload:
             return
         own = payload["own"]
+        self._entries.append((report, own))
         if report.outcome == "rerun":  # type: ignore[comparison-overlap]  # of a plugin
             self._take_earlier(own)
         else:
@@ -165,6 +167,7 @@ class Ledger:
         )
         failing = [record["id"] for record in records if record["verdict"] == "fail"]
         self._reports.append((report, failing))
+        self._entries.append((report, records))
         if not self._closed:
             if self._session is not None:
                 self._session.testscollected += 1  # else the progress would go beyond 100 %
@@ -194,6 +197,7 @@ class Ledger:
             if terminal is not None:
                 terminal._add_stats(report.__dict__["csptrace"]["verdict"], [report])
         self._withdraw(session, terminal)
+        self._amend_junit([report for report, _ in self._reports[before:]])
         for name in self._earlier:
             self._records.pop(name, None)
         counting = [
@@ -228,6 +232,28 @@ class Ledger:
                     if not listed:
                         del terminal.stats[category]
                     terminal._add_stats("withdrawn", [report])
+
+    def _amend_junit(self, late: Sequence[pytest.TestReport]) -> None:
+        path = getattr(self._config.option, "xmlpath", None)  # without -p no:junitxml
+        if not path or not (late or self._withdrawn):
+            return
+        from csptrace.frontends.pytest_plugin import junit  # noqa: PLC0415 - rarely needed
+
+        entries = [
+            junit.Entry(
+                report,
+                payload.get("owner", report.nodeid),
+                records,
+                fails=bool(payload["verdict"]),
+                alone="owner" in payload,
+            )
+            for report, records in self._entries
+            for payload in (report.__dict__["csptrace"],)
+        ]
+        try:
+            junit.amend(self._config.pluginmanager, entries, self._withdrawn, late)
+        except OSError as error:
+            self._reasons.append(f"{path}: cannot be written: {error.strerror or error}")
 
     def _judge_baseline(self, records: Sequence[Record], session: pytest.Session) -> None:
         switches = self._switches
