@@ -178,6 +178,42 @@ def test_require_asks_for_calls_not_for_handles(suite: Suite, call: str) -> None
     assert suite.run("--csptrace-require").status == 0
 
 
+def test_a_rehearsal_takes_nothing_from_the_program(trace: Callable[..., Tracer]) -> None:
+    """What the garbage collector took before it is found afterwards, not in it."""
+    pytest.importorskip("cryptography")
+    from csptrace.softcsp import win32crypt
+
+    tracer = trace()
+    store = win32crypt.CryptAcquireContext(None, None, 24, 0xF0000000)
+    key = store.CryptGenKey(0x660E, 1)
+    before = tracer.graph.live
+    tracer.called = False
+    del key
+
+    assert canary.catches_canary(tracer) == ""
+    assert not tracer.called
+    tracer.check()
+    assert tracer.graph.live == before - 1
+    store.CryptReleaseContext()
+    assert tracer.called
+
+
+def test_what_a_run_without_findings_does_not_load(suite: Suite) -> None:
+    """A suite that never touches a provider pays neither for logs, reports nor ctypes."""
+    heavy = (
+        *("csptrace.analysis", "csptrace.detect.baseline", "csptrace.detect.causes"),
+        *("csptrace.events.log", "csptrace.patch.codecs", "csptrace.softcsp.faults"),
+        *("csptrace.frontends.pytest_plugin.junit", "cryptography", "ctypes", "orjson"),
+        "structlog",
+    )
+    (suite.path / "test_it.py").write_text(
+        f"import sys\ndef test_it(): assert not set({heavy}) & set(sys.modules)\n", "utf-8"
+    )
+    run = suite.spawn()
+
+    assert run.counts == {"passed": 1}
+
+
 def test_an_idle_plugin_loads_nothing() -> None:
     """The entry point's module imports nothing of csptrace but its own packages."""
     program = (
