@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -289,6 +288,8 @@ def _table(folder: Path | None) -> tuple[Path, dict[str, Any]] | None:
             continue
         if b"csptrace" not in text:
             continue
+        import tomllib  # noqa: PLC0415 - most runs have no such file
+
         try:
             tool = tomllib.loads(text.decode()).get("tool")
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

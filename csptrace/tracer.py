@@ -7,7 +7,6 @@ the program: the detector that broke is switched off, which is said once.
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import contextvars
 import dataclasses
@@ -25,9 +24,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from csptrace import __version__
-from csptrace.detect import baseline
 from csptrace.detect.budget import Budget
-from csptrace.detect.causes import Causes
 from csptrace.detect.holding import Lookout, overdue
 from csptrace.detect.judgement import (
     findings_of,
@@ -53,7 +50,6 @@ from csptrace.errors import (
     WrongRelease,
 )
 from csptrace.events import records
-from csptrace.events.log import EventLog
 from csptrace.events.terminal import Terminal
 from csptrace.graph import Graph
 from csptrace.model import (
@@ -93,8 +89,11 @@ from csptrace.specs import registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
     from types import CodeType, FrameType
 
+    from csptrace.detect.causes import Causes
+    from csptrace.events.log import EventLog
     from csptrace.patch.interceptor import Begin, Enter, Settle
     from csptrace.specs.vocabulary import Kind, Question
 
@@ -119,7 +118,6 @@ _MOST_KEPT_FINDINGS = 10_000
 _scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("csptrace", default=None)
 _new_moment = tuple.__new__
 _monotonic = time.monotonic_ns
-_running_loop = asyncio._get_running_loop
 
 
 class _ThreadNames(threading.local):
@@ -159,6 +157,7 @@ class Tracer:
         settings: how it traces.
         active: whether it traces.
         touches: whether every use is recorded with its stack (level `full`).
+        called: whether a traced call was made so far, or since somebody has set it back.
         findings: what was found so far, oldest first; the first 10,000 are kept.
         counts: how many findings there were of each fingerprint.
         log_path: the event log of this process, `None` if there is none.
@@ -176,12 +175,15 @@ class Tracer:
         self.settings = settings
         self.active = False
         self.touches = settings.level == "full"
+        self.called = False
         self.findings: list[Finding] = []
         self.counts: Counter[str] = Counter()
         self.codes: Counter[str] = Counter()
         self.graph = Graph(settings.tombstones)
-        self._stacks = StackTable(0 if settings.level == "count" else settings.depth)
         self._ownership = Ownership(settings.include, settings.exclude)
+        self._stacks = StackTable(
+            0 if settings.level == "count" else settings.depth, self._ownership.is_launcher
+        )
         self._terminal = Terminal(quiet=settings.quiet)
         self._complaint = complain
         self._complaints: dict[str, str] = {}
@@ -194,13 +196,7 @@ class Tracer:
         self._nameless = -1
         self.program_status = 0
         self.serious = 0
-        self._accepted = Counter(
-            {
-                entry.fingerprint: entry.count
-                for entry in (baseline.read(settings.baseline) if settings.baseline else ())
-                if not entry.is_expired()
-            }
-        )
+        self._accepted = _accepted(settings.baseline)
         self.observer: Callable[[Finding], None] | None = None
         self.unscoped: Callable[[], Scope | None] = _in_no_scope
         self._capture = self._stacks.capture
@@ -212,11 +208,6 @@ class Tracer:
         self._causes: Causes | None = None
         self.exits: Exits | None = None
         if settings.causes and settings.level != "count":
-            self._causes = Causes(
-                self.installation.specs,
-                self._ownership,
-                lambda error: self.broken(CallSite("working out a cause", "", ""), error),
-            )
             self.exits = Exits(self._role, self._complain_of_exits, self._broken_exits)
         self._held: set[Handle] = set()
         self._lookout = Lookout(self._look) if settings.held_too_long else None
@@ -294,6 +285,8 @@ class Tracer:
         return leaked
 
     def _open_log(self, parent_run: str | None) -> None:
+        from csptrace.events.log import EventLog  # noqa: PLC0415 - imports structlog for a log
+
         assert self.settings.log is not None  # noqa: S101 - for the type checker
         first: dict[str, Any] = {
             "csptrace": __version__,
@@ -526,14 +519,17 @@ class Tracer:
     def rehearsal(self) -> Iterator[list[Finding]]:
         """Try the tracer out: what happens in the block is found, but neither counted nor logged.
 
-        Other threads wait meanwhile.
+        Other threads wait meanwhile. How functions are left is not watched.
 
         Yields:
             What is found in the block.
         """
         graph, found = self.graph, list[Finding]()
         with graph.lock:
+            self._drain()  # what the program has let go of is not part of it
             kept = (self._log, self._terminal, self.observer, self.findings, self.settings)
+            exits, self.exits = self.exits, None
+            called = self.called
             counts = (self.counts, self.codes, self.serious, graph.acquired, graph.peak)
             self._log, self._terminal, self.observer = None, Terminal(quiet=True), None
             self.findings, self.counts, self.codes = found, Counter(), Counter()
@@ -544,8 +540,10 @@ class Tracer:
             token = _scope.set(None)
             try:
                 yield found
+                self._drain()
             finally:
                 _scope.reset(token)
+                self.exits, self.called = exits, called
                 self._ownership = ownership
                 self._log, self._terminal, self.observer, self.findings, self.settings = kept
                 self.counts, self.codes, self.serious, graph.acquired, graph.peak = counts
@@ -657,6 +655,8 @@ class Tracer:
         """Return a function `(value, parent, needs, name, frame)` that enters a new handle."""
         graph, collected, moment_of = self.graph, self._collected, self._moment_maker(site)
         exits = self.exits if kind.must_release else None
+        if exits is not None and self._causes is None:
+            self._causes = self._new_causes()
         self.graph.table(kind)
         own_name = os.path.basename(kind.realm) if kind.library else ""
         counted = kind.counted
@@ -1027,7 +1027,7 @@ class Tracer:
                     site,
                     capture(frame),
                     threads.thread,
-                    "" if _running_loop() is None else _task_name(),
+                    _task_name() if "asyncio.events" in sys.modules else "",
                     _monotonic(),
                     scope() or self.unscoped(),
                 ),
@@ -1111,6 +1111,18 @@ class Tracer:
                 known = USER if self._ownership.is_user(frame) else LIBRARY
             self._roles[name] = known
         return known
+
+    def _new_causes(self) -> Causes:
+        # Not before a function of a provider is patched, since most runs have none; and not at the
+        # first finding, which is made with the graph's lock held, perhaps in the middle of an
+        # import.
+        from csptrace.detect.causes import Causes  # noqa: PLC0415 - it reads sources: ast, dis
+
+        return Causes(
+            self.installation.specs,
+            self._ownership,
+            lambda error: self.broken(CallSite("working out a cause", "", ""), error),
+        )
 
     def _causes_known(self) -> Causes | None:
         return self._causes if self.exits is not None and self.exits.watching else None
@@ -1281,7 +1293,7 @@ class Tracer:
                 )
             if self.observer is not None:
                 self.observer(finding)
-            if first:
+            if first and not self._terminal.quiet:
                 # Equal ones are counted in the summary; each is in the log.
                 self._terminal.finding(
                     explain(finding, self._ownership, redact=redact), finding.severity.value
@@ -1317,6 +1329,17 @@ class Tracer:
         raise error
 
 
+def _accepted(file: Path | None) -> Counter[str]:
+    """Return how many findings of each fingerprint a baseline accepts."""
+    if file is None:
+        return Counter()
+    from csptrace.detect import baseline  # noqa: PLC0415 - only where there is one
+
+    return Counter(
+        {entry.fingerprint: entry.count for entry in baseline.read(file) if not entry.is_expired()}
+    )
+
+
 def _in_no_scope() -> None:
     """Return the scope of what is called in none, if nobody knows better."""
 
@@ -1348,12 +1371,11 @@ def _is_foreign(error: BaseException) -> bool:
     root = type(error).__module__.partition(".")[0]
     if root not in ("csptrace", "orjson", "structlog") and root not in sys.stdlib_module_names:
         return True  # set from another thread, it has no frame of its own
+    own = (_HERE, *filter(None, map(_folder_of, ("structlog", "wrapt"))))
     frame = error.__traceback__
     while frame is not None:
         name = frame.tb_frame.f_code.co_filename
-        if not name.startswith(_OWN) and (
-            "site-packages" in name or not name.startswith(_STANDARD)
-        ):
+        if not name.startswith(own) and ("site-packages" in name or not name.startswith(_STANDARD)):
             return True
         frame = frame.tb_next
     return False
@@ -1363,13 +1385,12 @@ _HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 _EXAMPLES = os.path.join(_HERE, "examples", "")
 
 
-_OWN = (
-    _HERE,
-    *(
-        os.path.join(os.path.dirname(os.path.abspath(sys.modules[name].__file__ or "")), "")
-        for name in ("structlog", "wrapt")
-    ),
-)
+def _folder_of(module: str) -> str:
+    """Return the folder of a package that is imported, empty for one that is not."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return os.path.join(os.path.dirname(os.path.abspath(file)), "") if file else ""
+
+
 _STANDARD = (os.path.join(os.path.dirname(os.path.abspath(os.__file__)), ""), "<")
 
 
@@ -1406,7 +1427,17 @@ def _caller() -> FrameType | None:
 
 
 def _task_name() -> str:
-    task = asyncio.current_task()
+    """Return the name of the asyncio task that is running, empty outside one.
+
+    Nothing is imported for it: while a program has not imported asyncio, no task runs.
+    """
+    # Another thread may be in the middle of importing it.
+    running_loop = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
+    if running_loop is None or running_loop() is None:
+        return ""
+    from asyncio import current_task  # noqa: PLC0415 - imported it is: a loop runs
+
+    task = current_task()
     return "" if task is None else task.get_name()
 
 

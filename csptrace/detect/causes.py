@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from csptrace.model import Handle, Moment, Stack, Stay
     from csptrace.specs.vocabulary import Kind, Spec
 
-__all__ = ["Causes", "exit_of"]
+__all__ = ["Causes"]
 
 _MOVES: Final = frozenset({Exit.HANDED_ON, Exit.YIELDED})
 _MOST_KEPT: Final = 1024
@@ -42,16 +42,6 @@ _MOST_RIVALS: Final = 16
 _MOST_PLACED: Final = 16
 _MOST_NAMED: Final = 3
 _BY_EXCEPTION: Final = frozenset({Exit.RAISED, Exit.CLOSED, Exit.CANCELLED})
-
-
-def exit_of(handle: Handle) -> object:
-    """Return what distinguishes the way on which a handle was leaked from others of its site."""
-    if not handle.departures:
-        return None
-    return tuple(
-        (each.exit, id(each.code), each.offset, each.line, each.exception)
-        for each in handle.departures
-    )
 
 
 class _Stage(NamedTuple):

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from csptrace.detect.causes import exit_of
 from csptrace.detect.fingerprint import fingerprint
 from csptrace.detect.wording import remedy
 from csptrace.model import (
@@ -237,7 +236,7 @@ def _count_exits(leaks: Iterable[Handle]) -> None:
     """Count, for each site, in which ways the functions were left that leaked."""
     for handle in leaks:
         stack = handle.acquired.stack if handle.acquired is not None else None
-        way = exit_of(handle)
+        way = _exit_of(handle)
         if stack is None or way is None:
             continue
         if stack.leaked is None:
@@ -355,6 +354,16 @@ def _siblings(handle: Handle, ownership: Ownership) -> Siblings | None:
             if frame is not None:
                 places[frame] += count
     where, most = places.most_common(1)[0] if places else (None, 0)
-    way = exit_of(handle)
+    way = _exit_of(handle)
     alike = 0 if way is None else sum((peer.leaked or {}).get(way, 0) for peer in stacks)
     return Siblings(acquired, sum(peer.released for peer in stacks), where, most, alike)
+
+
+def _exit_of(handle: Handle) -> object:
+    """Return what distinguishes the way on which a handle was leaked from others of its site."""
+    if not handle.departures:
+        return None
+    return tuple(
+        (each.exit, id(each.code), each.offset, each.line, each.exception)
+        for each in handle.departures
+    )

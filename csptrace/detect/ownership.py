@@ -91,6 +91,10 @@ class Ownership:
             self._library[frame.filename] = known
         return not known
 
+    def is_launcher(self, filename: str) -> bool:
+        """Return whether a file's code starts programs: neither it nor what called it is shown."""
+        return os.path.normcase(filename).startswith(self.launchers)
+
     def shown(self, stack: Stack | None) -> tuple[Frame, ...]:
         """Return the frames of a stack, innermost first.
 
@@ -100,7 +104,7 @@ class Ownership:
             return ()
         frames = list(stack.frames)
         for index, frame in enumerate(frames):
-            if os.path.normcase(frame.filename).startswith(self.launchers):
+            if self.is_launcher(frame.filename):
                 del frames[index:]  # `csptrace run` or a test runner, and what called it
                 break
         while frames and (self.is_internal(frames[-1]) or frames[-1].filename == "<frozen runpy>"):

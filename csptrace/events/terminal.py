@@ -6,8 +6,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
-
 from csptrace.detect.wording import as_text
 
 if TYPE_CHECKING:
@@ -74,11 +72,20 @@ class Terminal:
     Args:
         stream: where to; `sys.stderr` as it is at that moment if not given.
         quiet: write nothing.
+
+    Attributes:
+        quiet: whether nothing is written.
     """
 
     def __init__(self, stream: Any = None, *, quiet: bool = False) -> None:
+        self.quiet = quiet
         self._stream = stream
-        self._quiet = quiet
+        if quiet:
+            return
+        # Not at the first finding: it is made with the graph's lock held, in the middle of
+        # whatever the program does, perhaps of an import.
+        import structlog  # noqa: PLC0415 - it imports asyncio and rich, and quiet runs need none
+
         self._logger = structlog.wrap_logger(
             self,
             processors=[self._render],
@@ -93,6 +100,8 @@ class Terminal:
             explanation: the finding in words.
             severity: its severity, for the colour.
         """
+        if self.quiet:
+            return
         self._logger.info("finding", explanation=explanation, severity=severity)
 
     def line(self, text: str, role: str = "") -> None:
@@ -102,6 +111,8 @@ class Terminal:
             text: the line, already escaped.
             role: what it is, for the colour: `good`, `bad` or nothing.
         """
+        if self.quiet:
+            return
         self._logger.info("line", text=text, role=role)
 
     def _render(self, _logger: Any, _method: str, event: Any) -> str:
@@ -116,7 +127,7 @@ class Terminal:
     def info(self, text: str) -> None:
         """Write rendered text; what structlog calls. A stream that cannot be written is ignored."""
         stream = self._target()
-        if self._quiet or stream is None:
+        if stream is None:
             return
         try:
             try:

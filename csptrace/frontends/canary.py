@@ -1,24 +1,29 @@
 """The canary: a leak planted on purpose, to prove that the tracer at hand would catch one.
 
-It runs on three C callbacks made on the spot, so it needs no provider and touches no user's data;
-what they promise is a spec of their own. Everything behind them is the real thing: the running
-tracer's interceptor, graph and judgement. Nothing of it is counted or logged.
+Its provider is a module of its own, `csptrace.frontends.aviary`, so it needs no library and touches
+no user's data; what that promises is a spec of its own. Everything behind it is the real thing: the
+hook that patches a module when it is imported, the wrapper around a call, and the running tracer's
+graph and judgement. Nothing of it is counted or logged, and nothing of it stays patched.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import importlib
+from typing import TYPE_CHECKING, Final
 
+from csptrace.patch.targets import Installation
 from csptrace.specs.vocabulary import (
+    RETURN,
     Binding,
     Codec,
-    Dll,
     Kind,
+    Objects,
     Spec,
     Success,
     acquires,
     call,
     releases,
+    shapes,
 )
 
 if TYPE_CHECKING:
@@ -26,26 +31,39 @@ if TYPE_CHECKING:
 
 __all__ = ["catches_canary"]
 
-_CAGE = Kind("CANARY_CAGE", "canary cage", release="CloseCage")
-_BIRD = Kind("CANARY", "canary", under=_CAGE, orderly=True, release="FreeCanary")
-_SPEC = Spec(
+_AVIARY: Final = "csptrace.frontends.aviary"
+_CAGE: Final = Kind("CANARY_CAGE", "canary cage", release="CloseCage")
+_BIRD: Final = Kind("CANARY", "canary", under=_CAGE, orderly=True, release="FreeCanary")
+_SPEC: Final = Spec(
     "canary",
     "self-test of csptrace",
     kinds=(_CAGE, _BIRD),
     calls=(
-        call("OpenCage", "phCage", acquires(_CAGE, "phCage"), library="canary"),
+        call("OpenCage", "", acquires(_CAGE, RETURN), library="aviary"),
         call(
             "AddCanary",
-            "hCage phCanary",
-            acquires(_BIRD, "phCanary", under="hCage"),
-            library="canary",
+            "hCage",
+            acquires(_BIRD, RETURN, under="hCage"),
+            library="aviary",
         ),
-        call("CloseCage", "hCage", releases(_CAGE, "hCage"), library="canary"),
+        call("CloseCage", "hCage", releases(_CAGE, "hCage"), library="aviary"),
     ),
-    bindings=(Binding("ctypes", Dll(("canary",)), Success.NONZERO, Codec.CTYPES),),
+    bindings=(
+        Binding(
+            "aviary",
+            Objects((_AVIARY,), classes={"Cage": _CAGE, "Canary": _BIRD}),
+            success=Success.NO_EXCEPTION,
+            codec=Codec.OBJECTS,
+            shapes=shapes(
+                {
+                    "open_cage": "OpenCage: -> return",
+                    "Cage.add_canary": "AddCanary: self=hCage -> return",
+                    "Cage.close": "CloseCage: self=hCage",
+                }
+            ),
+        ),
+    ),
 )
-_CAGE_VALUE = 0x0CA6_E000
-_BIRD_VALUE = 0x0CA6_E004
 
 
 def catches_canary(tracer: Tracer) -> str:
@@ -57,33 +75,17 @@ def catches_canary(tracer: Tracer) -> str:
     Returns:
         Why it does not; empty if it does.
     """
-    import ctypes  # noqa: PLC0415 - only the self-test needs it
-
-    def hand_out(value: int) -> Any:
-        def write(out: Any) -> int:
-            out[0] = value
-            return 1
-
-        return write
-
-    pointer = ctypes.POINTER(ctypes.c_void_p)
-    handle = ctypes.c_void_p
-    made = {
-        "OpenCage": ctypes.CFUNCTYPE(ctypes.c_int, pointer)(hand_out(_CAGE_VALUE)),
-        "AddCanary": ctypes.CFUNCTYPE(ctypes.c_int, handle, pointer)(
-            lambda _cage, out: hand_out(_BIRD_VALUE)(out)
-        ),
-        "CloseCage": ctypes.CFUNCTYPE(ctypes.c_int, handle)(lambda _cage: 1),
-    }
+    installation = Installation((_SPEC,), (), tracer)
     with tracer.rehearsal() as found:
-        functions = {
-            name: tracer.installation.wrapped(_SPEC, name, function)
-            for name, function in made.items()
-        }
-        cage, bird = ctypes.c_void_p(), ctypes.c_void_p()
-        functions["OpenCage"](ctypes.byref(cage))
-        functions["AddCanary"](cage, ctypes.byref(bird))
-        functions["CloseCage"](cage)
+        installation.install()
+        try:
+            aviary = importlib.import_module(_AVIARY)
+            cage = aviary.open_cage()
+            bird = cage.add_canary()
+            cage.close()
+            del cage, bird
+        finally:
+            installation.uninstall()
         codes = [(finding.code.value, finding.handle.kind) for finding in found]
     if codes != [("leaked-at-release", _BIRD.name)]:
         return f"a handle was leaked on purpose, and this was found: {codes or 'nothing'}"

@@ -12,12 +12,12 @@ import sys
 from types import BuiltinMethodType
 from typing import Any, Protocol, cast
 
+from csptrace.patch.object_codecs import UNREADABLE
+
 __all__ = [
-    "BoxedCodec",
     "CffiCodec",
     "Codec",
     "CtypesCodec",
-    "ObjectCodec",
     "plain_number",
     "plain_numbers",
 ]
@@ -45,18 +45,6 @@ class Codec(Protocol):
 _MASK = (1 << (8 * ctypes.sizeof(ctypes.c_void_p))) - 1
 _PARAM_ADDRESS = re.compile(r"\((?:0x)?([0-9a-fA-F]+)\)>$")
 _UNSIGNED = frozenset("BHILQP")
-# What reading an argument may raise if it is no handle. Anything else is the program's own (an
-# argument's property, a signal handler), and the program has to see it.
-_UNREADABLE = (
-    TypeError,
-    ValueError,
-    AttributeError,
-    LookupError,
-    ArithmeticError,
-    BufferError,
-    RuntimeError,
-    SystemError,
-)
 _CArgObject: type = type(ctypes.byref(ctypes.c_int()))
 _SimpleCData: type = ctypes.c_int.__mro__[1]
 _plain_value: Any = _SimpleCData.value  # type: ignore[attr-defined]
@@ -141,7 +129,7 @@ class CtypesCodec:
         """
         try:
             return self._value(argument)
-        except _UNREADABLE:
+        except UNREADABLE:
             return None
 
     def _value(self, argument: Any) -> int | None:
@@ -182,7 +170,7 @@ class CtypesCodec:
             ):
                 return target.value  # type: ignore[no-any-return]  # byref(c_void_p()), mostly
             return self._stored(argument)
-        except _UNREADABLE:
+        except UNREADABLE:
             return None
 
     def _stored(self, argument: Any) -> int | None:
@@ -229,7 +217,7 @@ class CtypesCodec:
         """Return a text argument, empty for NULL and for what is not text."""
         try:
             argument = getattr(argument, "value", argument)
-        except _UNREADABLE:
+        except UNREADABLE:
             return ""
         if isinstance(argument, bytes):
             return argument.decode(errors="replace")
@@ -276,7 +264,7 @@ class CffiCodec:
             return None
         try:
             return int(argument) & _MASK
-        except _UNREADABLE:
+        except UNREADABLE:
             return None
 
     def stored(self, argument: Any) -> int | None:
@@ -301,63 +289,3 @@ class CffiCodec:
         except (TypeError, RuntimeError, ValueError):
             return ""
         return found.decode(errors="replace") if isinstance(found, bytes) else str(found)
-
-
-class ObjectCodec:
-    """Reads the arguments of a Python API with handle objects; numbers are ints already."""
-
-    def __init__(self) -> None:
-        self.simple: set[type] = set()
-
-    def of(self, function: Any) -> ObjectCodec:  # noqa: ARG002 - protocol
-        """Return itself."""
-        return self
-
-    def value(self, argument: Any) -> int | None:
-        """Return an int argument, 0 for `None`."""
-        if isinstance(argument, int):
-            return int(argument)
-        return 0 if argument is None else None
-
-    def stored(self, argument: Any) -> int | None:  # noqa: ARG002 - protocol
-        """Return nothing: this kind of API has no out parameters."""
-        return None
-
-    def text(self, argument: Any) -> str:
-        """Return a text argument, empty for `None`."""
-        return argument if isinstance(argument, str) else ""
-
-
-class BoxedCodec:
-    """Reads numbers in objects of their own with a method `value()`, as SWIG makes them."""
-
-    def __init__(self) -> None:
-        self.simple: set[type] = set()
-
-    def of(self, function: Any) -> BoxedCodec:  # noqa: ARG002 - protocol
-        """Return itself."""
-        return self
-
-    def value(self, argument: Any) -> int | None:
-        """Return an int, the number in a box, how long a buffer is; 0 for `None`.
-
-        An empty buffer is passed on as a null pointer, to ask for a size.
-        """
-        if isinstance(argument, int):
-            return int(argument)
-        if argument is None:
-            return 0
-        try:
-            inner = getattr(argument, "value", None)
-            number = inner() if callable(inner) else len(argument)
-        except _UNREADABLE:
-            return None
-        return number if isinstance(number, int) else None
-
-    def stored(self, argument: Any) -> int | None:
-        """Return the number in a box that a call has filled."""
-        return self.value(argument)
-
-    def text(self, argument: Any) -> str:
-        """Return a text argument, empty if it is none."""
-        return argument if isinstance(argument, str) else ""

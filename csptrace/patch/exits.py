@@ -232,13 +232,15 @@ class Exits:
             self._broken(error)
 
     def _owner(self, stack: Stack) -> int:
-        roles = [self._role(code) for code in stack.codes]
-        for wanted in (USER, LIBRARY):
-            if wanted in roles:
-                stack.owner = roles.index(wanted)
+        owner = -1
+        for index, code in enumerate(stack.codes):
+            role = self._role(code)
+            if role == USER:
+                owner = index
                 break
-        else:
-            stack.owner = 0
+            if role == LIBRARY and owner < 0:
+                owner = index
+        stack.owner = max(owner, 0)
         return stack.owner
 
     def _enter(self, handle: Handle, frame: FrameType) -> None:

@@ -98,6 +98,8 @@ class Monitor(Protocol):
     active: bool
     touches: bool
     """Whether every use has to be recorded with its stack (level `full`)."""
+    called: bool
+    """Whether a traced call was made; every compiled function sets it."""
 
     def table(self, kind: Kind) -> dict[int, Handle]:
         """Return the live dictionary value → handle of a kind."""
@@ -350,6 +352,7 @@ def _compile_uses(
         ((index, get),) = tables
 
         def traced_one(*args: Any, **kwargs: Any) -> Any:
+            monitor.called = True
             if len(args) > index:
                 value = args[index]
                 cls = type(value)
@@ -370,6 +373,7 @@ def _compile_uses(
         return traced_one
 
     def traced(*args: Any, **kwargs: Any) -> Any:
+        monitor.called = True
         count = len(args)
         for index, get in tables:
             if count > index:
@@ -411,6 +415,7 @@ def _compile_object_uses(
         index = signature.positions[used[0].param]
 
         def traced_object(*args: Any, **kwargs: Any) -> Any:
+            monitor.called = True
             if len(args) > index:
                 handle = find_one(args[index])
                 if handle is not None:
@@ -431,6 +436,7 @@ def _compile_object_uses(
     ]
 
     def traced_objects(*args: Any, **kwargs: Any) -> Any:
+        monitor.called = True
         for read, find in finders:
             handle = find(read(args, kwargs))
             if handle is not None:
@@ -467,6 +473,7 @@ def compile_own_use(
     misused = monitor.misused
 
     def traced_own(*args: Any, **kwargs: Any) -> Any:
+        monitor.called = True
         if handle.alert:
             misused(handle, site, _caller())
         handle.uses += 1
@@ -884,6 +891,7 @@ class _General:
         def traced(*args: Any, **kwargs: Any) -> Any:
             if not monitor.active:
                 return native(*args, **kwargs)
+            monitor.called = True
             count = len(args)
             values: list[Any] = []
             found: list[Handle | None] = []
@@ -990,6 +998,7 @@ class _General:
         def traced(*args: Any, **kwargs: Any) -> Any:
             if not monitor.active or len(args) <= index:
                 return native(*args, **kwargs)
+            monitor.called = True
             code = 0 if last_error is None else last_error.save()
             marks: list[Handle] = []
             fate = Fate.NOT_MADE
@@ -1069,6 +1078,7 @@ class _General:
         def traced(*args: Any, **kwargs: Any) -> Any:
             if not monitor.active:
                 return native(*args, **kwargs)
+            monitor.called = True
             frame = _caller()
             code = 0 if last_error is None else last_error.save()
             begun: list[Settlement] = []

@@ -26,6 +26,8 @@ class StackTable:
 
     Args:
         depth: how many frames are captured, innermost first; 0 captures none.
+        is_launcher: tells by file name whether code starts programs or tests: a stack ends before
+            its first frame, unless that is the innermost one.
 
     Attributes:
         capture: `capture(frame)` returns the stack that starts at `frame`.
@@ -33,7 +35,11 @@ class StackTable:
             are only shown beside the stack of something that went wrong.
     """
 
-    def __init__(self, depth: int) -> None:
+    def __init__(
+        self, depth: int, is_launcher: Callable[[str], bool] = lambda _filename: False
+    ) -> None:
+        self._is_launcher = is_launcher
+        self._ends: set[str] = set()
         self._stacks: dict[tuple[int, ...], Stack] = {}
         self._latest: dict[tuple[int, ...], Stack] = {}
         self._sites: dict[tuple[int, int], list[Stack]] = {}
@@ -49,7 +55,7 @@ class StackTable:
         if depth <= 0:
             return lambda _frame: None
         latest, levels, intern = self._latest, range(depth), self._intern
-        same = operator.is_
+        same, ends = operator.is_, self._ends
 
         # A code object's hash runs over its bytecode, so the offsets are the key, and what was seen
         # last with them is tried first. The code objects are compared by identity: those of two
@@ -57,12 +63,15 @@ class StackTable:
         def capture(frame: FrameType | None) -> Stack | None:
             if frame is None:
                 return None
-            codes = []
+            codes: list[CodeType] = []
             offsets = []
             for _ in levels:
                 if frame is None:
                     break
-                codes.append(frame.f_code)
+                code = frame.f_code
+                if ends and codes and code.co_filename in ends:
+                    break
+                codes.append(code)
                 offsets.append(frame.f_lasti)
                 frame = frame.f_back
             key = tuple(offsets)
@@ -75,6 +84,12 @@ class StackTable:
 
     def _intern(self, offsets: tuple[int, ...], codes: tuple[CodeType, ...]) -> Stack:
         """Enter a stack that was not the last one seen with its offsets."""
+        for index in range(1, len(codes)):
+            filename = codes[index].co_filename
+            if self._is_launcher(filename):
+                self._ends.add(filename)  # the next time the capture ends there
+                codes, offsets = codes[:index], offsets[:index]
+                break
         # The stack keeps its code objects, hence their ids are not used again.
         key = (*offsets, *map(id, codes))
         kept = self._stacks.get(key)

@@ -31,6 +31,7 @@ from csptrace.patch.interceptor import (
     compile_call,
 )
 from csptrace.patch.libraries import LibraryMonitor, LibraryPatcher
+from csptrace.patch.object_codecs import BoxedCodec, ObjectCodec
 from csptrace.patch.proxy import (
     ForeignFunction,
     HandleObject,
@@ -143,13 +144,19 @@ def when_imported(name: str, callback: Callable[[ModuleType], None]) -> Callable
 
 
 def _keep_finder() -> None:
-    """Put wrapt's import finder back where somebody has taken it out of `sys.meta_path`.
+    """Put wrapt's import finder first in `sys.meta_path`, and back if it was taken out.
 
-    wrapt puts it there once for each process; pytest's pytester restores the list after each run
-    inside the process.
+    wrapt puts it there once for each process. Finders that come later stand before it, and what
+    they find (pytest's does, for the modules whose assertions it rewrites) it does not see;
+    pytest's pytester restores the list after each run inside the process.
     """
-    if not any(isinstance(finder, ImportHookFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, ImportHookFinder())
+    finders = sys.meta_path
+    if not (finders and isinstance(finders[0], ImportHookFinder)):
+        own = next((each for each in finders if isinstance(each, ImportHookFinder)), None)
+        # In this order: another thread that looks meanwhile finds it at least once.
+        finders.insert(0, own or ImportHookFinder())
+        if own is not None:
+            del finders[len(finders) - 1 - finders[::-1].index(own)]
 
 
 def _imported(name: str, module: ModuleType) -> None:
@@ -296,30 +303,10 @@ class Installation:
             if binding.codec is codec and isinstance(binding.target, Dll)
         )
 
-    def wrapped(self, spec: Spec, name: str, function: Any) -> Any:
-        """Return one foreign function traced, without patching anything.
-
-        Args:
-            spec: what the function promises; its first binding tells how it is reached.
-            name: the function's name in the spec.
-            function: the function.
-        """
-        proxy = self._foreign(name, _Row(spec, spec.bindings[0], spec.by_name()[name]), function)
-        self.functions -= 1  # it is not part of the installation
-        return proxy
-
     def _codec(self, codec: Codec) -> ArgumentCodec:
-        from csptrace.patch import codecs  # noqa: PLC0415 - imports ctypes, which may not be needed
-
         known = self._codecs.get(codec)
         if known is None:
-            makers: dict[Codec, Callable[[], ArgumentCodec]] = {
-                Codec.CTYPES: codecs.CtypesCodec,
-                Codec.CFFI: codecs.CffiCodec,
-                Codec.OBJECTS: codecs.ObjectCodec,
-                Codec.BOXED: codecs.BoxedCodec,
-            }
-            known = self._codecs[codec] = makers[codec]()
+            known = self._codecs[codec] = _new_codec(codec)
         return known
 
     def _foreign(self, name: str, row: _Row, function: Any) -> ForeignFunction:
@@ -458,12 +445,19 @@ class Installation:
             CDLL, "__getitem__", wrapt.FunctionWrapper(vars(CDLL)["__getitem__"], getitem)
         )
         self.journal.add("functions cached by ctypes libraries", self._restore_cdlls)
-        for library in instances(CDLL):
+        for library in self._existing(CDLL, module):
             if self._known_library(Codec.CTYPES, library._name):
                 self._adopt_cdll(library, rows)
             else:
                 self._adopt_scoped(library, rows)
         self._find_missed(module._CFuncPtr, rows)
+
+    def _existing(self, cls: type, module: ModuleType) -> list[Any]:
+        """Return the objects of a module's class that exist when the module is patched."""
+        if self._starting:
+            return instances(cls)  # anybody may have made some; every object is looked at
+        # It has just been imported: there is what it has made itself.
+        return [found for found in vars(module).values() if issubclass(type(found), cls)]
 
     def _adopt_cdll(self, library: Any, rows: dict[str, _Row]) -> None:
         """Patch the functions that a library has handed out and cached already."""
@@ -520,7 +514,7 @@ class Installation:
 
         FFI = module.FFI
         self._replace(FFI, "dlopen", wrapt.FunctionWrapper(vars(FFI)["dlopen"], dlopen))
-        for ffi in instances(FFI):
+        for ffi in self._existing(FFI, module):
             for library in ffi._libraries:
                 _, _, name = type(library).__name__.partition("_")
                 if self._known_library(Codec.CFFI, name):
@@ -674,6 +668,16 @@ class Installation:
         if isinstance(owner, type):
             where = f"{owner.__module__}.{owner.__qualname__}"
         self.journal.add(f"{where}.{name}", undo)
+
+
+def _new_codec(codec: Codec) -> ArgumentCodec:
+    if codec is Codec.OBJECTS:
+        return ObjectCodec()
+    if codec is Codec.BOXED:
+        return BoxedCodec()
+    from csptrace.patch import codecs  # noqa: PLC0415 - imports ctypes, which may not be needed
+
+    return codecs.CtypesCodec() if codec is Codec.CTYPES else codecs.CffiCodec()
 
 
 class _CompiledLibrary(wrapt.BaseObjectProxy):  # type: ignore[type-arg]

@@ -22,15 +22,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from csptrace.softcsp import faults
-from csptrace.softcsp.errors import NAMES
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from csptrace.softcsp.faults import Fault
-
-_CODES = {name: code for code, name in NAMES.items()}
 
 
 class Inject(Protocol):
@@ -66,6 +61,11 @@ class Inject(Protocol):
 @pytest.fixture
 def csp_faults() -> Iterator[Inject]:
     """Give a function that makes calls of the provider fail until the test ends."""
+    # pytest imports this module in runs that never ask for the fixture.
+    from csptrace.softcsp import faults  # noqa: PLC0415 - as said
+    from csptrace.softcsp.errors import NAMES  # noqa: PLC0415 - as said
+
+    codes = {name: code for code, name in NAMES.items()}
     with contextlib.ExitStack() as stack:
 
         def inject(
@@ -77,10 +77,10 @@ def csp_faults() -> Iterator[Inject]:
             seed: int = 0,
         ) -> Fault:
             if isinstance(error, str):
-                if error not in _CODES:
-                    message = f"{error!r} is not one of: {', '.join(sorted(_CODES))}"
+                if error not in codes:
+                    message = f"{error!r} is not one of: {', '.join(sorted(codes))}"
                     raise ValueError(message)
-                error = _CODES[error]
+                error = codes[error]
             fault = faults.inject(function, error, nth=nth, rate=rate, seed=seed)
             return stack.enter_context(fault)
 

@@ -2,10 +2,15 @@
 
     python -m pip install -e '.[test]' && python reports/overhead/pytest_plugin.py [ROUNDS]
 
-Two suites of 2,000 tests: in one each test acquires a context and a key from softcsp, uses the key
-and releases both; in the other no test touches a CSP. Each is run without the plugin
-(`-p no:csptrace`), with it installed and off, and with it on, in turn, in processes of their own.
-CPU time of the process is compared, since the machine is not idle; wall time is given beside it.
+Four suites of 2,000 tests. Two of ordinary tests: in one each test does what the test of a program
+that uses a CSP does (import a private key, hash, sign, verify, encrypt, decrypt, release
+everything), in the other none touches a CSP (JSON, sqlite in memory, files). And the worst case of
+either: tests with next to nothing in them.
+
+Each is run without the plugin (`-p no:csptrace`), with it on, and without it again, to show how far
+two equal runs differ; the empty ones, where it would show, also with the plugin installed and off.
+All in turn, in processes of their own. CPU time of the process is compared, since the machine is
+not idle; wall time is given beside it.
 """
 
 import os
@@ -16,70 +21,279 @@ import subprocess
 import sys
 import tempfile
 import time
+from ctypes import byref, c_uint32, c_void_p, create_string_buffer
 from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from csptrace.softcsp import advapi32
 
 TESTS = 2000
 FILES = 20
 HERE = Path(__file__).parent
 
-CSP = """
+CSP = '''
+"""A program that uses a CSP."""
+from contextlib import contextmanager
 from ctypes import byref, c_uint32, c_void_p, create_string_buffer
+
 from csptrace.softcsp import advapi32
 
-def sign(text):
-    hProv, hKey, hHash = c_void_p(), c_void_p(), c_void_p()
-    assert advapi32.CryptAcquireContextW(byref(hProv), None, None, 24, 0xF0000000)
+PRIVATE_KEY = bytes.fromhex("{private_key}")
+
+
+class Refused(Exception):
+    pass
+
+
+def check(done):
+    if not done:
+        raise Refused(hex(advapi32.GetLastError() & 0xFFFFFFFF))
+
+
+@contextmanager
+def context():
+    hProv = c_void_p()
+    check(advapi32.CryptAcquireContextW(byref(hProv), None, None, 24, 0xF0000000))
     try:
-        assert advapi32.CryptGenKey(hProv, 0x660E, 1, byref(hKey))
-        try:
-            data, size = create_string_buffer(text, 64), c_uint32(len(text))
-            assert advapi32.CryptEncrypt(hKey, 0, 1, 0, data, byref(size), 64)
-            return data.raw[: size.value]
-        finally:
-            advapi32.CryptDestroyKey(hKey)
+        yield hProv
     finally:
-        advapi32.CryptReleaseContext(hProv, 0)
-"""
+        check(advapi32.CryptReleaseContext(hProv, 0))
+
+
+@contextmanager
+def signature_key(hProv):
+    hKey = c_void_p()
+    check(advapi32.CryptImportKey(hProv, PRIVATE_KEY, len(PRIVATE_KEY), 0, 0, byref(hKey)))
+    try:
+        yield hKey
+    finally:
+        check(advapi32.CryptDestroyKey(hKey))
+
+
+@contextmanager
+def hashed(hProv, text):
+    hHash = c_void_p()
+    check(advapi32.CryptCreateHash(hProv, 0x800C, 0, 0, byref(hHash)))
+    try:
+        check(advapi32.CryptHashData(hHash, text, len(text), 0))
+        yield hHash
+    finally:
+        check(advapi32.CryptDestroyHash(hHash))
+
+
+def sign(hProv, text):
+    with hashed(hProv, text) as hHash:
+        signature, size = create_string_buffer(512), c_uint32(512)
+        check(advapi32.CryptSignHashW(hHash, 2, None, 0, signature, byref(size)))
+        return signature.raw[: size.value]
+
+
+def verify(hProv, hKey, text, signature):
+    with hashed(hProv, text) as hHash:
+        return bool(
+            advapi32.CryptVerifySignatureW(hHash, signature, len(signature), hKey, None, 0)
+        )
+
+
+@contextmanager
+def aes_key(hProv):
+    hKey = c_void_p()
+    check(advapi32.CryptGenKey(hProv, 0x6610, 1, byref(hKey)))
+    try:
+        yield hKey
+    finally:
+        check(advapi32.CryptDestroyKey(hKey))
+
+
+def encrypt(hKey, text):
+    data, size = create_string_buffer(text, len(text) + 64), c_uint32(len(text))
+    check(advapi32.CryptEncrypt(hKey, 0, 1, 0, data, byref(size), len(data)))
+    return data.raw[: size.value]
+
+
+def decrypt(hKey, secret):
+    data, size = create_string_buffer(secret, len(secret)), c_uint32(len(secret))
+    check(advapi32.CryptDecrypt(hKey, 0, 1, 0, data, byref(size)))
+    return data.raw[: size.value]
+'''
 USES = """
-def test_{number}():
-    assert len(csp.sign(b"text {number}")) == 16
+def test_{number}(hProv):
+    text = b"invoice {number}"
+    with csp.signature_key(hProv) as hKey:
+        signature = csp.sign(hProv, text)
+        assert len(signature) == 256
+        assert csp.verify(hProv, hKey, text, signature)
+        assert not csp.verify(hProv, hKey, text + b"0", signature)
+    with csp.aes_key(hProv) as hKey:
+        secret = csp.encrypt(hKey, text)
+        assert secret != text
+        assert csp.decrypt(hKey, secret) == text
 """
-IDLE = """
+USES_HEAD = """
+import pytest
+import csp
+
+@pytest.fixture
+def hProv():
+    with csp.context() as hProv:
+        yield hProv
+"""
+ORDINARY = """
+def test_{number}(orders, tmp_path):
+    text = json.dumps([dict(order, batch={number}) for order in orders])
+    (tmp_path / "orders.json").write_text(text, encoding="utf-8")
+    read = json.loads((tmp_path / "orders.json").read_text(encoding="utf-8"))
+    assert len(read) == len(orders)
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute("create table orders (number integer primary key, city text, price real)")
+        database.executemany("insert into orders values (:number, :city, :price)", read)
+        rows = database.execute("select city, sum(price) from orders group by city").fetchall()
+    assert len(rows) == 7
+    assert sum(price for _, price in rows) == pytest.approx(sum(one["price"] for one in read))
+"""
+ORDINARY_HEAD = """
+import json
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+@pytest.fixture
+def orders():
+    return [
+        {"number": number, "city": f"city {number % 7}", "price": number * 1.25, "tags": ["a", "b"]}
+        for number in range(200)
+    ]
+"""
+EMPTY_USES = """
+def test_{number}():
+    with csp.context() as hProv, csp.aes_key(hProv) as hKey:
+        assert len(csp.encrypt(hKey, b"text")) == 16
+"""
+EMPTY_IDLE = """
 def test_{number}():
     assert sorted(range({number} % 50, 0, -1))[:1] in ([], [1])
 """
 WAYS = {
-    "without the plugin": ["-p", "no:csptrace"],
-    "again without": ["-p", "no:csptrace"],
-    "installed, off": [],
-    "on": ["--csptrace"],
+    "without the plugin": ("-p", "no:csptrace"),
+    "again without": ("-p", "no:csptrace"),
+    "installed, off": (),
+    "on": ("--csptrace",),
+}
+PLAIN = [
+    option
+    for name in (
+        "randomly",
+        "cacheprovider",
+        "cov",
+        "asyncio",
+        "rerunfailures",
+        "xdist",
+        "hypothesispytest",
+    )
+    for option in ("-p", f"no:{name}")
+]
+
+
+class Suite(NamedTuple):
+    """One suite.
+
+    Attributes:
+        title: its heading.
+        text: what its tests do.
+        head: how its files begin.
+        test: one test.
+        target: what the plugin may cost, in percent; 0 if nothing was asked for.
+        off: whether it is also run with the plugin installed and off.
+    """
+
+    title: str
+    text: str
+    head: str
+    test: str
+    target: float = 0
+    off: bool = False
+
+    @property
+    def ways(self) -> list[str]:
+        """The ways in which it is run."""
+        return [way for way in WAYS if self.off or way != "installed, off"]
+
+
+SUITES = {
+    "uses": Suite(
+        f"{TESTS:,} ordinary tests that use the CSP",
+        "Each imports a 2048-bit RSA private key into a context of softcsp, hashes, signs, "
+        "verifies twice, makes an AES key, encrypts, decrypts, and releases its six handles: 20 "
+        "traced calls.",
+        USES_HEAD,
+        USES,
+        10,
+    ),
+    "ordinary": Suite(
+        f"{TESTS:,} ordinary tests that never touch a CSP",
+        "Each writes 200 records as JSON into a file, reads them back, puts them into an sqlite "
+        "database in memory and sums them up there.",
+        ORDINARY_HEAD,
+        ORDINARY,
+        1,
+    ),
+    "empty uses": Suite(
+        f"Worst case: {TESTS:,} tests with nothing in them but six calls of the CSP",
+        "Each acquires a context and a key from softcsp, encrypts 4 bytes, and releases both.",
+        "import csp\n",
+        EMPTY_USES,
+        off=True,
+    ),
+    "empty idle": Suite(
+        f"Worst case: {TESTS:,} tests with nothing in them",
+        "Each sorts at most 50 numbers.",
+        "",
+        EMPTY_IDLE,
+        off=True,
+    ),
 }
 
 
-def make(folder: Path, head: str, test: str) -> None:
+class Cost(NamedTuple):
+    """What one run has cost: CPU seconds and wall seconds, and how many tests passed."""
+
+    cpu: float
+    wall: float
+    passed: int
+
+
+def private_key() -> str:
+    """Return the PRIVATEKEYBLOB of a new 2048-bit signature key, in hexadecimal."""
+    hProv, hKey, size = c_void_p(), c_void_p(), c_uint32()
+    assert advapi32.CryptAcquireContextW(byref(hProv), None, None, 24, 0xF0000000)
+    assert advapi32.CryptGenKey(hProv, 2, 2048 << 16 | 1, byref(hKey))
+    assert advapi32.CryptExportKey(hKey, 0, 7, 0, None, byref(size))
+    blob = create_string_buffer(size.value)
+    assert advapi32.CryptExportKey(hKey, 0, 7, 0, blob, byref(size))
+    advapi32.CryptDestroyKey(hKey)
+    advapi32.CryptReleaseContext(hProv, 0)
+    return blob.raw[: size.value].hex()
+
+
+def make(folder: Path, suite: Suite, key: str, tests: int = TESTS) -> None:
     """Write a suite."""
     folder.mkdir()
-    (folder / "csp.py").write_text(CSP, encoding="utf-8")
+    (folder / "csp.py").write_text(CSP.replace("{private_key}", key), encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-    each = TESTS // FILES
-    for file in range(FILES):
-        text = head + "".join(test.format(number=file * each + one) for one in range(each))
+    each = max(1, tests // FILES)
+    for file in range(tests // each):
+        bodies = (
+            suite.test.replace("{number}", str(file * each + number)) for number in range(each)
+        )
+        text = suite.head + "".join(bodies)
         (folder / f"test_{file:02}.py").write_text(text, encoding="utf-8")
 
 
-def run(folder: Path, options: list[str]) -> tuple[float, float]:
-    """Run a suite; return its CPU seconds and wall seconds."""
-    plain = ["-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:cov"]
-    plain += [
-        "-p",
-        "no:asyncio",
-        "-p",
-        "no:rerunfailures",
-        "-p",
-        "no:xdist",
-        "-p",
-        "no:hypothesispytest",
-    ]
+def run(folder: Path, options: tuple[str, ...], home: Path) -> Cost:
+    """Run a suite; return what it has cost."""
     # With byte code on disk, as everybody has it from the second run on.
     env = {
         name: text
@@ -89,9 +303,9 @@ def run(folder: Path, options: list[str]) -> tuple[float, float]:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *plain, *options],
+        [sys.executable, "-m", "pytest", "-q", *PLAIN, *options],
         cwd=folder,
-        env={**env, "SOFTCSP_HOME": str(folder / "home")},
+        env={**env, "SOFTCSP_HOME": str(home)},
         capture_output=True,
         text=True,
         timeout=600,
@@ -99,102 +313,89 @@ def run(folder: Path, options: list[str]) -> tuple[float, float]:
     )
     wall = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode or f"{TESTS} passed" not in done.stdout:
+    words = done.stdout.split()
+    if done.returncode or "passed" not in [word.strip(",") for word in words]:
         sys.exit(f"the suite failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    at = next(i for i, word in enumerate(words) if word.strip(",") == "passed")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return cpu, wall
+    return Cost(cpu, wall, int(words[at - 1]))
 
 
-def quartiles(values: list[float]) -> str:
+def quartiles(values: list[float], form: str) -> str:
     """Return the quartiles as text."""
     low, _, high = statistics.quantiles(values, n=4)
-    return f"{low:.3f} to {high:.3f}"
+    return f"{low:{form}} to {high:{form}}"
 
 
-def table(times: dict[str, list[tuple[float, float]]], target: float) -> list[str]:
+def table(times: dict[str, list[Cost]], target: float) -> list[str]:
     """Return the lines of one suite's table."""
     lines = [
         (
             "| suite | CPU s (median) | quartiles | wall s (median) | against without (median of "
-            "the rounds' ratios) | quartiles | target |"
+            "the rounds' ratios) | quartiles | µs per test | target |"
         ),
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    base = [cpu for cpu, _ in times["without the plugin"]]
+    base = [cost.cpu for cost in times["without the plugin"]]
     for way, rounds in times.items():
-        cpus = [cpu for cpu, _ in rounds]
-        ratios = [100 * (cpu / own - 1) for cpu, own in zip(cpus, base, strict=True)]
-        middle = statistics.median(ratios)
-        low, _, high = statistics.quantiles(ratios, n=4)
-        verdict = ""
-        if way == "on":
-            verdict = f"{target:g} %: {'met' if middle <= target else 'missed'}"
-        wall = statistics.median(seconds for _, seconds in rounds)
-        share = "" if way == "without the plugin" else f"{middle:+.1f} %"
-        spread = "" if way == "without the plugin" else f"{low:+.1f} to {high:+.1f} %"
+        cpus = [cost.cpu for cost in rounds]
+        cells = ["", "", "", ""]
+        if way != "without the plugin":
+            ratios = [100 * (cpu / own - 1) for cpu, own in zip(cpus, base, strict=True)]
+            middle = statistics.median(ratios)
+            more = statistics.median(cpu - own for cpu, own in zip(cpus, base, strict=True))
+            verdict = ""
+            if way == "on" and target:
+                missed = f"missed by {middle - target:.1f} points"
+                verdict = f"{target:g} %: {'met' if middle <= target else missed}"
+            cells = [
+                f"{middle:+.1f} %",
+                f"{quartiles(ratios, '+.1f')} %",
+                f"{1e6 * more / rounds[0].passed:+.0f}",
+                verdict,
+            ]
+        wall = statistics.median(cost.wall for cost in rounds)
         lines.append(
-            f"| {way} | {statistics.median(cpus):.3f} | {quartiles(cpus)} | {wall:.3f} | {share} | "
-            f"{spread} | {verdict} |"
+            f"| {way} | {statistics.median(cpus):.3f} | {quartiles(cpus, '.3f')} | {wall:.3f} | "
+            + " | ".join(cells)
+            + " |"
         )
     return lines
 
 
 def main() -> None:
     """Run everything and write the report."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    suites = {"uses": ("import csp\n", USES, 10.0), "idle": ("", IDLE, 1.0)}
-    times: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+    times: dict[str, dict[str, list[Cost]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
-        for name, (head, test, _) in suites.items():
-            make(Path(temporary) / name, head, test)
-            times[name] = {way: [] for way in WAYS}
-        # One test, to see what is paid once: by the tracer's imports and the self-test.
-        make_one(Path(temporary) / "one")
-        times["one"] = {way: [] for way in WAYS}
-        for number in range(rounds + 1):
-            for name in times:
-                folder = Path(temporary) / name
-                order = list(WAYS)
-                for way in order[number % 4 :] + order[: number % 4]:
-                    one = run(folder, WAYS[way]) if name != "one" else run_one(folder, WAYS[way])
-                    if number:  # the first round warms the caches
-                        times[name][way].append(one)
-            print(f"round {number} of {rounds}", flush=True)
-    (HERE / "pytest_plugin.md").write_text(report(times, suites, rounds), encoding="utf-8")
+        top = Path(temporary)
+        key = private_key()
+        # Of one test, to see what is paid once: for imports, patching and the self-test.
+        suites = {**SUITES, "one": Suite("", "", "", EMPTY_IDLE)}
+        for name, suite in suites.items():
+            times[name] = {way: [] for way in suite.ways}
+            make(top / name, suite, key, 1 if name == "one" else TESTS)
+            run(top / name, WAYS["on"], top / "home")  # writes the byte code
+        for number in range(rounds):
+            for name, suite in suites.items():
+                first = number % len(suite.ways)
+                for way in suite.ways[first:] + suite.ways[:first]:
+                    times[name][way].append(run(top / name, WAYS[way], top / "home"))
+            print(f"round {number + 1} of {rounds}", flush=True)
+    (HERE / "pytest_plugin.md").write_text(report(times, rounds), encoding="utf-8")
 
 
-def make_one(folder: Path) -> None:
-    """Write a suite of one test."""
-    folder.mkdir()
-    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-    (folder / "test_one.py").write_text("def test_one():\n    pass\n", encoding="utf-8")
-
-
-def run_one(folder: Path, options: list[str]) -> tuple[float, float]:
-    """Run the suite of one test."""
-    global TESTS  # noqa: PLW0603 - what `run` expects to have passed
-    many, TESTS = TESTS, 1
-    try:
-        return run(folder, options)
-    finally:
-        TESTS = many
-
-
-def report(
-    times: dict[str, dict[str, list[tuple[float, float]]]],
-    suites: dict[str, tuple[str, str, float]],
-    rounds: int,
-) -> str:
+def report(times: dict[str, dict[str, list[Cost]]], rounds: int) -> str:
     """Return the report."""
 
-    def middle(name: str, way: str) -> float:
-        base = [cpu for cpu, _ in times[name]["without the plugin"]]
-        own = [cpu for cpu, _ in times[name][way]]
-        return statistics.median(one - other for one, other in zip(own, base, strict=True))
+    def more(name: str) -> float:
+        """Return the median of what a round has cost more with the plugin on, in seconds."""
+        ways = times[name]
+        pairs = zip(ways["on"], ways["without the plugin"], strict=True)
+        return statistics.median(on.cpu - base.cpu for on, base in pairs)
 
-    once = middle("one", "on")
-    each = {name: 1e6 * (middle(name, "on") - once) / TESTS for name in suites}
-    import pytest  # noqa: PLC0415 - only for its version
+    def each(name: str) -> str:
+        return f"{1e6 * (more(name) - more('one')) / TESTS:.0f} µs"
 
     lines = [
         "# What the pytest plugin costs",
@@ -204,31 +405,39 @@ def report(
             "reports/overhead/pytest_plugin.py`."
         ),
         (
-            f"{rounds} rounds, the four ways in turn within each; the machine: "
+            f"{rounds} rounds, the ways in turn within each; the machine: "
             f"{platform.python_implementation()} {platform.python_version()}, pytest "
             f"{pytest.__version__}, {platform.system()} {platform.machine()}, "
-            f"{os.cpu_count()} cores."
+            f'{os.cpu_count()} cores. The row "again without" shows how far two equal runs differ.'
         ),
-        "",
-        f"## {TESTS:,} tests that each use the CSP",
-        "",
-        "Each acquires a context and a key from softcsp, encrypts, and releases both.",
-        "",
-        *table(times["uses"], suites["uses"][2]),
-        "",
-        f"## {TESTS:,} tests that never touch a CSP",
-        "",
-        *table(times["idle"], suites["idle"][2]),
+    ]
+    for name, suite in SUITES.items():
+        rows = times[name]
+        base = statistics.median(cost.cpu for cost in rows["without the plugin"])
+        passed = rows["without the plugin"][0].passed
+        lines += [
+            "",
+            f"## {suite.title}",
+            "",
+            suite.text,
+            (
+                f"{passed:,} tests; without the plugin one takes {1000 * base / passed:.2f} ms of "
+                "CPU time, pytest's own share and start included."
+            ),
+            "",
+            *table(rows, suite.target),
+        ]
+    lines += [
         "",
         "## Where it goes",
         "",
         (
-            f"Switching it on costs {1000 * once:.0f} ms of CPU time once (a suite of one "
-            "empty test, "
-            "on against without: importing the tracer, patching, the self-test), and then "
-            f"{each['idle']:.1f} µs for each test that touches no CSP "
-            f"and {each['uses']:.1f} µs for "
-            "each one that does, the tracing of its six calls included."
+            f"Switching it on costs {1000 * more('one'):.0f} ms of CPU time once (a suite of one "
+            "empty test, on against without: importing the tracer, reading the specs, the "
+            "self-test). What is left of the difference, for each test: "
+            f"{each('empty idle')} if it is empty, {each('ordinary')} if it is ordinary and "
+            f"touches no CSP, {each('empty uses')} if it makes six calls, {each('uses')} if it is "
+            "ordinary and uses the CSP."
         ),
         "",
     ]

@@ -322,6 +322,28 @@ def test_import_finder_that_was_taken_out_is_put_back(
     assert type(sys.meta_path[0]).__name__ == "ImportHookFinder"
 
 
+def test_import_finder_stands_before_those_that_came_later(tmp_path: Path) -> None:
+    """A finder that was put in front since, such as pytest's, does not hide imports from a hook."""
+    done = run(
+        tmp_path,
+        """
+        import importlib.machinery, sys, csptrace
+        csptrace.start(quiet=True)
+        csptrace.stop()
+        class Greedy:
+            find_spec = staticmethod(importlib.machinery.PathFinder.find_spec)
+        sys.meta_path.insert(0, Greedy)
+        csptrace.start(quiet=True)
+        import ctypes
+        print(type(vars(ctypes.CDLL)["__getitem__"]).__name__)
+        print([type(each).__name__ for each in sys.meta_path].count("ImportHookFinder"))
+        csptrace.stop()
+        """,
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == ["FunctionWrapper", "1"]
+
+
 def test_modules_imported_later_are_patched(tmp_path: Path) -> None:
     """ctypes, cffi and win32crypt are patched when the program imports them, under any name."""
     done = run(

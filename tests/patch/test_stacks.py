@@ -317,6 +317,38 @@ def test_stacks_from_one_line_know_each_other() -> None:
     assert other.peers == [other]
 
 
+def test_a_stack_ends_where_a_launcher_called(tmp_path: Path) -> None:
+    """What a test runner does below a test is no part of the stack; fewer stacks are told apart."""
+    runner = tmp_path / "runner.py"
+    runner.write_text(
+        "def one(test):\n    return test()\ndef two(test):\n    return one(test)\n", "utf-8"
+    )
+    run = imported(runner)
+    table = StackTable(16, lambda filename: filename == str(runner))
+
+    def test() -> Stack:
+        return here(table)
+
+    first, again, other = [run.one(test), run.one(test), run.two(test)]
+    assert first is again is other
+    assert [frame.qualname.rpartition(".")[2] for frame in first.frames] == ["test"]
+
+
+def test_a_launcher_that_calls_by_itself_is_a_stack_all_the_same(tmp_path: Path) -> None:
+    """The innermost frame is always there, whosever it is."""
+    runner = tmp_path / "runner.py"
+    runner.write_text(
+        "import sys\ndef call(table):\n    return table.capture(sys._getframe())\n", "utf-8"
+    )
+    run = imported(runner)
+    table = StackTable(16, lambda filename: filename == str(runner))
+
+    first, second = [run.call(table) for _ in range(2)]
+    assert first is second
+    assert first.frames[0].qualname == "call"
+    assert len(first.frames) > 1  # what calls it is a test, not the launcher
+
+
 # --- module names ----------------------------------------------------------------------------
 
 

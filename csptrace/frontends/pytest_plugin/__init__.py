@@ -58,7 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "fail if entries of the baseline no longer occur",
         **flag,
     )
-    add("--csptrace-require", "bool", "fail if no handle was seen in the whole run", **flag)
+    add("--csptrace-require", "bool", "fail if no traced call was made in the whole run", **flag)
     add("--csptrace-soft", "bool", "report findings, but do not fail", **flag)
     add(
         "--csptrace-fail-on",

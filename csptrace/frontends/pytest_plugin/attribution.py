@@ -13,9 +13,11 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from csptrace.model import KeepingScope
+from csptrace.model import RELEASING, KeepingScope
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import pytest
 
     from csptrace.model import Finding, Handle, Scope
@@ -130,6 +132,22 @@ class Attempt(Owner):
         super().take(finding)
         if self.ended:
             self._stragglers[self] = None
+
+    def is_settled(self, lock: AbstractContextManager[object]) -> bool:
+        """Return whether there is nothing to judge, since what was acquired is released.
+
+        Args:
+            lock: the graph's lock.
+        """
+        if self.finds:
+            return False
+        if self.kept:
+            with lock:
+                # What the garbage collector has taken is alive until that is entered.
+                if any(handle.state <= RELEASING for handle in self.kept):
+                    return False
+                self.kept.clear()  # a handle knows its scope: leave no cycle to the collector
+        return True
 
     def end(self) -> None:
         """Note that the test is over; what its threads and tasks still do is said to be late."""

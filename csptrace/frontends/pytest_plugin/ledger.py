@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from csptrace import __version__
-from csptrace.analysis import sarif
-from csptrace.detect import baseline
 from csptrace.detect.wording import escape
 from csptrace.errors import CspTraceError
 from csptrace.frontends.pytest_plugin import reporting
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
 
     from csptrace.analysis.results import Group
-    from csptrace.detect.baseline import Judgement
+    from csptrace.detect.baseline import Judgement, Seen
     from csptrace.frontends.pytest_plugin.reporting import Record
     from csptrace.frontends.pytest_plugin.switches import Switches
     from csptrace.frontends.pytest_plugin.watch import Watch
@@ -65,7 +63,8 @@ class Ledger:
         self._earlier: dict[str, Record] = {}
         self._withdrawn: dict[str, str] = {}
         self._reports: list[tuple[pytest.TestReport, list[str]]] = []
-        self._seen = 0
+        self._entries: list[tuple[pytest.TestReport, Sequence[Record]]] = []
+        self._called = False
         self._errors: list[str] = []
         self._reasons: list[str] = []
         self._notes: list[str] = []
@@ -106,6 +105,7 @@ class Ledger:
         if payload is None or "owner" in payload:
             return
         own = payload["own"]
+        self._entries.append((report, own))
         if report.outcome == "rerun":  # type: ignore[comparison-overlap]  # of a plugin
             self._take_earlier(own)
         else:
@@ -125,7 +125,7 @@ class Ledger:
 
     def _take_results(self, results: dict[str, Any]) -> None:
         self._withdrawn.update(results["withdrawn"])
-        self._seen += results["seen"]
+        self._called |= results["called"]
         self._errors += [error for error in results["errors"] if error not in self._errors]
         self._take_others(results["others"])
 
@@ -167,10 +167,14 @@ class Ledger:
         )
         failing = [record["id"] for record in records if record["verdict"] == "fail"]
         self._reports.append((report, failing))
+        self._entries.append((report, records))
         if not self._closed:
             if self._session is not None:
                 self._session.testscollected += 1  # else the progress would go beyond 100 %
             self._config.hook.pytest_runtest_logreport(report=report)
+            workers = self._config.pluginmanager.get_plugin("dsession")
+            if workers is not None:  # it counts only what a worker has sent, for -x
+                workers._handlefailures(report)
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -193,6 +197,7 @@ class Ledger:
             if terminal is not None:
                 terminal._add_stats(report.__dict__["csptrace"]["verdict"], [report])
         self._withdraw(session, terminal)
+        self._amend_junit([report for report, _ in self._reports[before:]])
         for name in self._earlier:
             self._records.pop(name, None)
         counting = [
@@ -202,10 +207,10 @@ class Ledger:
         ]
         self._groups = reporting.groups(counting)
         self._judge_baseline(counting, session)
-        if self._switches.require and not self._seen and not session.config.option.collectonly:
+        if self._switches.require and not self._called and not session.config.option.collectonly:
             self._reasons.append(
-                "--csptrace-require: no traced call has acquired or used a handle in the whole "
-                "run; is the provider imported before tracing starts? See: csptrace doctor"
+                "--csptrace-require: no traced call was made in the whole run; is the provider "
+                "imported before tracing starts? See: csptrace doctor"
             )
         if self._errors:
             self._reasons.append("csptrace itself has failed, see above")
@@ -228,10 +233,34 @@ class Ledger:
                         del terminal.stats[category]
                     terminal._add_stats("withdrawn", [report])
 
+    def _amend_junit(self, late: Sequence[pytest.TestReport]) -> None:
+        path = getattr(self._config.option, "xmlpath", None)  # without -p no:junitxml
+        if not path or not (late or self._withdrawn):
+            return
+        from csptrace.frontends.pytest_plugin import junit  # noqa: PLC0415 - rarely needed
+
+        entries = [
+            junit.Entry(
+                report,
+                payload.get("owner", report.nodeid),
+                records,
+                fails=bool(payload["verdict"]),
+                alone="owner" in payload,
+            )
+            for report, records in self._entries
+            for payload in (report.__dict__["csptrace"],)
+        ]
+        try:
+            junit.amend(self._config.pluginmanager, entries, self._withdrawn, late)
+        except OSError as error:
+            self._reasons.append(f"{path}: cannot be written: {error.strerror or error}")
+
     def _judge_baseline(self, records: Sequence[Record], session: pytest.Session) -> None:
         switches = self._switches
         if switches.baseline is None:
             return
+        from csptrace.detect import baseline  # noqa: PLC0415 - only where there is one
+
         seen = self._counts(records)
         counts = {name: one.count for name, one in seen.items()}
         judgement = baseline.judge(switches.entries, counts)
@@ -273,7 +302,9 @@ class Ledger:
                 f"of {self._switches.baseline} did not occur"
             )
 
-    def _update_baseline(self, seen: list[baseline.Seen], session: pytest.Session) -> None:
+    def _update_baseline(self, seen: list[Seen], session: pytest.Session) -> None:
+        from csptrace.detect import baseline  # noqa: PLC0415 - as above
+
         path = self._switches.baseline
         assert path is not None  # noqa: S101 - for the type checker
         keep = self._is_narrowed(session)
@@ -287,12 +318,14 @@ class Ledger:
         kept = " (entries that did not occur were kept: not everything was run)" if keep else ""
         self._notes.append(f"baseline: {path} accepts {len(entries)} finding{plural} now{kept}")
 
-    def _counts(self, records: Iterable[Record]) -> dict[str, baseline.Seen]:
+    def _counts(self, records: Iterable[Record]) -> dict[str, Seen]:
         """Count findings as a baseline does: alike with and without workers.
 
         A test runs in one worker, but each worker imports the modules and sets wide fixtures up,
         so of those the worker with the most counts.
         """
+        from csptrace.detect.baseline import Seen  # noqa: PLC0415 - as above
+
         tests: Counter[str] = Counter()
         others: dict[str, Counter[str]] = {}
         first: dict[str, Record] = {}
@@ -304,7 +337,7 @@ class Ledger:
             else:
                 others.setdefault(name, Counter())[record["run"]] += 1
         return {
-            name: baseline.Seen(
+            name: Seen(
                 name,
                 tests[name] + max(others.get(name, Counter()).values(), default=0),
                 record["event"]["code"],
@@ -340,6 +373,8 @@ class Ledger:
         )
 
     def _write_sarif(self) -> None:
+        from csptrace.analysis import sarif  # noqa: PLC0415 - only where a file is wanted
+
         path = self._switches.sarif
         assert path is not None  # noqa: S101 - for the type checker
         known = {

@@ -10,7 +10,6 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from csptrace.analysis.grouping import Occurrence, groups_of
 from csptrace.detect.wording import escape
 
 if TYPE_CHECKING:
@@ -117,8 +116,15 @@ def properties(records: Iterable[Record]) -> list[tuple[str, str]]:
     return found
 
 
-def groups(records: Iterable[Record]) -> tuple[Group, ...]:
+def groups(records: Sequence[Record]) -> tuple[Group, ...]:
     """Return findings as the groups that analysis knows."""
+    if not records:
+        return ()
+    from csptrace.analysis.grouping import (  # noqa: PLC0415 - only where there are findings
+        Occurrence,
+        groups_of,
+    )
+
     return groups_of(
         Occurrence(
             record["event"],

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from csptrace.detect import baseline
 from csptrace.errors import CspTraceError
 from csptrace.model import Severity
 from csptrace.settings import Settings
@@ -35,7 +34,7 @@ class Switches:
         entries: what is in it.
         update_baseline: whether it is to be rewritten.
         strict_baseline: whether stale entries fail the run.
-        require: whether a run that sees no handle fails.
+        require: whether a run without a traced call fails.
         soft: whether findings only are reported.
         fail_on: the lowest severity that fails a test.
         leaks: the policy of tests without a marker, empty for the usual one.
@@ -112,7 +111,7 @@ class Switches:
             settings=settings,
             sarif=sarif,
             baseline=known,
-            entries=baseline.read(known) if known is not None else (),
+            entries=_entries(known),
             update_baseline=update,
             strict_baseline=flag("csptrace_strict_baseline"),
             require=flag("csptrace_require"),
@@ -140,6 +139,8 @@ class Switches:
         if self.baseline is None:
             return
         if self.update_baseline:
+            from csptrace.detect import baseline  # noqa: PLC0415 - only where there is one
+
             try:
                 baseline.check_writable(self.baseline)
             except CspTraceError as error:
@@ -149,6 +150,14 @@ class Switches:
                 f"csptrace: --csptrace-baseline: {self.baseline} does not exist; make it with "
                 "--csptrace-update-baseline"
             )
+
+
+def _entries(known: Path | None) -> tuple[Entry, ...]:
+    if known is None:
+        return ()
+    from csptrace.detect import baseline  # noqa: PLC0415 - only where there is one
+
+    return baseline.read(known)
 
 
 def _choice(name: str, value: str, allowed: list[str]) -> str:

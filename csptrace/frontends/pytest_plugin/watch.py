@@ -162,6 +162,7 @@ class Watch:
         self._session = self._owner("session", "pytest session", "")
         self._collection = self._owner("collection", "collection", "")
         self._fixtures: dict[Owner, pytest.Item | pytest.Collector] = {}
+        self._narrow_fixtures = False
         self._stragglers: dict[Attempt, None] = {}
         self._last: Attempt | None = None
         self._earlier: dict[str, list[dict[str, Any]]] = {}
@@ -169,7 +170,7 @@ class Watch:
         self._late: list[dict[str, Any]] = []
         self._courier: Courier | None = None
         self._raised: set[int] = set()
-        self._before = tracer.graph.seen
+        tracer.called = False
         self._interrupted = False
         self._stopped_in = ""
         calls = sum(len(spec.by_name()) for spec in specs)
@@ -241,7 +242,9 @@ class Watch:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Begin an attempt."""
         before = self.attempt or self._last
-        if before is not None:
+        if before is not None and (
+            before.item is item or self._courier is not None or self.attempt is not None
+        ):
             self._leave_behind(before, item)
         self.attempt = attempt = Attempt(item, next(self._numbers), self._stragglers)
         self.where.enter(attempt)
@@ -282,16 +285,19 @@ class Watch:
     def _close(self, attempt: Attempt, nextitem: pytest.Item | None, *, failed: bool) -> str:
         """End an attempt; return why it fails, empty if it does not."""
         failure = ""
+        tracer = self.tracer
         if not (
-            attempt.is_clean
-            and self.tracer.active
-            and not self._fixtures
+            attempt.is_settled(tracer.graph.lock)
+            and tracer.active
             and not self._stragglers
             and not self._earlier
             and not self._late
+            and not (self._fixtures and self._may_end_fixtures(attempt.item, nextitem))
         ):
             failure = self._judge_attempt(attempt, nextitem, failed=failed) or ""
         attempt.end()
+        if attempt.kept or attempt.finds:  # by one of its threads, a moment before it has ended
+            self._stragglers[attempt] = None
         self.attempt = None
         self._last = attempt
         self.where.enter(self._session)
@@ -398,12 +404,19 @@ class Watch:
         of = node.nodeid or "the session"
         owner = self._owner("fixture", f"fixture {name} ({fixturedef.scope}) of {of}", node.nodeid)
         self._fixtures[owner] = node
+        if isinstance(node, pytest.Item):  # class scope, for a test that is in no class
+            self._narrow_fixtures = True
         return owner
+
+    def _may_end_fixtures(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+        """Return whether a fixture of a wider scope may be over behind a test."""
+        return self._narrow_fixtures or nextitem is None or nextitem.parent is not item.parent
 
     def _end_fixtures(self, nextitem: pytest.Item | None) -> None:
         """Judge the fixtures whose scope is over: their node is not among the next test's."""
         if not self._fixtures:
             return
+        self._narrow_fixtures = False
         staying = set(nextitem.listchain()) if nextitem is not None else set()
         for owner, node in list(self._fixtures.items()):
             if node not in staying:
@@ -527,7 +540,7 @@ class Watch:
         return {
             "others": late,
             "withdrawn": withdrawn,
-            "seen": self.tracer.graph.seen - self._before,
+            "called": self.tracer.called,
             "errors": list(self.errors),
         }
 

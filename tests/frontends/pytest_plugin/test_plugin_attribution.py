@@ -80,6 +80,47 @@ def test_released_by_a_fixture_of_the_test_is_no_leak(suite: Suite) -> None:
     assert suite.run().counts == {"passed": 2}
 
 
+def test_a_class_fixture_of_a_function_is_judged_behind_it(suite: Suite) -> None:
+    """Without a class, class scope ends with the test, also if the module goes on."""
+    suite.write(
+        test_it="""
+        @pytest.fixture(scope="class")
+        def leaky(): return context()
+        def test_first(leaky): pass
+        def test_second(): tidy()
+        """
+    )
+    run = suite.run()
+
+    assert run.counts == {"passed": 2, "leaked": 1}
+    assert run.out.index("fixture leaky (class)") < run.out.index("::test_second")
+
+
+def test_handles_that_a_thread_releases_in_the_next_test(suite: Suite) -> None:
+    """A test that has released everything is not judged again for what its thread does later."""
+    suite.write(
+        test_it="""
+        import threading
+        go, done = threading.Event(), threading.Event()
+        def late():
+            go.wait(30)
+            context()
+            done.set()
+        def test_starts():
+            threading.Thread(target=late).start()
+            tidy()
+        def test_next():
+            go.set()
+            assert done.wait(30)
+            tidy()
+        """
+    )
+    run = suite.run()
+
+    assert run.counts == {"passed": 2, "leaked": 1}
+    assert "in test_it.py::test_starts (after the test)" in run.out
+
+
 @pytest.mark.parametrize("scope", ["class", "module", "package", "session"])
 def test_a_wide_fixture_is_judged_when_its_scope_ends(suite: Suite, scope: str) -> None:
     """No test is blamed for what a wide fixture holds or leaks; the fixture is."""

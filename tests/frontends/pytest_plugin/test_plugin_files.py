@@ -63,6 +63,111 @@ def test_junit(suite: Suite) -> None:
     assert "fixture wide (module)" in cases
 
 
+def cases_of(run: Run) -> tuple[dict[str, str], dict[str, ET.Element]]:
+    """Return the attributes of a JUnit file's suite, and its cases by name; each is there once."""
+    root = ET.parse(run.folder / "junit.xml").getroot()
+    (found,) = root.iter("testsuite")
+    cases = list(found.iter("testcase"))
+    names = {str(case.get("name")): case for case in cases}
+    assert len(cases) == len(names) == int(found.get("tests", "0"))
+    return dict(found.attrib), names
+
+
+@pytest.mark.parametrize("workers", [(), ("-n1",)])
+def test_junit_keeps_nothing_that_was_withdrawn(suite: Suite, workers: tuple[str, ...]) -> None:
+    """What a later test has released is taken out: properties, errors, totals, cases of its own."""
+    suite.write(
+        test_it="""
+        kept = []
+        @pytest.fixture(scope="module")
+        def wide(): kept.append(context())
+        def test_acquires(): kept.append(context())
+        def test_acquires_more():
+            kept.append(context())
+            context()
+        def test_leaks(): context()
+        def test_fails_too():
+            kept.append(context())
+            assert False
+        def test_wide(wide): pass
+        """,
+        test_later="""
+        def test_releases():
+            import test_it
+            for prov in test_it.kept: release(prov)
+        """,
+    )
+    options = ("--junitxml", "junit.xml", "-o", "junit_family=xunit1")
+    plugins = ["xdist"] if workers else []
+    run = suite.spawn(*workers, *options, plugins=plugins)
+    attributes, cases = cases_of(run)
+
+    assert run.counts == {"failed": 1, "passed": 5, "withdrawn": 3, "leaked": 2}
+    assert attributes["errors"] == "2"
+    assert attributes["failures"] == "1"
+    assert set(cases) == {
+        *("test_acquires", "test_acquires_more", "test_leaks", "test_fails_too", "test_wide"),
+        "test_releases",
+    }
+    properties = {
+        name: [one.get("value") for one in case.iter("property")] for name, case in cases.items()
+    }
+    assert properties["test_acquires"] == []
+    assert not list(cases["test_acquires"])
+    assert [properties[name][0] for name in ("test_acquires_more", "test_leaks")] == ["1", "1"]
+    (error,) = cases["test_acquires_more"].iter("error")
+    assert "leaked 1 handle" in (error.text or "")
+    assert "leaked 1 handle" in error.get("message", "")
+    assert not list(cases["test_fails_too"].iter("error"))
+
+
+def test_junit_keeps_nothing_that_was_withdrawn_in_soft_mode(suite: Suite) -> None:
+    """Where findings fail nothing, those that were withdrawn are no properties either."""
+    suite.write(
+        test_it="""
+        kept = []
+        def test_acquires(): kept.append(context())
+        def test_leaks(): context()
+        def test_releases(): release(kept.pop())
+        """
+    )
+    run = suite.run("--csptrace-soft", "--junitxml", "junit.xml")
+    attributes, cases = cases_of(run)
+
+    assert attributes["errors"] == "0"
+    assert not list(cases["test_acquires"])
+    assert [one.get("name") for one in cases["test_leaks"].iter("property")] == [
+        "csptrace.findings",
+        "csptrace.leaked-at-exit",
+    ]
+
+
+@pytest.mark.parametrize("workers", [(), ("-n1",)])
+def test_junit_has_what_is_found_at_the_end(suite: Suite, workers: tuple[str, ...]) -> None:
+    """Findings of collection and of the session are cases of their own, with text and totals."""
+    suite.write(
+        conftest="""
+        import csp
+        prov = csp.context()
+        def pytest_sessionfinish(): csp.misuse()
+        """,
+        test_it="def test_it(): tidy()",
+    )
+    if workers:  # the controller has a session of its own, in which nothing is traced
+        (suite.path / "conftest.py").write_text("import csp\nprov = csp.context()\n", "utf-8")
+    plugins = ["xdist"] if workers else []
+    run = suite.spawn(*workers, "--junitxml", "junit.xml", plugins=plugins)
+    attributes, cases = cases_of(run)
+
+    expected = {"collection"} if workers else {"collection", "pytest session"}
+    assert set(cases) == {"test_it", *expected}
+    assert attributes["errors"] == str(len(expected))
+    for name in expected:
+        (error,) = cases[name].iter("error")
+        assert f"csptrace: {name}" in (error.text or "")
+        assert cases[name].find("properties/property") is not None
+
+
 def test_user_properties_for_other_plugins(suite: Suite) -> None:
     """Any plugin finds them on the report of the teardown."""
     suite.write(
@@ -309,6 +414,27 @@ def test_workers_stop_early_and_rerun(suite: Suite) -> None:
     assert "2 in earlier attempts" in run.out
     assert stopped.status != 0
     assert "test_leaks PASSED" not in stopped.out
+
+
+def test_workers_stop_early_for_a_wide_fixture(suite: Suite) -> None:
+    """The leak of a module's fixture counts for -x in workers as it does without them."""
+    suite.write(
+        test_a="""
+        @pytest.fixture(scope="module")
+        def wide(): context()
+        def test_first(wide): pass
+        """,
+        test_b="".join(f"def test_{number}(): pass\n" for number in range(30)),
+    )
+    alone = suite.run("-x")
+    # A worker has two tests at hand, and gets another one when the controller has seen a result.
+    stopped = suite.spawn("-n1", "--maxschedchunk=1", "-x", plugins=["xdist"])
+
+    assert alone.blamed == {"fixture wide (module)"}
+    assert alone.counts["passed"] == 1
+    assert stopped.blamed == {"fixture wide (module)"}
+    assert "stopping after 1 failures" in stopped.out
+    assert stopped.counts["passed"] < 10
 
 
 def test_a_worker_that_dies(suite: Suite) -> None:

@@ -144,15 +144,74 @@ def test_the_canary_leaves_nothing_behind(trace: Callable[..., Tracer]) -> None:
 
 
 def test_require(suite: Suite) -> None:
-    """--csptrace-require fails a run in which nothing was traced, and only such a run."""
+    """--csptrace-require fails a run in which no call was traced, and only such a run."""
     suite.write(test_it="def test_it(): pass")
     idle = suite.run("--csptrace-require")
     suite.write(test_it="def test_it(): tidy()")
     busy = suite.run("--csptrace-require")
 
     assert idle.status == 1
-    assert "no traced call has acquired or used a handle in the whole run" in idle.out
+    assert "no traced call was made in the whole run" in idle.out
     assert busy.status == 0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "not csp.advapi32.CryptAcquireContextW(byref(c_void_p()), None, None, 999, 0)",
+        "not csp.advapi32.CryptReleaseContext(0, 0)",
+        "not csp.advapi32.CryptDeriveKey(0, 0, 0, 0, byref(c_void_p()))",
+        "not csp.advapi32.CryptGenRandom(12, 1, create_string_buffer(1))",
+        "csp.advapi32.CryptContextAddRef(context(), None, 0) in (0, 1)",
+    ],
+)
+def test_require_asks_for_calls_not_for_handles(suite: Suite, call: str) -> None:
+    """A call that is refused, or knows none of its handles, was traced all the same."""
+    suite.write(
+        test_it=f"""
+        from ctypes import byref, c_void_p, create_string_buffer
+        @pytest.mark.csptrace(leaks="allow")
+        def test_it(): assert {call}
+        """
+    )
+
+    assert suite.run("--csptrace-require").status == 0
+
+
+def test_a_rehearsal_takes_nothing_from_the_program(trace: Callable[..., Tracer]) -> None:
+    """What the garbage collector took before it is found afterwards, not in it."""
+    pytest.importorskip("cryptography")
+    from csptrace.softcsp import win32crypt
+
+    tracer = trace()
+    store = win32crypt.CryptAcquireContext(None, None, 24, 0xF0000000)
+    key = store.CryptGenKey(0x660E, 1)
+    before = tracer.graph.live
+    tracer.called = False
+    del key
+
+    assert canary.catches_canary(tracer) == ""
+    assert not tracer.called
+    tracer.check()
+    assert tracer.graph.live == before - 1
+    store.CryptReleaseContext()
+    assert tracer.called
+
+
+def test_what_a_run_without_findings_does_not_load(suite: Suite) -> None:
+    """A suite that never touches a provider pays neither for logs, reports nor ctypes."""
+    heavy = (
+        *("csptrace.analysis", "csptrace.detect.baseline", "csptrace.detect.causes"),
+        *("csptrace.events.log", "csptrace.patch.codecs", "csptrace.softcsp.faults"),
+        *("csptrace.frontends.pytest_plugin.junit", "cryptography", "ctypes", "orjson"),
+        "structlog",
+    )
+    (suite.path / "test_it.py").write_text(
+        f"import sys\ndef test_it(): assert not set({heavy}) & set(sys.modules)\n", "utf-8"
+    )
+    run = suite.spawn()
+
+    assert run.counts == {"passed": 1}
 
 
 def test_an_idle_plugin_loads_nothing() -> None:

@@ -1,0 +1,29 @@
+"""The provider at which the canary lives: handle objects like pywin32's, with nothing behind them.
+
+`csptrace.frontends.canary` has it traced, as any module with handle objects is; it touches nothing
+of the program's and imports nothing.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Cage", "Canary", "open_cage"]
+
+
+class Canary:
+    """What is leaked on purpose."""
+
+
+class Cage:
+    """A context: what is in it is lost when it closes."""
+
+    def add_canary(self) -> Canary:
+        """Acquire a canary."""
+        return Canary()
+
+    def close(self) -> None:
+        """Release the cage."""
+
+
+def open_cage() -> Cage:
+    """Acquire a cage."""
+    return Cage()

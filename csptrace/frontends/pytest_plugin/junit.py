@@ -1,0 +1,132 @@
+"""The JUnit file, put right at the end: pytest has written it by then.
+
+It is written before the session's fixtures are torn down, so what is found after that is not in it;
+and what a later test has released after all is still in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+from xml.etree import ElementTree as ET
+
+from _pytest.junitxml import LogXML, bin_xml_escape, mangle_test_address
+
+from csptrace.frontends.pytest_plugin import reporting
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Sequence
+
+    import pytest
+
+    from csptrace.frontends.pytest_plugin.reporting import Record
+
+__all__ = ["Entry", "amend"]
+
+
+class Entry(NamedTuple):
+    """What was found, as far as it stands in one report.
+
+    Attributes:
+        report: the report.
+        name: whose it is.
+        records: the findings.
+        fails: whether it is they that have failed the report.
+        alone: whether the report was made for them: it is a test case by itself.
+    """
+
+    report: pytest.TestReport
+    name: str
+    records: Sequence[Record]
+    fails: bool
+    alone: bool
+
+
+def amend(
+    manager: pytest.PytestPluginManager,
+    entries: Iterable[Entry],
+    withdrawn: Container[str],
+    late: Sequence[pytest.TestReport],
+) -> None:
+    """Take out of the JUnit file what was withdrawn, add what came late, and write it again.
+
+    Args:
+        manager: knows what writes the file, if one is wanted.
+        entries: what is in it.
+        withdrawn: the ids of findings that do not count.
+        late: reports of failures that came after it was written.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    changed = [
+        (entry, [record for record in entry.records if record["id"] not in withdrawn])
+        for entry in entries
+        if any(record["id"] in withdrawn for record in entry.records)
+    ]
+    if not changed and not late:
+        return
+    for xml in manager.get_plugins():
+        if isinstance(xml, LogXML):
+            for report in late:
+                xml.pytest_runtest_logreport(report)
+            for entry, rest in changed:
+                _withdraw(xml, entry, rest)
+            # Each version of pytest counts a test that fails twice in a way of its own.
+            xml.cnt_double_fail_tests = sum(xml.stats.values()) - len(xml.node_reporters_ordered)
+            xml.pytest_sessionfinish()
+
+
+def _withdraw(xml: LogXML, entry: Entry, rest: Sequence[Record]) -> None:
+    """Leave of one entry only some of its findings."""
+    *places, name = mangle_test_address(entry.report.nodeid)
+    classname = ".".join([xml.prefix, *places] if xml.prefix else places)
+    alike = [
+        (reporter, case)
+        for reporter in xml.node_reporters_ordered
+        if (case := reporter.to_xml()).get("classname") == classname
+        and case.get("name") == bin_xml_escape(name)
+    ]
+    given = reporting.properties(entry.records)
+    for reporter, case in alike:
+        if _own_properties(case) != given:
+            continue  # of another attempt, or of the call that has failed by itself
+        _set_properties(case, reporting.properties(rest))
+        text = reporting.failure(entry.name, rest)
+        if not entry.fails:
+            return
+        for error in case.findall("error"):
+            if error.text != bin_xml_escape(str(entry.report.longrepr)):
+                continue
+            if text:
+                error.text = bin_xml_escape(text)
+                error.set("message", f'failed on teardown with "{text.partition(chr(10))[0]}"')
+                return
+            xml.stats["error"] -= 1
+            case.remove(error)
+            # The teardown of a test that has failed before is a test case by itself, too.
+            if entry.alone or any(other.find("failure") is not None for _, other in alike):
+                xml.node_reporters_ordered.remove(reporter)
+            return
+        return
+
+
+def _own_properties(case: ET.Element) -> list[tuple[str | None, str | None]]:
+    return [
+        (one.get("name"), one.get("value"))
+        for one in case.iterfind("properties/property")
+        if (one.get("name") or "").startswith("csptrace.")
+    ]
+
+
+def _set_properties(case: ET.Element, properties: Iterable[tuple[str, str]]) -> None:
+    """Replace the findings among the properties of a test case."""
+    parent = case.find("properties")
+    if parent is None:
+        return
+    for one in list(parent):
+        if (one.get("name") or "").startswith("csptrace."):
+            parent.remove(one)
+    for name, value in properties:
+        ET.SubElement(parent, "property", name=name, value=bin_xml_escape(value))
+    if not len(parent):
+        case.remove(parent)
