@@ -32,8 +32,9 @@ if TYPE_CHECKING:
         UseAfterRelease,
         WrongRelease,
     )
+    from csptrace.process import current, start, stop, trace_library, tracing
     from csptrace.settings import Settings
-    from csptrace.tracer import Tracer, current, start, stop, trace_library, tracing
+    from csptrace.tracer import Tracer
 
 __version__ = "0.1.0"
 
@@ -61,9 +62,8 @@ __all__ = [
 
 _PLACES = {
     "Settings": "csptrace.settings",
-    **dict.fromkeys(
-        ("Tracer", "current", "start", "stop", "trace_library", "tracing"), "csptrace.tracer"
-    ),
+    "Tracer": "csptrace.tracer",
+    **dict.fromkeys(("current", "start", "stop", "trace_library", "tracing"), "csptrace.process"),
 }
 
 

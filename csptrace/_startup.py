@@ -32,9 +32,9 @@ def start() -> None:
 
         if is_active():
             settings = Settings.load()
-            from csptrace import tracer  # noqa: PLC0415 - see above
+            from csptrace import process  # noqa: PLC0415 - see above
 
-            tracer.start(settings)
+            process.start(settings)
     except Exception as error:
         state["error"] = f"{type(error).__name__}: {error}"
         if os.environ.get("CSPTRACE_STRICT") == "1":

@@ -32,7 +32,10 @@ STAGES: dict[str, set[str]] = {
     "events": {"csptrace.detect", "structlog", "orjson"},
     "analysis": {"csptrace.events.schema"},
 }
-COMPOSERS = {"csptrace.tracer", "csptrace._startup", "csptrace.__init__", "csptrace.__main__"}
+COMPOSERS = {
+    *("csptrace.tracer", "csptrace.process", "csptrace._startup"),
+    *("csptrace.__init__", "csptrace.__main__"),
+}
 VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "core", "manager", "misc"}
 WRAPT_OUTSIDE_PATCH = {"csptrace.detect.ownership"}
 """It asks for wrapt's folder, to recognise wrapt's frames."""
@@ -174,13 +177,16 @@ def test_nobody_imports_the_composition_root(module: str) -> None:
         return
 
     assert not any(
-        _within(name, {"csptrace.tracer", "csptrace.frontends"}) for name in _imports(module)
+        _within(name, {"csptrace.tracer", "csptrace.process", "csptrace.frontends"})
+        for name in _imports(module)
     )
 
 
-def test_tracer_imports_no_frontend() -> None:
-    """The tracer does not know who asked for it."""
-    assert not any(_within(name, {"csptrace.frontends"}) for name in _imports("csptrace.tracer"))
+@pytest.mark.parametrize("module", ["csptrace.tracer", "csptrace.process"])
+def test_tracer_imports_no_frontend(module: str) -> None:
+    """The tracer does not know who asked for it, nor whether it is the process's only one."""
+    assert not any(_within(name, {"csptrace.frontends"}) for name in _imports(module))
+    assert not any(_within(name, {"csptrace.process"}) for name in _imports("csptrace.tracer"))
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if _stage(name) != "patch"])

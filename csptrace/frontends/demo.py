@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from csptrace import tracer
+from csptrace import process
 from csptrace.errors import ActivationError, MissingExtraError
 from csptrace.examples import signing_service, token_service
 from csptrace.settings import Settings
@@ -77,8 +77,8 @@ def main(options: argparse.Namespace) -> int:
     Returns:
         0 if exactly the planted mistakes were found, 1 otherwise.
     """
-    if tracer.current() is not None:
-        tracer.stop()
+    if process.current() is not None:
+        process.stop()
     example: ModuleType
     if options.api == "pkcs11":
         example, prepare = token_service, _on_softhsm
@@ -95,12 +95,12 @@ def main(options: argparse.Namespace) -> int:
         os.environ[variable] = value
         try:
             settings = Settings(log=folder.absolute())
-            active = tracer.start(settings)
+            active = process.start(settings)
             play()
-            tracer.stop()
+            process.stop()
         finally:
-            if tracer.current() is not None:
-                tracer.stop()
+            if process.current() is not None:
+                process.stop()
             if before is None:
                 del os.environ[variable]
             else:

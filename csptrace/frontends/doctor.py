@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import csptrace
-from csptrace import _startup, tracer
+from csptrace import _startup, process
 from csptrace.errors import CspTraceError
 from csptrace.frontends import demo
 from csptrace.patch import exits
@@ -23,6 +23,8 @@ from csptrace.specs import registry
 
 if TYPE_CHECKING:
     import argparse
+
+    from csptrace.tracer import Tracer
 
 __all__ = ["arguments", "examine", "main"]
 
@@ -71,7 +73,7 @@ def examine() -> dict[str, Any]:
         "environment": _environment(problems),
         "problems": problems,
     }
-    active = tracer.current()
+    active = process.current()
     report["active"] = active is not None
     report["startup_error"] = _startup.state["error"]
     if _startup.state["error"]:
@@ -79,7 +81,7 @@ def examine() -> dict[str, Any]:
     report["specs"] = _specs(problems)
     if active is not None:
         report.update(_installed(active))
-        tracer.stop()
+        process.stop()
     try:
         settings = Settings.load()
     except CspTraceError as error:
@@ -152,7 +154,7 @@ def _specs(problems: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _installed(active: tracer.Tracer) -> dict[str, Any]:
+def _installed(active: Tracer) -> dict[str, Any]:
     installation = active.installation
     return {
         "patched": [entry.what for entry in installation.journal.entries],
@@ -190,7 +192,7 @@ def _canary(report: dict[str, Any], problems: list[str]) -> str:
         return "not released: no software CSP"
     import ctypes  # noqa: PLC0415 - only the canary needs it
 
-    active = tracer.start(Settings(quiet=True))
+    active = process.start(Settings(quiet=True))
     try:
         hProv, hKey = ctypes.c_void_p(), ctypes.c_void_p()
         called = (
@@ -202,7 +204,7 @@ def _canary(report: dict[str, Any], problems: list[str]) -> str:
             report.update(_installed(active))
         found = [finding.code.value for finding in active.check()]
     finally:
-        tracer.stop()
+        process.stop()
     if not called:
         problems.append("canary: the software CSP refused a call")
         return "the software CSP failed"

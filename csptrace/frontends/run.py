@@ -11,7 +11,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from csptrace import tracer
+from csptrace import process
 from csptrace.errors import ActivationError
 from csptrace.settings import Settings
 
@@ -83,14 +83,14 @@ def main(options: argparse.Namespace) -> int:
         )
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(Settings)}
     given = {name: value for name, value in given.items() if value is not None}
-    active = tracer.current()
+    active = process.current()
     if active is not None and given:
         # CSPTRACE=1 has started one already, but the command line asks for something else.
-        tracer.stop()
+        process.stop()
         active = None
     if active is None:
         sys.argv = list(target)  # the log names the program
-        active = tracer.start(Settings.load(**given))
+        active = process.start(Settings.load(**given))
     os.environ.update(active.settings.environment())
     status = execute(target, module=bool(options.module))
     active.program_status = status

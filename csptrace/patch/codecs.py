@@ -87,6 +87,8 @@ def plain_numbers(value: object) -> tuple[int, ...]:
     """
     if type(value) is _CArgObject:
         value = cast("Any", value)._obj
+    if _CData not in _order(type(value)):
+        return ()
     root: Any = value
     while (above := _base(root)) is not None:
         root = above

@@ -19,6 +19,7 @@ HEAVY = (
     "structlog",
     "orjson",
     "cryptography",
+    "csptrace.process",
     "csptrace.tracer",
     "csptrace.settings",
 )

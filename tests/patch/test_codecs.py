@@ -8,14 +8,8 @@ from typing import Any
 
 import pytest
 
-from csptrace.patch.codecs import (
-    BoxedCodec,
-    CffiCodec,
-    CtypesCodec,
-    ObjectCodec,
-    plain_number,
-    plain_numbers,
-)
+from csptrace.patch.codecs import CffiCodec, CtypesCodec, plain_number, plain_numbers
+from csptrace.patch.object_codecs import BoxedCodec, ObjectCodec
 
 WORD = 8 * ctypes.sizeof(ctypes.c_void_p)
 MASK = (1 << WORD) - 1
@@ -86,10 +80,10 @@ def test_plain_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [ctypes.c_uint16(7), (ctypes.c_size_t * 1000)(), ctypes.c_byte(1)]
+    "value", [ctypes.c_uint16(7), (ctypes.c_size_t * 1000)(), ctypes.c_byte(1), object(), 7]
 )
-def test_plain_numbers_of_other_sizes(value: Any) -> None:
-    """What is smaller than a DWORD holds no handle, and what is larger than a page is not read."""
+def test_plain_numbers_of_nothing(value: Any) -> None:
+    """What is smaller than a DWORD, larger than a page, or no object of ctypes holds no handle."""
     assert plain_numbers(value) == ()
 
 

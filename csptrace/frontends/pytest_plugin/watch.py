@@ -17,7 +17,7 @@ import pytest
 from _pytest.outcomes import Failed
 from _pytest.reports import CollectErrorRepr
 
-from csptrace import tracer as tracing
+from csptrace import process
 from csptrace.errors import HandleLeak, LeakWarning
 from csptrace.frontends.canary import catches_canary
 from csptrace.frontends.pytest_plugin import reporting
@@ -65,19 +65,19 @@ def switch_on(config: pytest.Config) -> None:
         pytest.UsageError: an option is wrong, or the tracer does not catch a leak that is planted.
     """
     switches = Switches.read(config)
-    active = tracing.current()
+    active = process.current()
     adopted = active is not None and active.reconfigure(switches.settings)
     if active is not None and not adopted:
-        tracing.stop()
+        process.stop()
         active = None
     try:
-        tracer = active or tracing.start(switches.settings)
+        tracer = active or process.start(switches.settings)
     except Exception as error:
         raise pytest.UsageError(f"csptrace: cannot trace: {error}") from error
     failed = catches_canary(tracer)
     if failed:
         if not adopted:
-            tracing.stop()
+            process.stop()
         raise pytest.UsageError(f"csptrace: self-test FAILED: {failed}")
     watch = Watch(config, switches, tracer, adopted=adopted)
     manager = config.pluginmanager
@@ -188,9 +188,9 @@ class Watch:
         tracer = self.tracer
         tracer.observer, tracer.unscoped = self._given_back
         tracer.set_scope(None)
-        if not self._adopted and tracing.current() is tracer:
+        if not self._adopted and process.current() is tracer:
             with contextlib.suppress(HandleLeak, LeakWarning):
-                tracing.stop()
+                process.stop()
 
     def _owner(self, kind: str, name: str, nodeid: str) -> Owner:
         return Owner(kind, name, next(self._numbers), nodeid)
