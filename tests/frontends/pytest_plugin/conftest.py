@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import csptrace.analysis.grouping
 import csptrace.analysis.sarif
+import csptrace.detect.baseline
+import csptrace.detect.causes
+import csptrace.events.log
 import csptrace.frontends.pytest_plugin.watch
+import csptrace.patch.codecs
 import csptrace.softcsp
 import csptrace.tracer
 
@@ -17,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-# An inner run in this process drops every module that it imports first.
+# An inner run in this process drops every module that it imports first. What csptrace imports only
+# when it is needed must not be among them: later tests would have it twice, or not find it.
 assert csptrace.softcsp.advapi32
 
 CSP = '''
