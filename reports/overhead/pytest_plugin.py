@@ -410,7 +410,7 @@ def report(times: dict[str, dict[str, list[Cost]]], loads: list[float]) -> str:
             f"{len(loads)} rounds, the ways in turn within each; the machine: "
             f"{platform.python_implementation()} {platform.python_version()}, pytest "
             f"{pytest.__version__}, {platform.system()} {platform.machine()}, "
-            f"{os.cpu_count()} cores, load {min(loads):.1f} to {max(loads):.1f} (1 is the benchmark's "
+            f"{os.cpu_count()} cores, load {min(loads):.1f} to {max(loads):.1f} (1 is this run's "
             'own). The row "again without" shows how far two equal runs differ.'
         ),
     ]
