@@ -369,6 +369,7 @@ def main() -> None:
     times: dict[str, dict[str, list[Cost]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         top = Path(temporary)
+        loads: list[float] = []
         key = private_key()
         # Of one test, to see what is paid once: for imports, patching and the self-test.
         suites = {**SUITES, "one": Suite("", "", "", EMPTY_IDLE)}
@@ -381,12 +382,13 @@ def main() -> None:
                 first = number % len(suite.ways)
                 for way in suite.ways[first:] + suite.ways[:first]:
                     times[name][way].append(run(top / name, WAYS[way], top / "home"))
-            print(f"round {number + 1} of {rounds}", flush=True)
-    (HERE / "pytest_plugin.md").write_text(report(times, rounds), encoding="utf-8")
+            loads.append(os.getloadavg()[0])
+            print(f"round {number + 1} of {rounds}, load {loads[-1]:.1f}", flush=True)
+    (HERE / "pytest_plugin.md").write_text(report(times, loads), encoding="utf-8")
 
 
-def report(times: dict[str, dict[str, list[Cost]]], rounds: int) -> str:
-    """Return the report."""
+def report(times: dict[str, dict[str, list[Cost]]], loads: list[float]) -> str:
+    """Return the report; `loads` are the load averages behind each round."""
 
     def more(name: str) -> float:
         """Return the median of what a round has cost more with the plugin on, in seconds."""
@@ -405,10 +407,11 @@ def report(times: dict[str, dict[str, list[Cost]]], rounds: int) -> str:
             "reports/overhead/pytest_plugin.py`."
         ),
         (
-            f"{rounds} rounds, the ways in turn within each; the machine: "
+            f"{len(loads)} rounds, the ways in turn within each; the machine: "
             f"{platform.python_implementation()} {platform.python_version()}, pytest "
             f"{pytest.__version__}, {platform.system()} {platform.machine()}, "
-            f'{os.cpu_count()} cores. The row "again without" shows how far two equal runs differ.'
+            f"{os.cpu_count()} cores, load {min(loads):.1f} to {max(loads):.1f} (1 is this run's "
+            'own). The row "again without" shows how far two equal runs differ.'
         ),
     ]
     for name, suite in SUITES.items():
