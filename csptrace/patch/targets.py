@@ -21,6 +21,7 @@ from wrapt.importer import ImportHookFinder  # type: ignore[import-untyped]
 
 from csptrace.errors import ActivationError
 from csptrace.model import INVALIDATED, LIVE, RELEASED, CallSite
+from csptrace.patch import collector
 from csptrace.patch.installer import Journal
 from csptrace.patch.interceptor import (
     THE_LIBRARY,
@@ -233,6 +234,9 @@ class Installation:
                     patch = self._library_patcher(spec, binding, binding.target)
                     for name in binding.target.modules:
                         wanted[name, spec] = patch
+                    for path in binding.target.locked:
+                        module, cls, method = path.rsplit(".", 2)
+                        wanted[module, path] = self._pausing(cls, method)
         self._starting = True
         try:
             for (name, _), patch in wanted.items():
@@ -262,6 +266,7 @@ class Installation:
         """Replace, in the child of a fork, the locks that another thread may have held."""
         self._lock = threading.RLock()
         self.journal.forked()
+        collector.forked()
 
     def _guarded(
         self, name: str, patch: Callable[[ModuleType], None]
@@ -410,6 +415,14 @@ class Installation:
             )
             patcher.patch(module)
             self.functions += patcher.functions
+
+        return patch
+
+    def _pausing(self, cls: str, method: str) -> Callable[[ModuleType], None]:
+        def patch(module: ModuleType) -> None:
+            owner = getattr(module, cls, None)
+            if method in vars(owner or object):  # not in every version
+                self._replace(owner, method, collector.without_collections(vars(owner)[method]))
 
         return patch
 

@@ -1245,6 +1245,13 @@ SPEC: Final = Spec(
                 loads=("Load",),
                 copies=("Duplicate",),
                 finds="PyKCS11.PyKCS11Lib.lib.pkcs11dll_filename",
+                # One lock for all, which is not reentrant (1.5.20: without the tracer, a loop
+                # that loads and unloads beside objects for the collector blocks for ever).
+                locked=(
+                    "PyKCS11.PyKCS11Lib.load",
+                    "PyKCS11.PyKCS11Lib.unload",
+                    "PyKCS11.PyKCS11Lib.__del__",
+                ),
             ),
             success=Success.ZERO,
             codec=Codec.BOXED,

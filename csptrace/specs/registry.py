@@ -206,6 +206,9 @@ def _check_objects(where: str, spec: Spec, target: Objects | LibraryObjects) -> 
     for name in target.parents if isinstance(target, Objects) else (target.owner, *target.proxied):
         if name not in target.classes:
             raise SpecError(f"{where}: parents= names the unknown class {name}")
+    for path in target.locked if isinstance(target, LibraryObjects) else ():
+        if not re.fullmatch(r"\w+(\.\w+){2,}", path):
+            raise SpecError(f"{where}: locked= takes module.Class.method, not {path!r}")
 
 
 def _check_shape(where: str, target: Objects | LibraryObjects, shape: Shape, call: Call) -> None:

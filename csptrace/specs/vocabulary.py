@@ -901,6 +901,8 @@ class LibraryObjects:
         finds: `module.Class.owner attribute.file attribute`: objects that know which file the
             owners that exist already have loaded.
         registry: `module.name` of a dictionary that keeps owners alive.
+        locked: `module.Class.method`s of Python classes that hold a lock which a finalizer takes
+            too. The garbage collector, which runs finalizers, waits until they have returned.
     """
 
     modules: tuple[str, ...]
@@ -915,6 +917,7 @@ class LibraryObjects:
     copies: tuple[str, ...] = ()
     finds: str = ""
     registry: str = ""
+    locked: tuple[str, ...] = ()
 
 
 Target: TypeAlias = Dll | Objects | LibraryObjects

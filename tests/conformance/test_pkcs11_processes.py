@@ -41,6 +41,43 @@ def play(
     )
 
 
+# --- what would block -------------------------------------------------------------------------
+
+COLLECTED = """
+import faulthandler, gc, sys
+faulthandler.dump_traceback_later(60, exit=True)
+import PyKCS11, csptrace
+
+class Cycle: pass
+
+csptrace.start(apis=["pkcs11"])
+gc.set_threshold(1)  # wherever a collection may start, one does
+for _ in range(5):
+    for _ in range(50):
+        cycle = Cycle()
+        cycle.itself, cycle.library = cycle, PyKCS11.PyKCS11Lib()
+    library = PyKCS11.PyKCS11Lib()
+    library.load(sys.argv[1])
+    library.load(sys.argv[1])
+    library.unload()
+print("done", gc.isenabled())
+"""
+
+
+def test_finalizers_do_not_meet_their_own_lock() -> None:
+    """A collection during load() or unload() would run PyKCS11's finalizer under its own lock."""
+    softhsm.need("PyKCS11")
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECTED, softhsm.module()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **softhsm.environment()},
+        check=False,
+    )
+    assert done.stdout == "done True\n", done.stderr
+
+
 # --- what would crash -------------------------------------------------------------------------
 
 

@@ -145,6 +145,15 @@ def test_shapes_of_library_objects_are_checked(row: str, words: str) -> None:
         )
 
 
+def test_locked_functions_are_named_in_full() -> None:
+    """A function that holds a lock is named with its class and module."""
+    target = LibraryObjects(
+        ("m",), "L", {"L": STATE, "C": SESSION}, "file", locked=("m.L.load", "L.unload")
+    )
+    with pytest.raises(SpecError, match=r"module\.Class\.method, not 'L\.unload'"):
+        registry.validate(_spec(Binding("b", target, Success.ZERO, Codec.BOXED)))
+
+
 def test_within_keeps_what_is_foreign() -> None:
     """Kinds of other specs stay shared; the kinds of the spec itself become the library's own."""
     row = call("F", "h x", uses(SESSION, "h"), uses(OTHER, "x"), library="l")
