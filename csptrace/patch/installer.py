@@ -29,7 +29,7 @@ class Journal:
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
         """Return how many things are patched."""
@@ -53,7 +53,7 @@ class Journal:
 
     def forked(self) -> None:
         """Replace, in the child of a fork, the lock that another thread may have held."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def undo(self, down_to: int = 0) -> list[BaseException]:
         """Undo the newest patches; every one is attempted.
