@@ -77,7 +77,7 @@ from csptrace.model import (
     Vanished,
     frame_at,
 )
-from csptrace.patch.exits import INTERNAL, LIBRARY, USER, Exits
+from csptrace.patch.exits import INTERNAL, LAUNCHER, LIBRARY, USER, Exits
 from csptrace.patch.interceptor import DELIBERATE, THE_LIBRARY, in_flight, is_deliberate
 from csptrace.patch.questions import Answer, ask, ask_limit
 from csptrace.patch.stacks import StackTable
@@ -1103,7 +1103,9 @@ class Tracer:
         known = self._roles.get(name)
         if known is None:
             frame = frame_at(code, 0)
-            if self._ownership.is_internal(frame):
+            if self._ownership.is_launcher(name):
+                known = LAUNCHER
+            elif self._ownership.is_internal(frame):
                 known = INTERNAL
             else:
                 known = USER if self._ownership.is_user(frame) else LIBRARY

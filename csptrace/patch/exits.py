@@ -42,11 +42,12 @@ if TYPE_CHECKING:
 
     from csptrace.model import Handle, Stack
 
-__all__ = ["INTERNAL", "LIBRARY", "USER", "Exits", "taken", "unavailable"]
+__all__ = ["INTERNAL", "LAUNCHER", "LIBRARY", "USER", "Exits", "taken", "unavailable"]
 
 INTERNAL: Final = 0
 LIBRARY: Final = 1
 USER: Final = 2
+LAUNCHER: Final = 3
 
 _IDLE_EXITS: Final = 64
 _IDLE_UNWINDS: Final = 4096
@@ -120,7 +121,9 @@ class Exits:
     """Watches the functions that have live handles.
 
     Args:
-        role: tells the tracer's own code from a library's and the user's, by code object.
+        role: tells the tracer's own code from a library's, the user's, and a launcher's (a test
+            runner's), by code object. Nothing is followed into a launcher: what a fixture hands
+            to its test runner, the fixture has to release.
         say: what to do with a message that watching is not possible.
         broken: what to do with an error of this module; lets out what is not its own.
 
@@ -465,7 +468,7 @@ class Exits:
                 departure.to, departure.to_offset = caller.f_code, caller.f_lasti
             for handle in held:
                 self._append(handle, departure)
-                if caller is not None:
+                if caller is not None and self._role(caller.f_code) != LAUNCHER:
                     self._enter(handle, caller)
         if moved is Exit.YIELDED:
             return  # what it has not yielded it still has
@@ -524,7 +527,7 @@ class Exits:
             _add(known, departure)
 
     def _caller(self, frame: FrameType, least: int) -> FrameType | None:
-        """Return the nearest caller that is not the tracer's own."""
+        """Return the nearest caller of this role at least."""
         caller = frame.f_back
         steps = 0
         while caller is not None and self._role(caller.f_code) < least:
@@ -541,8 +544,9 @@ class Exits:
         """
         if frame.f_code.co_flags & _RESUMABLE:
             caller = self._caller(frame, LIBRARY)
-            return caller if caller is not None and self._role(caller.f_code) == USER else None
-        return self._caller(frame, USER)
+        else:
+            caller = self._caller(frame, USER)
+        return caller if caller is not None and self._role(caller.f_code) == USER else None
 
     def _idle_exit(self, code: CodeType) -> None:
         """Count an exit that concerns nobody; after many of them, stop listening."""
