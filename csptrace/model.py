@@ -444,6 +444,7 @@ class Departure:
         caught_offset: where that caller was.
         to: the caller that got the handle, `None` if none was seen.
         to_offset: where that caller was.
+        shared: whether several handles went this way at once.
     """
 
     # Most of them have nothing but the first four: the rest stands on the class until it is set.
@@ -455,6 +456,7 @@ class Departure:
     caught_offset = -1
     to: CodeType | None = None
     to_offset = -1
+    shared = False
 
     def __init__(self, exit_: Exit, stay: Stay, offset: int) -> None:
         self.exit = exit_

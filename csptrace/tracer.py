@@ -7,6 +7,7 @@ the program: the detector that broke is switched off, which is said once.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import dataclasses
 import itertools
@@ -1098,14 +1099,14 @@ class Tracer:
     # --- why it leaked, and what is held too long ----------------------------------------------
 
     def _role(self, code: CodeType) -> int:
-        """Return whose code this is."""
+        """Return whose code this is; contextlib passes on what it gets, as the tracer does."""
         name = code.co_filename
         known = self._roles.get(name)
         if known is None:
             frame = frame_at(code, 0)
             if self._ownership.is_launcher(name):
                 known = LAUNCHER
-            elif self._ownership.is_internal(frame):
+            elif name == _CONTEXTLIB or self._ownership.is_internal(frame):
                 known = INTERNAL
             else:
                 known = USER if self._ownership.is_user(frame) else LIBRARY
@@ -1192,6 +1193,8 @@ class Tracer:
             self._terminal.line(unheld(handle, moment, self._ownership), "good")
 
     def _count_release(self, handle: Handle, moment: Moment) -> None:
+        if handle.stay is not None and self.exits is not None:
+            self.exits.forget(handle)
         begin, where = handle.acquired, moment.stack
         stack = begin.stack if begin is not None else None
         if stack is None or where is None:
@@ -1391,6 +1394,7 @@ def _folder_of(module: str) -> str:
     return os.path.join(os.path.dirname(os.path.abspath(file)), "") if file else ""
 
 
+_CONTEXTLIB = contextlib.contextmanager.__code__.co_filename
 _STANDARD = (os.path.join(os.path.dirname(os.path.abspath(os.__file__)), ""), "<")
 
 
@@ -1426,14 +1430,19 @@ def _caller() -> FrameType | None:
         return None
 
 
+_running_loop: Callable[[], object] | None = None
+
+
 def _task_name() -> str:
     """Return the name of the asyncio task that is running, empty outside one.
 
     Nothing is imported for it: while a program has not imported asyncio, no task runs.
     """
-    # Another thread may be in the middle of importing it.
-    running_loop = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
-    if running_loop is None or running_loop() is None:
+    global _running_loop  # noqa: PLW0603 - looked up once, not at every call
+    if _running_loop is None:
+        # Another thread may be in the middle of importing it.
+        _running_loop = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
+    if _running_loop is None or _running_loop() is None:
         return ""
     from asyncio import current_task  # noqa: PLC0415 - imported it is: a loop runs
 

@@ -121,9 +121,9 @@ class Exits:
     """Watches the functions that have live handles.
 
     Args:
-        role: tells the tracer's own code from a library's, the user's, and a launcher's (a test
-            runner's), by code object. Nothing is followed into a launcher: what a fixture hands
-            to its test runner, the fixture has to release.
+        role: tells code that is passed over (the tracer's own) from a library's, the user's, and a
+            launcher's (a test runner's), by code object. Nothing is followed into a launcher: what
+            a fixture hands to its test runner, the fixture has to release.
         say: what to do with a message that watching is not possible.
         broken: what to do with an error of this module; lets out what is not its own.
 
@@ -325,6 +325,20 @@ class Exits:
         if departure is not None:
             self._append(handle, departure)
 
+    def forget(self, handle: Handle) -> None:
+        """Let go of what is known of a handle that the program has released.
+
+        What it shared with others tells later that they were handed on together.
+        """
+        handle.stay = None
+        known = handle.departures
+        if known is not None:
+            handle.departures = None
+            for each in known:
+                if each.shared:
+                    handle.departures = [each for each in known if each.shared]
+                    break
+
     def _now(self, handle: Handle, stay: Stay, frame: FrameType | None) -> Departure | None:
         """Return where the function that has a handle stands, `None` if it has ended."""
         key = stay.key
@@ -464,6 +478,8 @@ class Exits:
         if held:
             caller = self._caller(frame, LIBRARY)
             departure = Departure(moved, stay, offset)
+            if len(held) > 1:
+                departure.shared = True
             if caller is not None:
                 departure.to, departure.to_offset = caller.f_code, caller.f_lasti
             for handle in held:

@@ -760,6 +760,23 @@ EXPECTED: Final[dict[str, Expected]] = {
             "{hashing_releases}) into its finally, or use a context manager"
         ),
     ),
+    "given_context_manager": Expected(
+        1,
+        "returned",
+        "never-released",
+        "given_context_manager",
+        "got",
+        (),
+        (
+            "opened() acquired it at line {opened} and returned it to giving() and giving() "
+            "yielded it to given_context_manager(), which ran to its end at line {got}; no path "
+            "of given_context_manager() calls CryptDestroyHash"
+        ),
+        (
+            "call CryptDestroyHash on h in given_context_manager(): begin a try after line {got} "
+            "and release in its finally"
+        ),
+    ),
     "careless_context_manager": Expected(
         1,
         "returned",

@@ -991,6 +991,24 @@ def context_manager_mended(prov: Any) -> None:
         assert h.value
 
 
+@contextlib.contextmanager
+def giving(prov: Any) -> Any:
+    """Give a hash away for good."""
+    yield opened(prov)  # giving
+
+
+def given_context_manager(prov: Any) -> None:
+    """Who gets it takes it for a loan; what contextlib passes on is not told."""
+    with giving(prov) as h:  # got
+        h.value += 0
+
+
+def given_context_manager_mended(prov: Any) -> None:
+    """It is released."""
+    with giving(prov) as h:
+        lib.CryptDestroyHash(h)
+
+
 class Careless:
     """A context manager whose end does nothing."""
 

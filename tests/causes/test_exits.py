@@ -17,6 +17,7 @@ import pytest
 
 import csptrace
 from csptrace.frontends import doctor
+from csptrace.model import Pattern
 from csptrace.patch import exits
 from csptrace.patch.exits import unavailable
 from csptrace.softcsp import advapi32
@@ -681,6 +682,65 @@ def test_a_recycled_generator_frame_is_another_run(trace: Callable[..., Tracer])
 
 @needed
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def both(prov: c_size_t) -> tuple[c_size_t, c_size_t]:
+    """Return two new hashes at once."""
+    return new_hash(prov), new_hash(prov)
+
+
+def half(prov: c_size_t) -> None:
+    """Release one of two that come in the only round of a loop."""
+    pair = (c_size_t(), c_size_t())
+    for _ in range(1):
+        pair = both(prov)
+    advapi32.CryptDestroyHash(pair[1])
+
+
+@needed
+def test_what_came_at_once_was_not_bound_again(trace: Callable[..., Tracer]) -> None:
+    """Of two handles from one call, the released one is not taken for a second round of a loop."""
+    tracer = trace()
+    prov = context()
+    half(prov)
+    advapi32.CryptReleaseContext(prov, 0)
+    (finding,) = tracer.check()
+
+    assert finding.cause is not None
+    assert finding.cause.pattern not in (Pattern.LOOP, Pattern.OVERWRITTEN)
+
+
+@needed
+@pytest.mark.parametrize("launches", [True, False])
+def test_nothing_is_followed_into_a_launcher(trace: Callable[..., Tracer], launches: bool) -> None:
+    """A test runner that gets a handle from a fixture is not listened to, a library is."""
+    tracer = trace()
+    name = os.path.join(os.sep, "runner", "run.py")
+    space: dict[str, Any] = {}
+    exec(compile("def run(function, *args):\n    return function(*args)\n", name, "exec"), space)
+    if launches:
+        tracer._ownership.launchers = (os.path.normcase(name),)
+    prov = context()
+    h = space["run"](new_hash, prov)
+    tool = next(tool for tool in (3, 4) if monitoring.get_tool(tool) == "csptrace")
+    assert (monitoring.get_local_events(tool, space["run"].__code__) == 0) is launches
+    advapi32.CryptDestroyHash(h)
+    advapi32.CryptReleaseContext(prov, 0)
+    assert tracer.check() == ()
+
+
+@needed
+def test_nothing_is_kept_of_the_way_of_a_released_handle(trace: Callable[..., Tracer]) -> None:
+    """Who had a handle is forgotten when the program releases it."""
+    tracer = trace()
+    prov = context()
+    h = new_hash(prov)
+    handle = next(each for each in tracer.graph.handles() if each.value == h.value)
+    assert (handle.stay, handle.departures) != (None, None)
+    advapi32.CryptDestroyHash(h)
+
+    assert (handle.stay, handle.departures) == (None, None)
+
+
+@needed
 def test_a_forked_child_tells_causes_too(trace: Callable[..., Tracer]) -> None:
     """In the child of a fork exits are watched as before."""
     tracer = trace()

@@ -8,6 +8,7 @@ the workers of thread pools, which work for whoever is running.
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 import weakref
@@ -46,6 +47,9 @@ class Place(NamedTuple):
 
     phase: str
     fixture: str
+
+
+_place = functools.lru_cache(1024)(Place)  # a test acquires many handles in one place
 
 
 class Find(NamedTuple):
@@ -121,7 +125,7 @@ class Attempt(Owner):
         if self.ended:
             self._stragglers[self] = None
         places = self._places
-        places[handle.hid] = Place(self.phase, self.fixture)
+        places[handle.hid] = _place(self.phase, self.fixture)
         if len(places) > 2 * len(self.kept) + 512:
             alive = {one.hid for one in self.kept}
             for hid in [hid for hid in places if hid not in alive]:
@@ -147,6 +151,7 @@ class Attempt(Owner):
                 if any(handle.state <= RELEASING for handle in self.kept):
                     return False
                 self.kept.clear()  # a handle knows its scope: leave no cycle to the collector
+                self._places.clear()
         return True
 
     def end(self) -> None:
