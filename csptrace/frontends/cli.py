@@ -62,16 +62,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments without the program's name; those of the process if not given.
 
     Returns:
-        The exit status: 0, 1 for a negative answer, 2 for a wrong command line or setting.
+        The exit status: 0, 1 for a negative answer, 2 for a wrong command line or setting and for
+        output that cannot be written.
     """
     options = parser().parse_args(argv)
     try:
         status: int = options.run(options)
+        if options.run is not run.main:  # what a program leaves unwritten is the program's affair
+            sys.stdout.flush()
     except CspTraceError as error:
         print(f"csptrace: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
         return 2
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; keep the interpreter from complaining at exit.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - lives until exit
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        _write_no_more()
         return 1
+    except OSError as error:
+        what = error.filename or "the output could not be written"
+        print(f"csptrace: {what}: {error.strerror or error}", file=sys.stderr)  # noqa: T201 - as above
+        _write_no_more()
+        return 2
     return status
+
+
+def _write_no_more() -> None:
+    """Keep the interpreter from trying again, and complaining, at exit."""
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - lives until exit

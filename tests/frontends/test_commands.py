@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from typing import TYPE_CHECKING
@@ -158,6 +159,24 @@ def test_specs_of_an_unknown_api_names_the_known(capsys: pytest.CaptureFixture[s
     """An unknown name is an error that lists the known ones."""
     assert cli.main(["specs", "nothing"]) == 2
     assert "known: cryptoapi" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has /dev/full")
+@pytest.mark.parametrize("command", [["specs"], ["specs", "--json"], ["doctor", "--json"]])
+def test_output_that_cannot_be_written_is_said_so(command: list[str]) -> None:
+    """A full disk behind standard output gives one line and a status, however little is written."""
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "csptrace", *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.stderr.startswith("csptrace: the output could not be written: ")
+    assert done.stderr.count("\n") == 1
+    assert done.returncode == 2
 
 
 def test_help_is_the_docstring(capsys: pytest.CaptureFixture[str]) -> None:
