@@ -41,6 +41,7 @@ _MOST_KEPT: Final = 1024
 _MOST_RIVALS: Final = 16
 _MOST_PLACED: Final = 16
 _MOST_NAMED: Final = 3
+_NO_STACKS: Final[frozenset[Stack]] = frozenset()
 _BY_EXCEPTION: Final = frozenset({Exit.RAISED, Exit.CLOSED, Exit.CANCELLED})
 
 
@@ -57,6 +58,7 @@ class _Stage(NamedTuple):
         target: what the handle is bound to.
         releases: the releases in its source.
         user: whether it is the user's own code.
+        spent: releases that were reached, for another handle that came together with this one.
     """
 
     departure: Departure
@@ -68,6 +70,7 @@ class _Stage(NamedTuple):
     target: Target
     releases: list[Release]
     user: bool
+    spent: tuple[Release, ...] = ()
 
 
 class Causes:
@@ -90,6 +93,7 @@ class Causes:
         self._releasing: dict[str, set[str]] = {}
         self._outs: dict[tuple[str, str, str], int] = {}
         self._placed: dict[Stay, tuple[int, dict[Handle, int]]] = {}
+        self._spent: dict[Departure, frozenset[Stack]] = {}
         self._kept: dict[object, Cause | None] = {}
         for spec in specs:
             self._learn(spec)
@@ -156,6 +160,7 @@ class Causes:
             None if ended is None else ended.stack,
             tuple(_key(departure) for departure in departures),
             tuple((other.acquired.stack, n) for other, n in rivals if other.acquired),
+            tuple(map(self.spent, departures)),
         )
         if key not in self._kept:
             if len(self._kept) >= _MOST_KEPT:
@@ -191,9 +196,28 @@ class Causes:
             self._placed[stay] = len(stay.handles), places
         return places
 
+    def spent(self, departure: Departure) -> frozenset[Stack]:
+        """Return where handles were released that went this way together with others."""
+        if not departure.shared:
+            return _NO_STACKS
+        stacks = self._spent.get(departure)
+        if stacks is None:
+            if len(self._spent) >= _MOST_PLACED:
+                self._spent.clear()
+            stacks = self._spent[departure] = frozenset(
+                other.ended.stack
+                for other in departure.stay.handles
+                if other.state == RELEASED
+                and other.ended is not None
+                and other.ended.stack is not None
+                and any(each is departure for each in other.departures or ())
+            )
+        return stacks
+
     def forget(self) -> None:
         """Let go of the handles that were last asked for."""
         self._placed.clear()
+        self._spent.clear()
 
     def stage(
         self,
@@ -296,17 +320,39 @@ class _Inquiry:
             came = None
             if handed is not None and handed.to is not None:
                 came = (handed.to, handed.to_offset)
-            stages.append(
-                self.causes.stage(
-                    self.handle,
-                    last,
-                    entry,
-                    None if handed is None else handed.to,
-                    stages[-1] if stages else None,
-                    passed=handed is not None,
-                )
+            stage = self.causes.stage(
+                self.handle,
+                last,
+                entry,
+                None if handed is None else handed.to,
+                stages[-1] if stages else None,
+                passed=handed is not None,
             )
+            stages.append(self._unspent(stage))
         return stages
+
+    def _unspent(self, stage: _Stage) -> _Stage:
+        """Set the releases apart that were reached, for handles that came with this one."""
+        source = stage.source
+        if source is None or not stage.releases:
+            return stage
+        lines = {
+            frame_at(code, offset).line
+            for departure in self.departures
+            for stack in self.causes.spent(departure)
+            for code, offset in zip(stack.codes, stack.offsets, strict=True)
+            if code is stage.departure.code
+        }
+        # In a loop one round may be this one's.
+        spent = tuple(
+            release
+            for release in stage.releases
+            if release.line in lines and source.loop_around(release.node) is None
+        )
+        if not spent:
+            return stage
+        left = [release for release in stage.releases if release not in spent]
+        return stage._replace(releases=left, spent=spent)
 
     # --- who should have released it ----------------------------------------------------------
 
@@ -627,6 +673,9 @@ class _Inquiry:
             words = self._beginning(index, stage) + self._thrown_away(index, stage)
         elif pattern is Pattern.HANDED_ON:
             words += ", where it was not released"
+        elif stage.spent and not stage.releases:
+            spent = _and([_shown(r) for r in stage.spent[:_MOST_NAMED]])
+            words += f"; {spent} released what came together with it, not this one"
         elif stage.source is not None and not stage.releases:
             words += f"; no path of {_called(departure.code)} calls {self.release}"
         if self.handle.refs > 1:

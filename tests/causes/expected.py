@@ -1119,6 +1119,23 @@ EXPECTED: Final[dict[str, Expected]] = {
             " line {got} and move it (line {release}) into its finally"
         ),
     ),
+    "half_of_a_pair": Expected(
+        1,
+        "returned",
+        "never-released",
+        "half_of_a_pair",
+        "left",
+        (),
+        (
+            "opened() acquired it at line {opened} and returned it to pair() and pair() returned "
+            "it to half_of_a_pair(), which ran to its end at line {left}; CryptDestroyHash at line "
+            "{release} released what came together with it, not this one"
+        ),
+        (
+            "call CryptDestroyHash on both in half_of_a_pair(): begin a try after line {got} and "
+            "release in its finally"
+        ),
+    ),
     "every_other_time": Expected(
         1,
         "returned",

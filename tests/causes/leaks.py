@@ -1501,6 +1501,27 @@ def walrus_mended(prov: Any) -> int:
     return 1
 
 
+def half_of_a_pair(prov: Any) -> None:
+    """Two come at once, and one of them is released."""
+
+    def pair() -> tuple[Any, Any]:
+        return opened(prov), opened(prov)
+
+    both = pair()  # got
+    lib.CryptDestroyHash(both[1])  # release, left
+
+
+def half_of_a_pair_mended(prov: Any) -> None:
+    """Both are released."""
+
+    def pair() -> tuple[Any, Any]:
+        return opened(prov), opened(prov)
+
+    both = pair()
+    lib.CryptDestroyHash(both[1])
+    lib.CryptDestroyHash(both[0])
+
+
 def every_other_time(prov: Any) -> None:
     """One exit of five leaks, the others of the same site release."""
 
