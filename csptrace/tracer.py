@@ -456,7 +456,8 @@ class Tracer:
 
     def hide_launcher(self, *folders: str) -> None:
         """Show no frame of these folders, and none of what called them: they start the program."""
-        self._ownership.launchers += folders
+        self._ownership.add_launchers(*folders)
+        self._roles.clear()
 
     def new_scope(self, name: str) -> KeepingScope:
         """Return a scope whose end the caller finds and judges; see `set_scope` and `judge`."""

@@ -46,14 +46,11 @@ class Ownership:
     Args:
         include: packages that count as the user's although they are installed like a library.
         exclude: packages that never count as the user's.
-
-    Attributes:
-        launchers: folders of code that starts programs; its frames, and what called it, are not
-            shown.
     """
 
     def __init__(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
-        self.launchers: tuple[str, ...] = (_FRONTENDS,)
+        self._launchers: tuple[str, ...] = ()
+        self.add_launchers(_FRONTENDS)
         self.change(include, exclude)
 
     def change(self, include: Iterable[str], exclude: Iterable[str]) -> None:
@@ -62,6 +59,11 @@ class Ownership:
         self._exclude = tuple(exclude)
         self._internal: dict[str, bool] = {}
         self._library: dict[str, bool] = {}
+
+    def add_launchers(self, *folders: str) -> None:
+        """Take the code of these folders for one that starts programs, from now on."""
+        self._launchers += folders
+        self._launching: dict[str, bool] = {}
 
     def is_internal(self, frame: Frame) -> bool:
         """Return whether the frame belongs to csptrace or wrapt, and is not shown."""
@@ -93,7 +95,11 @@ class Ownership:
 
     def is_launcher(self, filename: str) -> bool:
         """Return whether a file's code starts programs: neither it nor what called it is shown."""
-        return os.path.normcase(filename).startswith(self.launchers)
+        launching = self._launching  # another thread may add launchers meanwhile
+        known = launching.get(filename)
+        if known is None:
+            known = launching[filename] = os.path.normcase(filename).startswith(self._launchers)
+        return known
 
     def shown(self, stack: Stack | None) -> tuple[Frame, ...]:
         """Return the frames of a stack, innermost first.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING, Final
@@ -32,6 +33,9 @@ COMMANDS: Final[
     "compact": (compact.arguments, compact.main),
     "watch": (watch.arguments, watch.main),
 }
+
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def parser() -> argparse.ArgumentParser:
@@ -77,8 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _write_no_more()
         return 1
     except OSError as error:
+        if error.errno not in _FULL:
+            raise
         what = error.filename or "the output could not be written"
-        print(f"csptrace: {what}: {error.strerror or error}", file=sys.stderr)  # noqa: T201 - as above
+        print(f"csptrace: {what}: {error.strerror}", file=sys.stderr)  # noqa: T201 - as above
         _write_no_more()
         return 2
     return status

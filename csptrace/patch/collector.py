@@ -42,9 +42,10 @@ class _Pause:
 
     def forked(self) -> None:
         """In the child of a fork, leave for the threads that are not there."""
+        self._lock = threading.RLock()
         if self._inside and self._enabled:
             gc.enable()
-        self.__init__()  # type: ignore[misc]
+        self._inside = 0
 
 
 _pause = _Pause()

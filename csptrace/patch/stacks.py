@@ -40,7 +40,6 @@ class StackTable:
     ) -> None:
         self._is_launcher = is_launcher
         self._ends: set[str] = set()
-        self._plain: set[str] = set()
         self._stacks: dict[tuple[int, ...], Stack] = {}
         self._latest: dict[tuple[int, ...], Stack] = {}
         self._sites: dict[tuple[int, int], list[Stack]] = {}
@@ -85,16 +84,12 @@ class StackTable:
 
     def _intern(self, offsets: tuple[int, ...], codes: tuple[CodeType, ...]) -> Stack:
         """Enter a stack that was not the last one seen with its offsets."""
-        plain = self._plain
         for index in range(1, len(codes)):
             filename = codes[index].co_filename
-            if filename in plain:
-                continue
             if self._is_launcher(filename):
                 self._ends.add(filename)  # the next time the capture ends there
                 codes, offsets = codes[:index], offsets[:index]
                 break
-            plain.add(filename)
         # The stack keeps its code objects, hence their ids are not used again.
         key = (*offsets, *map(id, codes))
         kept = self._stacks.get(key)

@@ -994,7 +994,7 @@ def context_manager_mended(prov: Any) -> None:
 @contextlib.contextmanager
 def giving(prov: Any) -> Any:
     """Give a hash away for good."""
-    yield opened(prov)  # giving
+    yield opened(prov)
 
 
 def given_context_manager(prov: Any) -> None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from csptrace.patch import collector
 from csptrace.patch.collector import without_collections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from csptrace import Tracer
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +58,9 @@ def test_collections_that_were_off_stay_off() -> None:
     assert not gc.isenabled()
 
 
-def test_the_last_thread_switches_on() -> None:
-    """Collections wait until no thread is inside any more."""
+@pytest.fixture
+def inside() -> Iterator[Callable[[], None]]:
+    """Have another thread inside; return a function that waits until it has left."""
     entered, leave = threading.Event(), threading.Event()
 
     @without_collections
@@ -69,33 +71,32 @@ def test_the_last_thread_switches_on() -> None:
     thread = threading.Thread(target=held)
     thread.start()
     assert entered.wait(60)
+
+    def end() -> None:
+        leave.set()
+        thread.join(60)
+
+    yield end
+    end()
+
+
+def test_the_last_thread_switches_on(inside: Callable[[], None]) -> None:
+    """Collections wait until no thread is inside any more."""
     without_collections(lambda: None)()
     assert not gc.isenabled()
-    leave.set()
-    thread.join(60)
+    inside()
     assert gc.isenabled()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:This process")
-def test_the_child_of_a_fork_collects() -> None:
+@pytest.mark.usefixtures("inside")
+def test_the_child_of_a_fork_collects(trace: Callable[..., Tracer]) -> None:
     """A child that was forked while another thread was inside is not left without collections."""
-    entered, leave = threading.Event(), threading.Event()
-
-    @without_collections
-    def held() -> None:
-        entered.set()
-        leave.wait(60)
-
-    thread = threading.Thread(target=held)
-    thread.start()
-    assert entered.wait(60)
+    trace()
     child = os.fork()
     if not child:
-        collector.forked()
         os._exit(0 if gc.isenabled() else 1)
-    leave.set()
-    thread.join(60)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
