@@ -179,7 +179,8 @@ class _Compactor:
                 )
             )
             try:
-                self._copy(f"{rows} ORDER BY run, seq", waiting, digest)
+                # Rare events first: whoever looks for them need not read the file to its end.
+                self._copy(f"{rows} ORDER BY NOT {embedded.RARE}, run, seq", waiting, digest)
                 os.replace(waiting, target)
             finally:
                 if os.path.exists(waiting):

@@ -13,12 +13,14 @@ import tempfile
 import threading
 from collections import Counter, defaultdict
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
 from csptrace.analysis import assembly, questions, reading
 from csptrace.analysis.results import Source
+from csptrace.analysis.symbols import Symbols, in_sample
 from csptrace.errors import AnalysisError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -28,7 +30,16 @@ if TYPE_CHECKING:
     from csptrace.analysis.reading import Log
     from csptrace.analysis.results import Report
 
-__all__ = ["IS_EVENT", "Progress", "analyse", "connect", "first_line", "json_source", "literal"]
+__all__ = [
+    "IS_EVENT",
+    "RARE",
+    "Progress",
+    "analyse",
+    "connect",
+    "first_line",
+    "json_source",
+    "literal",
+]
 
 _BATCH: Final = 48 << 20
 """Small logs are read together until they have this many bytes (of Parquet: a tenth)."""
@@ -174,6 +185,7 @@ class _Analysis:
         import duckdb  # noqa: PLC0415 - connect() has said what to do if it is missing
 
         self.failures = (duckdb.Error,)
+        (self._threads,) = self._database.execute("SELECT current_setting('threads')").fetchone()
         self._cache = cache
         self._progress = progress
         self._logs = logs
@@ -221,9 +233,14 @@ class _Analysis:
         """Return the folder of each batch's partial answer; several batches are read at once."""
         answers: dict[Batch, str] = {}
         pool = ThreadPoolExecutor(_JOBS, "csptrace-report")
+        jobs = _JOBS
         try:
+            self._divide(jobs)
             waiting = {pool.submit(self._partial, batch): batch for batch in batches}
             while waiting:
+                if len(waiting) < jobs:
+                    jobs = len(waiting)
+                    self._divide(jobs)
                 done, _ = wait(waiting, _TICK, return_when=FIRST_COMPLETED)
                 for future in done:
                     batch = waiting.pop(future)
@@ -239,6 +256,13 @@ class _Analysis:
         finally:
             pool.shutdown()
         return {batch: answers[batch] for batch in batches}
+
+    def _divide(self, jobs: int) -> None:
+        """Divide the processors among jobs, each of which is a thread of its own already.
+
+        With more threads than processors two jobs on two processors took a tenth longer.
+        """
+        self._database.execute(f"SET threads = {max(1, self._threads - jobs + 1)}")
 
     def _count(self, batch: Batch, folder: str) -> None:
         with open(os.path.join(folder, _SOURCES), "rb") as file:
@@ -384,49 +408,68 @@ class _Reader:
 
     def read(self, logs: Sequence[Log]) -> list[dict[str, Any]]:
         """Make the temporary tables of `questions.INPUTS`; return what each file held."""
-        self._begin()
+        self._begin(logs)
         sources = [self._load(number, log) for number, log in enumerate(logs)]
         self._drop_repeated(sources)
-        self._cursor.execute(
-            "CREATE OR REPLACE TEMP TABLE sides AS SELECT UNNEST(from_json(side, "
-            f"{literal(_SIDE_TYPES)})) FROM events WHERE side IS NOT NULL"
-        )
+        self._put_aside(logs, sources)
         for name, (event, columns) in questions.INPUTS.items():
             if event is not None:
-                self._extract(name, event, columns, logs, sources)
+                chosen = ", ".join(f'"{field}" AS {column}' for column, field in columns.items())
+                self._cursor.execute(
+                    f"CREATE OR REPLACE TEMP TABLE {name} AS "
+                    f"SELECT {chosen} FROM sides WHERE event = {literal(event)}"
+                )
         return sources
 
-    def _extract(
-        self,
-        name: str,
-        event: str,
-        columns: dict[str, str],
-        logs: Sequence[Log],
-        sources: list[dict[str, Any]],
-    ) -> None:
-        """Make the relation of one of the rarer events."""
-        chosen = ", ".join(f'"{field}" AS {column}' for column, field in columns.items())
-        chosen += f" FROM {{}} WHERE event = {literal(event)}"
+    def _put_aside(self, logs: Sequence[Log], sources: list[dict[str, Any]]) -> None:
+        """Make `sides`: the rarer events with all that is asked of any of them."""
+        fields = ", ".join(f'"{name}"' for name in questions.READ)
         self._cursor.execute(
-            f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {chosen.format('sides')}"
+            f"CREATE OR REPLACE TEMP TABLE sides AS SELECT {fields} FROM (SELECT "
+            f"UNNEST(from_json(side, {literal(_SIDE_TYPES)})) FROM events WHERE side IS NOT NULL)"
         )
         for number, (log, source) in enumerate(zip(logs, sources, strict=True)):
             if log.form == "parquet" and source["events"]:
-                query = f"SELECT {chosen.format(_parquet(log.path))}"
+                query = f"SELECT {fields} FROM {_parquet(log.path)} WHERE {RARE}"
                 if source["repeated"]:
                     query += (
                         f" AND (run, seq) IN (SELECT (run, seq) FROM events WHERE file = {number})"
                     )
-                self._cursor.execute(f"INSERT INTO {name} {query}")
+                self._cursor.execute(f"INSERT INTO sides BY NAME {query}")
 
-    def _begin(self) -> None:
+    def _begin(self, logs: Sequence[Log]) -> None:
+        self._symbols = Symbols(self._cursor, self._expected(logs))
         # The shape of the table is that of an empty file.
         empty = os.path.join(self._folder, "empty.jsonl")
         with open(empty, "wb"):
             pass
         self._cursor.execute(
-            f"CREATE OR REPLACE TEMP TABLE events AS {_select(_lines(empty), 0)} LIMIT 0"
+            "CREATE OR REPLACE TEMP TABLE events AS "
+            f"{self._symbols.select(_select(_lines(empty), 0))} LIMIT 0"
         )
+
+    def _expected(self, logs: Sequence[Log]) -> dict[str, set[str]]:
+        """Return the symbols that logs seem to have."""
+        import duckdb  # noqa: PLC0415 - an extra, there by now
+
+        texts: dict[str, set[str]] = {name: set() for name in questions.SYMBOLS}
+        for log in logs:
+            if log.form == "parquet":
+                query = " UNION ALL ".join(
+                    # With the name inside of the DISTINCT it would take four times as long.
+                    f"SELECT '{name}', text FROM "
+                    f"(SELECT DISTINCT {name} AS text FROM {_parquet(log.path)})"
+                    for name in texts
+                )
+                # What is wrong with the file is told when it is read.
+                with suppress(duckdb.Error):
+                    for name, text in self._cursor.execute(query).fetchall():
+                        if text is not None:
+                            texts[name].add(text)
+            else:
+                for name, found in in_sample(log).items():
+                    texts[name] |= found
+        return texts
 
     def _load(self, number: int, log: Log) -> dict[str, Any]:
         import duckdb  # noqa: PLC0415 - an extra, there by now
@@ -465,7 +508,9 @@ class _Reader:
     def _insert(self, number: int, source: str, *, parquet: bool = False) -> dict[str, Any]:
         """Add a file's rows; return what was in it, every stray line as foreign."""
         cursor = self._cursor
-        cursor.execute(f"INSERT INTO events BY NAME {_select(source, number, parquet=parquet)}")
+        query = self._symbols.select(_select(source, number, parquet=parquet))
+        cursor.execute(f"INSERT INTO events BY NAME {query}")
+        self._symbols.settle("events")
         rows = cursor.execute(
             "SELECT version, run IS NULL, COUNT(*) FROM events WHERE file = ? GROUP BY ALL",
             [number],
@@ -573,6 +618,13 @@ IS_EVENT: Final = (
 """Whether a line is an event; `reading.is_event` in SQL."""
 
 
+_PREFIX: Final = literal(questions.HANDLE_EVENT)
+_BEHIND: Final = literal(questions.HANDLE_EVENT[:-1] + chr(ord(questions.HANDLE_EVENT[-1]) + 1))
+RARE: Final = f"(event < {_PREFIX} OR event >= {_BEHIND})"
+"""Whether an event is none of the frequent ones, in a form for which parts of Parquet files can be
+skipped."""
+
+
 def _parquet(path: str) -> str:
     """Return the SQL that reads a Parquet file; the folders it is in mean nothing."""
     return f"read_parquet({literal(_escaped(path))}, hive_partitioning = false)"
@@ -601,7 +653,7 @@ def _select(source: str, number: int, *, parquet: bool = False) -> str:
     stray, side = "stray", "CAST(NULL AS VARCHAR)"
     if not parquet:  # all that cannot be asked for a second time
         stray = "NULL"
-        side = f"CASE WHEN NOT starts_with(event, {literal(questions.HANDLE_EVENT)}) THEN json END"
+        side = f"CASE WHEN {RARE} THEN json END"
     return (
         f"SELECT CASE WHEN {IS_EVENT} THEN run END AS run, {', '.join(columns)}, "
         f"CASE WHEN NOT COALESCE({IS_EVENT}, FALSE) THEN {stray} "

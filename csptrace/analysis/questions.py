@@ -35,6 +35,7 @@ __all__ = [
     "POINTS",
     "RANKED",
     "READ",
+    "SYMBOLS",
     "TIMELINES",
     "TOP",
 ]
@@ -91,6 +92,14 @@ _EVENTS: Final = {
     "name": "name",
     "ender": "by",
 }
+SYMBOLS: Final[dict[str, tuple[str, ...]]] = {
+    "run": (),
+    "how": ("acquired", "invalidated"),
+    "api": (),
+    "kind": (),
+}
+"""Columns of `events` with few different texts, with the texts that are not from the field itself.
+An engine may keep them as numbers whose order is that of the texts."""
 _RENAMED: Final = {"value": "val", "where": "place", "age_ns": "age"}
 
 

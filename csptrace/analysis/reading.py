@@ -8,10 +8,12 @@ NUL bytes) or *foreign* (anything else). Empty lines count for nothing.
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 import stat
 import zlib
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
@@ -31,6 +33,7 @@ __all__ = [
     "is_cut_off",
     "is_event",
     "salvage",
+    "sample",
 ]
 
 SUFFIXES: Final = (
@@ -48,6 +51,8 @@ _PIECE: Final = re.compile(r"^(?P<stem>.*?)(?P<piece>\.\d+)?\.(?:jsonl|ndjson)(?
 _CHUNK: Final = 1 << 20
 _LONGEST_LINE: Final = 16 << 20
 """A longer line is no event; it is dropped while it is read."""
+_PROBES: Final = 32
+_PROBE: Final = 8 << 10
 _CUT: Final = "the compressed stream is cut off"
 _QUICK: Final = b'"event":"csptrace.'
 
@@ -169,6 +174,28 @@ def families(logs: Iterable[Log]) -> list[tuple[Log, ...]]:
         stem = match["stem"] if match is not None and name.startswith("csptrace-") else name
         found.setdefault((folder, stem), []).append(log)
     return [tuple(family) for family in found.values()]
+
+
+def sample(log: Log) -> Iterator[bytes]:
+    """Yield pieces from all over a log, up to 256 KiB in all; of a compressed one, its beginning.
+
+    Args:
+        log: a file that is not Parquet.
+
+    Yields:
+        Bytes of it, decompressed; none if it cannot be read.
+    """
+    if log.form != "json":
+        for chunk in itertools.islice(_chunks(log, []), 1):
+            yield chunk[: _PROBES * _PROBE]
+        return
+    with suppress(OSError), open(log.path, "rb") as file:
+        for probe in range(_PROBES):
+            file.seek(max(probe * _PROBE, log.size * probe // _PROBES))
+            piece = file.read(_PROBE)
+            if not piece:
+                return
+            yield piece
 
 
 def is_cut_off(log: Log) -> bool:
