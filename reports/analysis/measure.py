@@ -63,6 +63,7 @@ import sys
 from csptrace.analysis import embedded
 source, target, tag = sys.argv[1:]
 database = embedded.connect(target + ".spill", 2_000_000_000)
+database.execute("SET preserve_insertion_order = true")
 database.execute(
     f"COPY (SELECT * REPLACE (run || '-{tag}' AS run) FROM read_parquet('{source}', "
     f"hive_partitioning = false)) TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
@@ -170,41 +171,49 @@ def measure(generate, writing, folder: Path, options: argparse.Namespace) -> dic
         },
     }
     if options.scale:
-        results["scale"] = scale(parquet, folder / "many", events, best["report_parquet"])
+        results["scale"] = scale(generate, parquet, folder / "many", events)
     return results
 
 
-def scale(parquet: Path, many: Path, events: int, seconds: float) -> dict[str, object]:
-    """Measure the report on Parquet for a tenth and for ten times of the files' events."""
-    many.mkdir()
+def scale(generate, parquet: Path, place: Path, events: int) -> dict[str, object]:  # noqa: ANN001
+    """Measure the report on Parquet for fewer and for more events.
+
+    Ten times the files; one of the files; and as many files with a tenth of the events each, in
+    which the same sites, stacks and processes share fewer events. A report on next to nothing
+    gives the start: importing DuckDB, opening a database, putting answers together.
+    """
     sources = sorted(parquet.rglob("*.parquet"))
-    tenth = many / "tenth"
-    tenth.mkdir()
-    for number, source in enumerate(sources):
-        query = (
-            "import sys\nfrom csptrace.analysis import embedded\n"
-            "database = embedded.connect(sys.argv[2] + '.spill', 2_000_000_000)\n"
-            "database.execute(f\"COPY (SELECT * FROM read_parquet('{sys.argv[1]}', "
-            "hive_partitioning = false) WHERE seq <= (SELECT MAX(seq) / 10 FROM "
-            "read_parquet('{sys.argv[1]}', hive_partitioning = false))) TO '{sys.argv[2]}' "
-            '(FORMAT parquet, COMPRESSION zstd)")\n'
-        )
-        program(query, source, tenth / f"{number}.parquet")
-    times = many / "times"
-    times.mkdir()
+    folders = {name: place / name for name in ("start", "one file", "small files", "more files")}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    generate.generate(place / "nothing", 200, 1)
+    program(COMPACT, place / "nothing", folders["start"])
+    shutil.copy(sources[0], folders["one file"])
+    generate.generate(place / "tenths", events // 10, len(sources))
+    program(COMPACT, place / "tenths", folders["small files"])
     for tag in range(10):
         for number, source in enumerate(sources):
-            program(COPY, source, times / f"{tag}-{number}.parquet", tag)
-    found: dict[str, object] = {str(events): round(seconds / events * 1e6, 3)}
-    peaks = {}
-    for folder in (tenth, times):
-        results = [program(REPORT, "", folder) for _ in range(2 if folder is tenth else 1)]
-        result = min(results, key=lambda one: one["seconds"])
-        count = result["answer"]["events"]
-        found[str(count)] = round(result["seconds"] / count * 1e6, 3)
-        peaks[str(count)] = max(one["peak_mb"] for one in results)
-        say(f"{count} events: {result['seconds']:.2f} s, {peaks[str(count)]} MB")
-    return {"microseconds_per_event": found, "peak_mb": peaks}
+            program(COPY, source, folders["more files"] / f"{tag}-{number}.parquet", tag)
+    folders["all files"] = parquet
+    rounds: dict[str, list[dict[str, object]]] = {name: [] for name in folders}
+    for _ in range(3):
+        for name, folder in folders.items():
+            result = program(REPORT, "", folder)
+            rounds[name].append(result)
+            say(f"{name}: {result['seconds']:.2f} s, {result['peak_mb']} MB")
+    found: dict[str, dict[str, object]] = {
+        name: {
+            "events": many[0]["answer"]["events"],
+            "seconds": round(min(one["seconds"] for one in many), 3),
+            "peak_mb": max(one["peak_mb"] for one in many),
+        }
+        for name, many in rounds.items()
+    }
+    start = found["start"]["seconds"]
+    for about in found.values():
+        about["microseconds_per_event"] = round(about["seconds"] / about["events"] * 1e6, 3)
+        about["without_start"] = round((about["seconds"] - start) / about["events"] * 1e6, 3)
+    return found
 
 
 def say(text: str) -> None:
