@@ -76,6 +76,9 @@ class Frame(NamedTuple):
     module: str
 
 
+_MOST_RELEASE_PLACES: Final = 7
+
+
 class Stack:
     """A call stack, captured as code objects and instruction offsets, one object for each.
 
@@ -85,7 +88,9 @@ class Stack:
         number: a small integer, unique within the process; the `stack` id of events.
         acquired: how many handles were acquired here.
         released: how many of those were released by the program.
-        releases: where they were released: release stack → count. Bounded.
+        released_at: the first place where one of them was released.
+        released_there: how many were released there.
+        releases: the other places: release stack → count; `None` while there are none. Bounded.
         logged: whether the log holds this stack already.
         peers: every stack with the same innermost frame, this one included.
         owner: which frame is watched for its end: the innermost of the user's own code; -1 if that
@@ -104,6 +109,8 @@ class Stack:
         "owner",
         "peers",
         "released",
+        "released_at",
+        "released_there",
         "releases",
     )
 
@@ -113,12 +120,39 @@ class Stack:
         self.number = number
         self.acquired = 0
         self.released = 0
+        self.released_at: Stack | None = None
+        self.released_there = 0
         self.releases: dict[Stack, int] | None = None
         self.logged = False
         self.peers: list[Stack] = []
         self.owner = -1
         self.leaked: dict[object, int] | None = None
         self._frames: tuple[Frame, ...] | None = None
+
+    def count_release(self, at: Stack) -> None:
+        """Count the release of a handle that was acquired here; called with the graph's lock held.
+
+        Args:
+            at: where it was released.
+        """
+        self.released += 1
+        if self.released_at is at:
+            self.released_there += 1
+        elif self.released_at is None:  # most places have only one: it costs no dictionary
+            self.released_at = at
+            self.released_there = 1
+        else:
+            if self.releases is None:
+                self.releases = {}
+            if at in self.releases or len(self.releases) < _MOST_RELEASE_PLACES:
+                self.releases[at] = self.releases.get(at, 0) + 1
+
+    def release_places(self) -> list[tuple[Stack, int]]:
+        """Return where handles that were acquired here were released, and how many each time."""
+        if self.released_at is None:
+            return []
+        others = [] if self.releases is None else list(self.releases.items())
+        return [(self.released_at, self.released_there), *others]
 
     @property
     def frames(self) -> tuple[Frame, ...]:

@@ -112,7 +112,6 @@ _ERRORS: dict[Code, type[HandleError]] = {
         ReleaseWhileInUse,
     )
 }
-_MOST_RELEASE_PLACES = 8
 _MOST_KEPT_FINDINGS = 10_000
 _scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("csptrace", default=None)
 _new_moment = tuple.__new__
@@ -280,6 +279,7 @@ class Tracer:
         with self.graph.lock:
             self._write_end()
             self.graph.clear()
+            self._stacks.clear()
         self._react_to_leaks(leaked, exiting=exiting)
         return leaked
 
@@ -458,6 +458,7 @@ class Tracer:
         """Show no frame of these folders, and none of what called them: they start the program."""
         self._ownership.add_launchers(*folders)
         self._roles.clear()
+        self._stacks.ask_again()
 
     def new_scope(self, name: str) -> KeepingScope:
         """Return a scope whose end the caller finds and judges; see `set_scope` and `judge`."""
@@ -1200,15 +1201,7 @@ class Tracer:
         stack = begin.stack if begin is not None else None
         if stack is None or where is None:
             return
-        stack.released += 1
-        releases = stack.releases
-        if releases is None:
-            releases = stack.releases = {}
-        count = releases.get(where)
-        if count is not None:
-            releases[where] = count + 1
-        elif len(releases) < _MOST_RELEASE_PLACES:
-            releases[where] = 1
+        stack.count_release(where)
 
     def _record(self, change: Change) -> None:
         """Write the handle events of one change."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 import csptrace
 from csptrace.errors import ActivationError, CspTraceError, LeakWarning, MisuseWarning
+from csptrace.model import Handle, Moment, Stack
 from csptrace.settings import Settings
 from csptrace.softcsp import advapi32
 
@@ -101,6 +103,25 @@ def test_stop_returns_what_leaked(trace: Callable[..., Tracer]) -> None:
 
     assert finding.code == "leaked-at-exit"
     assert tracer.stop() == []
+
+
+def test_a_stopped_tracer_remembers_no_handle(trace: Callable[..., Tracer]) -> None:
+    """Dead handles and the stacks of their calls are for late uses, which nobody sees any more."""
+
+    def remembered() -> int:
+        return sum(type(each) in (Handle, Moment, Stack) for each in gc.get_objects())
+
+    gc.collect()
+    before = remembered()
+    tracer = trace()
+    hProv = context()
+    assert advapi32.CryptReleaseContext(hProv, 0)
+    during = remembered()
+    csptrace.stop()
+
+    assert before < during
+    assert remembered() == before
+    assert not tracer.active
 
 
 def test_functions_kept_from_a_stopped_tracer_pass_through(trace: Callable[..., Tracer]) -> None:

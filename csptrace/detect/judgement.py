@@ -349,7 +349,7 @@ def _siblings(handle: Handle, ownership: Ownership) -> Siblings | None:
         return None
     places: Counter[Frame] = Counter()
     for peer in stacks:
-        for release, count in list((peer.releases or {}).items()):
+        for release, count in peer.release_places():
             frame = ownership.first(release)
             if frame is not None:
                 places[frame] += count

@@ -122,21 +122,6 @@ class ForeignFunction(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
             self._self_outcomes = threading.local()
         return self._self_outcomes
 
-    def _self_outcome(self, returned: bool) -> Outcome | None:
-        """Return and forget the raw result of this thread's last call, if a shim noted it.
-
-        Args:
-            returned: whether the call returned instead of raising.
-        """
-        outcomes = self._self_outcomes
-        if outcomes is not None and getattr(outcomes, "noted", False):
-            outcomes.noted = False
-            return Outcome(outcomes.result)
-        if returned and self.__wrapped__.restype is None:
-            # The program threw the result away: believe the out parameter.
-            return Outcome(1)
-        return None
-
     def _self_restore(self) -> Any:
         """Take the shims off the wrapped function and return it."""
         function = self.__wrapped__
@@ -169,7 +154,19 @@ def function_proxy(
     has_errcheck = hasattr(wrapped, "errcheck")
 
     def outcome(returned: bool) -> Outcome | None:
-        return probe[0]._self_outcome(returned)
+        """Return and forget the raw result of this thread's last call, if a shim noted it.
+
+        Args:
+            returned: whether the call returned instead of raising.
+        """
+        outcomes = probe[0]._self_outcomes
+        if outcomes is not None and getattr(outcomes, "noted", False):
+            outcomes.noted = False
+            return Outcome(outcomes.result)
+        if returned and wrapped.restype is None:
+            # The program threw the result away: believe the out parameter.
+            return Outcome(1)
+        return None
 
     call = compiled(outcome if has_errcheck else None)
     proxy: ForeignFunction = type(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["StackTable"]
 
 _MOST_STACKS: Final = 65_536
+_filename = operator.attrgetter("co_filename")
 
 
 class StackTable:
@@ -40,6 +41,7 @@ class StackTable:
     ) -> None:
         self._is_launcher = is_launcher
         self._ends: set[str] = set()
+        self._others: set[str] = set()
         self._stacks: dict[tuple[int, ...], Stack] = {}
         self._latest: dict[tuple[int, ...], Stack] = {}
         self._sites: dict[tuple[int, int], list[Stack]] = {}
@@ -51,10 +53,20 @@ class StackTable:
         """Yield every stack that is kept."""
         yield from list(self._stacks.values())
 
+    def ask_again(self) -> None:
+        """Ask anew which code starts programs: there are more launchers than before."""
+        self._others = set()
+
+    def clear(self) -> None:
+        """Let go of every stack; what still refers to one keeps it."""
+        self._stacks.clear()
+        self._latest.clear()
+        self._sites.clear()
+
     def _compile(self, depth: int) -> Callable[[FrameType | None], Stack | None]:
         if depth <= 0:
             return lambda _frame: None
-        latest, levels, intern = self._latest, range(depth), self._intern
+        latest, levels, intern = self._latest, range(depth - 1), self._intern
         same, ends = operator.is_, self._ends
 
         # A code object's hash runs over its bytecode, so the offsets are the key, and what was seen
@@ -63,13 +75,14 @@ class StackTable:
         def capture(frame: FrameType | None) -> Stack | None:
             if frame is None:
                 return None
-            codes: list[CodeType] = []
-            offsets = []
+            codes = [frame.f_code]
+            offsets = [frame.f_lasti]
+            frame = frame.f_back
             for _ in levels:
                 if frame is None:
                     break
                 code = frame.f_code
-                if ends and codes and code.co_filename in ends:
+                if code.co_filename in ends:
                     break
                 codes.append(code)
                 offsets.append(frame.f_lasti)
@@ -84,12 +97,15 @@ class StackTable:
 
     def _intern(self, offsets: tuple[int, ...], codes: tuple[CodeType, ...]) -> Stack:
         """Enter a stack that was not the last one seen with its offsets."""
-        for index in range(1, len(codes)):
-            filename = codes[index].co_filename
-            if self._is_launcher(filename):
-                self._ends.add(filename)  # the next time the capture ends there
-                codes, offsets = codes[:index], offsets[:index]
-                break
+        others = self._others  # another thread may make it a new one
+        if not others.issuperset(map(_filename, codes[1:])):
+            for index in range(1, len(codes)):
+                filename = codes[index].co_filename
+                if self._is_launcher(filename):
+                    self._ends.add(filename)  # the next time the capture ends there
+                    codes, offsets = codes[:index], offsets[:index]
+                    break
+                others.add(filename)
         # The stack keeps its code objects, hence their ids are not used again.
         key = (*offsets, *map(id, codes))
         kept = self._stacks.get(key)

@@ -276,7 +276,7 @@ def test_siblings_tell_what_became_of_the_others(bench: Bench) -> None:
         assert key.ended is not None
         assert key.ended.stack is not None
         releases.append(key.ended.stack)
-    stack.released, stack.releases = 3, {releases[0]: 3}
+        stack.count_release(releases[0])
     (finding,) = bench.release(context)
     siblings = finding.siblings
     assert siblings is not None

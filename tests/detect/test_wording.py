@@ -270,7 +270,7 @@ def test_children_siblings_and_forks_are_mentioned(bench: Bench) -> None:
     bench.release(contexts[1])
     assert contexts[1].ended is not None
     assert contexts[1].ended.stack is not None
-    stack.released, stack.releases = 1, {contexts[1].ended.stack: 1}
+    stack.count_release(contexts[1].ended.stack)
     (finding,) = leaked_at_exit(contexts[:1], bench.ownership, 0, "")
     wanted = f"1 of 3 handles acquired there were released, at {HERE}:{gone}"
     assert wanted in text_of(finding)

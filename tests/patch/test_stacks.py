@@ -51,6 +51,31 @@ def test_equal_stacks_are_one_object() -> None:
     assert list(table) == [first]
 
 
+def test_what_is_cleared_is_forgotten() -> None:
+    """A cleared table holds nothing, and takes stacks anew."""
+    table = StackTable(16)
+    stacks = [here(table) for _ in range(2)]
+    table.clear()
+    assert list(table) == []
+    again = here(table)
+    assert again is not stacks[0]
+    assert again.peers == [again]
+    assert list(table) == [again]
+
+
+def test_places_of_release_are_counted_one_by_one() -> None:
+    """The first place, the second and the eighth are counted; the number of places is bounded."""
+    table = StackTable(16)
+    begin = here(table)
+    places = [Stack((), (), number) for number in range(10)]
+    assert begin.release_places() == []
+    for number, place in enumerate(places):
+        for _ in range(number + 1):
+            begin.count_release(place)
+    assert begin.released == 55
+    assert begin.release_places() == [(places[n], n + 1) for n in range(8)]
+
+
 def test_each_way_to_a_place_is_a_stack_of_its_own() -> None:
     """Two lines that call the same function make two stacks."""
     table = StackTable(16)

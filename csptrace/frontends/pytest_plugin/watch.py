@@ -507,6 +507,16 @@ class Watch:
 
     # --- the end ------------------------------------------------------------------------------
 
+    def pytest_unconfigure(self) -> None:
+        """Stop at once if nothing is left.
+
+        pytest and the interpreter search for garbage several times from here on, each time through
+        everything that the tracer remembers of the handles of the whole run. What is left may be
+        part of that garbage: then the tracer stops behind it.
+        """
+        if not self.tracer.live():
+            self.switch_off()
+
     def pytest_keyboard_interrupt(self) -> None:
         """Do not judge what was interrupted: it had no chance to tidy up."""
         self._interrupted = True

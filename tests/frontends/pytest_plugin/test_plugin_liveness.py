@@ -198,6 +198,36 @@ def test_a_rehearsal_takes_nothing_from_the_program(trace: Callable[..., Tracer]
     assert tracer.called
 
 
+@pytest.mark.parametrize(("last", "cleaning"), [("tidy", "off"), ("context", "on")])
+def test_when_tracing_ends(suite: Suite, last: str, cleaning: str) -> None:
+    """It is on in a conftest's last hook; then it ends, or with the clean-up if something is left.
+
+    pytest searches for garbage before its clean-up: what the tracer knows need not be searched,
+    and what is left may be among it.
+    """
+    suite.write(
+        conftest=f"""
+        from pathlib import Path
+        import csp, csptrace
+        said = Path(__file__).with_name("said.txt")
+        def say(where):
+            on = "off" if csptrace.current() is None else "on"
+            with said.open("a") as file:
+                print(where, on, file=file)
+        def pytest_configure(config):
+            config.add_cleanup(lambda: say("clean-up"))
+        def pytest_unconfigure():
+            csp.{last}()
+            say("hook")
+        """,
+        test_it="def test_it(): tidy()",
+    )
+    run = suite.run()
+
+    assert (run.folder / "said.txt").read_text() == f"hook on\nclean-up {cleaning}\n"
+    assert csptrace.current() is None
+
+
 def test_what_a_run_without_findings_does_not_load(suite: Suite) -> None:
     """A suite that never touches a provider pays neither for logs, reports nor ctypes."""
     heavy = (
