@@ -61,6 +61,8 @@ class StackTable:
         """Let go of every stack; what still refers to one keeps it."""
         self._stacks.clear()
         self._latest.clear()
+        for peers in self._sites.values():
+            peers.clear()  # each of them is its own peer: leave no cycles to the collector
         self._sites.clear()
 
     def _compile(self, depth: int) -> Callable[[FrameType | None], Stack | None]:

@@ -9,14 +9,13 @@ either: tests with next to nothing in them.
 
 Each is run without the plugin (`-p no:csptrace`), with it on, and without it again, to show how far
 two equal runs differ; the empty ones, where it would show, also with the plugin installed and off.
-All in turn, in processes of their own. CPU time of the process is compared, since the machine is
-not idle; wall time is given beside it. Other work on the machine only ever adds to a time, hence
-the least of all rounds is given, too; the verdict is that of the medians.
+What is compared runs at the same time, one process on each of two processors, and then once more
+with the processors exchanged: what else happens on the machine meets both alike. (One after the
+other, equal runs differed by up to 13 % here.) CPU time of the processes is compared.
 """
 
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -219,8 +218,8 @@ class Suite(NamedTuple):
 
     @property
     def ways(self) -> list[str]:
-        """The ways in which it is run."""
-        return [way for way in WAYS if self.off or way != "installed, off"]
+        """The ways in which it is run beside one without the plugin."""
+        return [way for way in list(WAYS)[1:] if self.off or way != "installed, off"]
 
 
 SUITES = {
@@ -266,6 +265,13 @@ class Cost(NamedTuple):
     passed: int
 
 
+class Race(NamedTuple):
+    """A run and one without the plugin beside it, each the mean of both processors."""
+
+    run: Cost
+    base: Cost
+
+
 def private_key() -> str:
     """Return the PRIVATEKEYBLOB of a new 2048-bit signature key, in hexadecimal."""
     hProv, hKey, size = c_void_p(), c_void_p(), c_uint32()
@@ -279,10 +285,10 @@ def private_key() -> str:
     return blob.raw[: size.value].hex()
 
 
-def make(folder: Path, suite: Suite, key: str, tests: int = TESTS) -> None:
+def make(folder: Path, suite: Suite, tests: int = TESTS) -> None:
     """Write a suite."""
     folder.mkdir()
-    (folder / "csp.py").write_text(CSP.replace("{private_key}", key), encoding="utf-8")
+    (folder / "csp.py").write_text(CSP.replace("{private_key}", private_key()), encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     each = max(1, tests // FILES)
     for file in range(tests // each):
@@ -293,33 +299,57 @@ def make(folder: Path, suite: Suite, key: str, tests: int = TESTS) -> None:
         (folder / f"test_{file:02}.py").write_text(text, encoding="utf-8")
 
 
-def run(folder: Path, options: tuple[str, ...], home: Path) -> Cost:
-    """Run a suite; return what it has cost."""
+def race(folder: Path, way: str, home: Path) -> Race:
+    """Run a suite in some way and without the plugin, at the same time, on either processor."""
+    first = side_by_side(folder, (WAYS[way], WAYS["without the plugin"]), home)
+    second = side_by_side(folder, (WAYS["without the plugin"], WAYS[way]), home)
+    return Race(mean(first[0], second[1]), mean(first[1], second[0]))
+
+
+def mean(one: Cost, other: Cost) -> Cost:
+    """Return the mean of two runs."""
+    return Cost((one.cpu + other.cpu) / 2, (one.wall + other.wall) / 2, one.passed)
+
+
+def side_by_side(folder: Path, ways: tuple[tuple[str, ...], ...], home: Path) -> list[Cost]:
+    """Run a suite in several ways at the same time, each on a processor of its own."""
     # With byte code on disk, as everybody has it from the second run on.
     env = {
         name: text
         for name, text in os.environ.items()
         if not name.startswith("CSPTRACE") and name != "PYTHONDONTWRITEBYTECODE"
     }
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *PLAIN, *options],
-        cwd=folder,
-        env={**env, "SOFTCSP_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    wall = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    words = done.stdout.split()
-    if done.returncode or "passed" not in [word.strip(",") for word in words]:
-        sys.exit(f"the suite failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
-    at = next(i for i, word in enumerate(words) if word.strip(",") == "passed")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(cpu, wall, int(words[at - 1]))
+    runs = []
+    for number, options in enumerate(ways):
+        out = (folder / f"out{number}.txt").open("w+", encoding="utf-8")
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-q", *PLAIN, *options],
+            cwd=folder,
+            env={**env, "SOFTCSP_HOME": str(home / str(number))},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+        if len(ways) > 1 and hasattr(os, "sched_setaffinity"):
+            processors = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(process.pid, {processors[number % len(processors)]})
+        runs.append((process, out, start))
+    costs: dict[int, Cost] = {}
+    while len(costs) < len(runs):
+        pid, status, usage = os.wait3(0)
+        at = next(i for i, (process, _, _) in enumerate(runs) if process.pid == pid)
+        process, out, start = runs[at]
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        text = out.read()
+        out.close()
+        words = [word.strip(",") for word in text.split()]
+        if process.returncode or "passed" not in words:
+            sys.exit(f"the suite failed:\n{text[-3000:]}")
+        passed = int(words[words.index("passed") - 1])
+        costs[at] = Cost(usage.ru_utime + usage.ru_stime, wall, passed)
+    return [costs[at] for at in range(len(runs))]
 
 
 def quartiles(values: list[float], form: str) -> str:
@@ -328,80 +358,72 @@ def quartiles(values: list[float], form: str) -> str:
     return f"{low:{form}} to {high:{form}}"
 
 
-def table(times: dict[str, list[Cost]], target: float) -> list[str]:
+def ratio(one: Race) -> float:
+    """Return what a run has cost more than the one beside it, in percent."""
+    return 100 * (one.run.cpu / one.base.cpu - 1)
+
+
+def more(races: list[Race]) -> float:
+    """Return the median of what runs have cost more than those beside them, in seconds."""
+    return statistics.median(one.run.cpu - one.base.cpu for one in races)
+
+
+def table(times: dict[str, list[Race]], target: float) -> list[str]:
     """Return the lines of one suite's table."""
+    bases = [one.base for races in times.values() for one in races]
     lines = [
         (
-            "| suite | CPU s (median) | quartiles | wall s (median) | against without (median of "
-            "the rounds' ratios) | quartiles | µs per test | least CPU s | against the least "
-            "without | target |"
+            "| suite | CPU s (median) | wall s (median) | against without, beside it (median) | "
+            "quartiles | µs per test | target |"
         ),
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|",
+        (
+            f"| without the plugin | {statistics.median(one.cpu for one in bases):.3f} | "
+            f"{statistics.median(one.wall for one in bases):.3f} | | | | |"
+        ),
     ]
-    base = [cost.cpu for cost in times["without the plugin"]]
-    for way, rounds in times.items():
-        cpus = [cost.cpu for cost in rounds]
-        cells = ["", "", "", f"{min(cpus):.3f}", "", ""]
-        if way != "without the plugin":
-            ratios = [100 * (cpu / own - 1) for cpu, own in zip(cpus, base, strict=True)]
-            middle = statistics.median(ratios)
-            more = statistics.median(cpu - own for cpu, own in zip(cpus, base, strict=True))
-            verdict = ""
-            if way == "on" and target:
-                missed = f"missed by {middle - target:.1f} points"
-                verdict = f"{target:g} %: {'met' if middle <= target else missed}"
-            cells = [
-                f"{middle:+.1f} %",
-                f"{quartiles(ratios, '+.1f')} %",
-                f"{1e6 * more / rounds[0].passed:+.0f}",
-                f"{min(cpus):.3f}",
-                f"{100 * (min(cpus) / min(base) - 1):+.1f} %",
-                verdict,
-            ]
-        wall = statistics.median(cost.wall for cost in rounds)
+    for way, races in times.items():
+        ratios = [ratio(one) for one in races]
+        middle = statistics.median(ratios)
+        verdict = ""
+        if way == "on" and target:
+            missed = f"missed by {middle - target:.1f} points"
+            verdict = f"{target:g} %: {'met' if middle <= target else missed}"
         lines.append(
-            f"| {way} | {statistics.median(cpus):.3f} | {quartiles(cpus, '.3f')} | {wall:.3f} | "
-            + " | ".join(cells)
-            + " |"
+            f"| {way} | {statistics.median(one.run.cpu for one in races):.3f} | "
+            f"{statistics.median(one.run.wall for one in races):.3f} | {middle:+.1f} % | "
+            f"{quartiles(ratios, '+.1f')} % | {1e6 * more(races) / races[0].run.passed:+.0f} | "
+            f"{verdict} |"
         )
     return lines
 
 
 def main() -> None:
     """Run everything and write the report."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
-    times: dict[str, dict[str, list[Cost]]] = {}
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    times: dict[str, dict[str, list[Race]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         top = Path(temporary)
-        loads: list[float] = []
-        key = private_key()
         # Of one test, to see what is paid once: for imports, patching and the self-test.
         suites = {**SUITES, "one": Suite("", "", "", EMPTY_IDLE)}
         for name, suite in suites.items():
             times[name] = {way: [] for way in suite.ways}
-            make(top / name, suite, key, 1 if name == "one" else TESTS)
-            run(top / name, WAYS["on"], top / "home")  # writes the byte code
+            make(top / name, suite, 1 if name == "one" else TESTS)
+            side_by_side(top / name, (WAYS["on"],), top / "home")  # writes the byte code
         for number in range(rounds):
             for name, suite in suites.items():
-                first = number % len(suite.ways)
-                for way in suite.ways[first:] + suite.ways[:first]:
-                    times[name][way].append(run(top / name, WAYS[way], top / "home"))
-            loads.append(os.getloadavg()[0])
-            print(f"round {number + 1} of {rounds}, load {loads[-1]:.1f}", flush=True)
-    (HERE / "pytest_plugin.md").write_text(report(times, loads), encoding="utf-8")
+                for way in suite.ways:
+                    for _ in range(5 if name == "one" else 1):
+                        times[name][way].append(race(top / name, way, top / "home"))
+            print(f"round {number + 1} of {rounds}, load {os.getloadavg()[0]:.1f}", flush=True)
+    (HERE / "pytest_plugin.md").write_text(report(times, rounds), encoding="utf-8")
 
 
-def report(times: dict[str, dict[str, list[Cost]]], loads: list[float]) -> str:
-    """Return the report; `loads` are the load averages behind each round."""
-
-    def more(name: str) -> float:
-        """Return the median of what a round has cost more with the plugin on, in seconds."""
-        ways = times[name]
-        pairs = zip(ways["on"], ways["without the plugin"], strict=True)
-        return statistics.median(on.cpu - base.cpu for on, base in pairs)
+def report(times: dict[str, dict[str, list[Race]]], rounds: int) -> str:
+    """Return the report."""
 
     def each(name: str) -> str:
-        return f"{1e6 * (more(name) - more('one')) / TESTS:.0f} µs"
+        return f"{1e6 * (more(times[name]['on']) - more(times['one']['on'])) / TESTS:.0f} µs"
 
     lines = [
         "# What the pytest plugin costs",
@@ -411,17 +433,18 @@ def report(times: dict[str, dict[str, list[Cost]]], loads: list[float]) -> str:
             "reports/overhead/pytest_plugin.py`."
         ),
         (
-            f"{len(loads)} rounds, the ways in turn within each; the machine: "
+            f"{rounds} rounds; what is compared runs at the same time, on a processor each, and "
+            "once more with the processors exchanged. The machine: "
             f"{platform.python_implementation()} {platform.python_version()}, pytest "
             f"{pytest.__version__}, {platform.system()} {platform.machine()}, "
-            f"{os.cpu_count()} cores, load {min(loads):.1f} to {max(loads):.1f} (1 is this run's "
-            'own). The row "again without" shows how far two equal runs differ.'
+            f"{os.cpu_count()} cores, which had nothing else to do. "
+            'The row "again without" shows how far two equal runs differ.'
         ),
     ]
     for name, suite in SUITES.items():
         rows = times[name]
-        base = statistics.median(cost.cpu for cost in rows["without the plugin"])
-        passed = rows["without the plugin"][0].passed
+        base = statistics.median(one.base.cpu for races in rows.values() for one in races)
+        passed = rows["on"][0].base.passed
         lines += [
             "",
             f"## {suite.title}",
@@ -439,12 +462,13 @@ def report(times: dict[str, dict[str, list[Cost]]], loads: list[float]) -> str:
         "## Where it goes",
         "",
         (
-            f"Switching it on costs {1000 * more('one'):.0f} ms of CPU time once (a suite of one "
+            f"Switching it on costs {1000 * more(times['one']['on']):.0f} ms of CPU time once (a "
+            f"suite of one "
             "empty test, on against without: importing the tracer, reading the specs, the "
             "self-test). What is left of the difference, for each test: "
-            f"{each('empty idle')} if it is empty, {each('ordinary')} if it is ordinary and "
-            f"touches no CSP, {each('empty uses')} if it makes six calls, {each('uses')} if it is "
-            "ordinary and uses the CSP."
+            f"{each('empty idle')} if it is empty, {each('ordinary')} if it is "
+            f"ordinary and touches no CSP, {each('empty uses')} if it makes six calls, "
+            f"{each('uses')} if it is ordinary and uses the CSP."
         ),
         "",
     ]
