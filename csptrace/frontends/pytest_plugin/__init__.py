@@ -4,6 +4,7 @@ pytest loads this module in every run, so it imports nothing of csptrace until t
 switched on by `--csptrace`, the ini option `csptrace` or `CSPTRACE=1`.
 
 `switches`     what is asked for: options, ini settings, environment
+`importing`    imports what follows past the rewriting of assertions
 `attribution`  whose handle it is: the scopes of tests, fixtures and collection
 `policy`       what counts: markers, severity, baseline
 `watch`        in the process that runs tests: follows them and judges
@@ -87,7 +88,11 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         or early_config.getini("csptrace")
         or os.environ.get("CSPTRACE", "").strip().lower() not in ("", "0", "false", "no", "off")
     ):
-        from csptrace.frontends.pytest_plugin import watch  # noqa: PLC0415 - only when it is on
+        # Only when it is on, and the second behind the first.
+        from csptrace.frontends.pytest_plugin.importing import import_unchanged  # noqa: PLC0415
+
+        import_unchanged(early_config)
+        from csptrace.frontends.pytest_plugin import watch  # noqa: PLC0415
 
         watch.switch_on(early_config)
 

@@ -244,6 +244,39 @@ def test_what_a_run_without_findings_does_not_load(suite: Suite) -> None:
     assert run.counts == {"passed": 1}
 
 
+def test_the_tracer_is_imported_as_it_is(suite: Suite) -> None:
+    """Its assertions are not rewritten; those of the tests are, and the finder goes in the end."""
+    (suite.path / "conftest.py").write_text(
+        """
+import sys
+
+def pytest_configure(config):
+    config.add_cleanup(say)  # before that of the plugin
+
+def say():
+    import csptrace.detect.baseline  # late
+    loaders = {
+        name: type(module.__spec__.loader).__name__
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] in ("csptrace", "test_it")
+    }
+    rewritten = [name for name, loader in loaders.items() if "Rewriting" in loader]
+    assert "csptrace.tracer" in loaders and "csptrace.detect.baseline" in loaders
+    print("rewritten:", *set(rewritten) - {"csptrace", "csptrace.frontends"})
+""",
+        "utf-8",
+    )
+    (suite.path / "test_it.py").write_text("def test_it(): pass\n", "utf-8")
+    run = suite.spawn()
+
+    (line,) = [line for line in run.result.outlines if line.startswith("rewritten:")]
+    own = ("csptrace.frontends.pytest_plugin", "csptrace.frontends.pytest_plugin.importing")
+    assert set(line.split()[1:]) - set(own) == {"test_it"}
+    before = list(sys.meta_path)
+    suite.run()
+    assert sys.meta_path == before
+
+
 def test_an_idle_plugin_loads_nothing() -> None:
     """The entry point's module imports nothing of csptrace but its own packages."""
     program = (
