@@ -374,6 +374,13 @@ def more(races: list[Race]) -> float:
     return statistics.median(one.run.cpu - one.base.cpu for one in races)
 
 
+def judge(cost: float, target: float, noise: float) -> str:
+    """Say whether a target is met, if equal runs do not differ by more than that."""
+    if abs(cost - target) <= noise:
+        return f"cannot be told, equal runs differ by up to {noise:.1f} %"
+    return "met" if cost <= target else f"missed by {cost - target:.1f} points"
+
+
 def table(times: dict[str, list[Race]], target: float) -> list[str]:
     """Return the lines of one suite's table."""
     bases = [one.base for races in times.values() for one in races]
@@ -388,13 +395,12 @@ def table(times: dict[str, list[Race]], target: float) -> list[str]:
             f"{statistics.median(one.wall for one in bases):.3f} | | | | |"
         ),
     ]
+    equal = [ratio(one) for one in times["again without"]]
+    noise = max(map(abs, statistics.quantiles(equal, n=4)))
     for way, races in times.items():
         ratios = [ratio(one) for one in races]
         middle = statistics.median(ratios)
-        verdict = ""
-        if way == "on" and target:
-            missed = f"missed by {middle - target:.1f} points"
-            verdict = f"{target:g} %: {'met' if middle <= target else missed}"
+        verdict = f"{target:g} %: {judge(middle, target, noise)}" if way == "on" and target else ""
         lines.append(
             f"| {way} | {statistics.median(one.run.cpu for one in races):.3f} | "
             f"{statistics.median(one.run.wall for one in races):.3f} | {middle:+.1f} % | "
