@@ -352,6 +352,9 @@ def side_by_side(folder: Path, ways: tuple[tuple[str, ...], ...], home: Path) ->
         out.close()
         words = [word.strip(",") for word in text.split()]
         if process.returncode or "passed" not in words:
+            for other, _, _ in runs:
+                if other.returncode is None:
+                    other.kill()
             sys.exit(f"the suite failed:\n{text[-3000:]}")
         passed = int(words[words.index("passed") - 1])
         costs[at] = Cost(usage.ru_utime + usage.ru_stime, wall, passed)
@@ -375,9 +378,15 @@ def more(races: list[Race]) -> float:
 
 
 def judge(cost: float, target: float, noise: float) -> str:
-    """Say whether a target is met, if equal runs do not differ by more than that."""
+    """Say whether a target is met; not if it is nearer than equal runs are to each other.
+
+    Args:
+        cost: the median of what it has cost more, in percent.
+        target: what it may cost more, in percent.
+        noise: how far the quartiles of equal runs reach, in percent.
+    """
     if abs(cost - target) <= noise:
-        return f"cannot be told, equal runs differ by up to {noise:.1f} %"
+        return f"cannot be told, the quartiles of equal runs reach {noise:.1f} %"
     return "met" if cost <= target else f"missed by {cost - target:.1f} points"
 
 
@@ -412,8 +421,9 @@ def table(times: dict[str, list[Race]], target: float) -> list[str]:
 
 def main() -> None:
     """Run everything and write the report."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
     times: dict[str, dict[str, list[Race]]] = {}
+    loads: list[float] = []
     with tempfile.TemporaryDirectory() as temporary:
         top = Path(temporary)
         # Of one test, to see what is paid once: for imports, patching and the self-test.
@@ -427,12 +437,13 @@ def main() -> None:
                 for way in suite.ways:
                     for _ in range(5 if name == "one" else 1):
                         times[name][way].append(race(top / name, way, top / "home"))
-            print(f"round {number + 1} of {rounds}, load {os.getloadavg()[0]:.1f}", flush=True)
-    (HERE / "pytest_plugin.md").write_text(report(times, rounds), encoding="utf-8")
+            loads.append(os.getloadavg()[0])
+            print(f"round {number + 1} of {rounds}, load {loads[-1]:.1f}", flush=True)
+    (HERE / "pytest_plugin.md").write_text(report(times, loads), encoding="utf-8")
 
 
-def report(times: dict[str, dict[str, list[Race]]], rounds: int) -> str:
-    """Return the report."""
+def report(times: dict[str, dict[str, list[Race]]], loads: list[float]) -> str:
+    """Return the report; `loads` are the load averages behind each round."""
 
     def each(name: str) -> str:
         return f"{1e6 * (more(times[name]['on']) - more(times['one']['on'])) / TESTS:.0f} µs"
@@ -445,12 +456,12 @@ def report(times: dict[str, dict[str, list[Race]]], rounds: int) -> str:
             "reports/overhead/pytest_plugin.py`."
         ),
         (
-            f"{rounds} rounds; what is compared runs at the same time, on a processor each, and "
-            "once more with the processors exchanged. The machine: "
+            f"{len(loads)} rounds; what is compared runs at the same time, on a processor each, "
+            "and once more with the processors exchanged. The machine: "
             f"{platform.python_implementation()} {platform.python_version()}, pytest "
             f"{pytest.__version__}, {platform.system()} {platform.machine()}, "
-            f"{os.cpu_count()} cores, which had nothing else to do. "
-            'The row "again without" shows how far two equal runs differ.'
+            f"{os.cpu_count()} cores, load {min(loads):.1f} to {max(loads):.1f} (2 are this run's "
+            'own). The row "again without" shows how far two equal runs differ.'
         ),
     ]
     for name, suite in SUITES.items():
@@ -475,9 +486,9 @@ def report(times: dict[str, dict[str, list[Race]]], rounds: int) -> str:
         "",
         (
             f"Switching it on costs {1000 * more(times['one']['on']):.0f} ms of CPU time once (a "
-            f"suite of one "
-            "empty test, on against without: importing the tracer, reading the specs, the "
-            "self-test). What is left of the difference, for each test: "
+            "suite of one empty test, on against without: importing the tracer, reading the specs, "
+            "the self-test, and letting go of it all). What is left of the difference, for each "
+            "test: "
             f"{each('empty idle')} if it is empty, {each('ordinary')} if it is "
             f"ordinary and touches no CSP, {each('empty uses')} if it makes six calls, "
             f"{each('uses')} if it is ordinary and uses the CSP. The start alone is 1 % of a suite "

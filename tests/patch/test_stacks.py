@@ -359,6 +359,29 @@ def test_a_stack_ends_where_a_launcher_called(tmp_path: Path) -> None:
     assert [frame.qualname.rpartition(".")[2] for frame in first.frames] == ["test"]
 
 
+def test_a_launcher_may_become_known_late(tmp_path: Path) -> None:
+    """What was no launcher when a stack was taken ends the next new one, once the table is told."""
+    path = tmp_path / "runner.py"
+    path.write_text("def call(take, table):\n    return take(table)\n", encoding="utf-8")
+    launchers: set[str] = set()
+    table = StackTable(16, launchers.__contains__)
+    call = imported(path).call
+
+    def take(table: StackTable) -> Stack:
+        return here(table)
+
+    def take_again(table: StackTable) -> Stack:
+        return here(table)
+
+    before = call(take, table)
+    launchers.add(str(path))
+    table.ask_again()
+    after = call(take_again, table)
+
+    assert [code.co_name for code in before.codes[:2]] == ["take", "call"]
+    assert [code.co_name for code in after.codes] == ["take_again"]
+
+
 def test_a_launcher_that_calls_by_itself_is_a_stack_all_the_same(tmp_path: Path) -> None:
     """The innermost frame is always there, whosever it is."""
     runner = tmp_path / "runner.py"

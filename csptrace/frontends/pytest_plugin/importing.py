@@ -3,7 +3,8 @@
 pytest rewrites the assertions of every module of a distribution that has a plugin. That is meant
 for plugins that assert something about tests. csptrace does not, and its modules would only be
 imported more slowly: pytest reads their byte code from files of its own, object by object
-(CPython 3.13, pytest 9: 35 % of the instructions that switching the plugin on took).
+(with CPython 3.13.0 and pytest 9.2.0 that was 35 % of the instructions that a run of one test took
+more with the plugin on, counted by callgrind).
 """
 
 from __future__ import annotations

@@ -248,7 +248,12 @@ def test_the_tracer_is_imported_as_it_is(suite: Suite) -> None:
     """Its assertions are not rewritten; those of the tests are, and the finder goes in the end."""
     (suite.path / "conftest.py").write_text(
         """
-import sys
+import atexit, sys
+
+def finders():
+    return [each for each in sys.meta_path if "csptrace" in getattr(each, "__module__", "")]
+
+atexit.register(lambda: print("finders in the end:", *finders()))
 
 def pytest_configure(config):
     config.add_cleanup(say)  # before that of the plugin
@@ -263,6 +268,7 @@ def say():
     rewritten = [name for name, loader in loaders.items() if "Rewriting" in loader]
     assert "csptrace.tracer" in loaders and "csptrace.detect.baseline" in loaders
     print("rewritten:", *set(rewritten) - {"csptrace", "csptrace.frontends"})
+    print("finders before:", len(finders()))
 """,
         "utf-8",
     )
@@ -272,9 +278,8 @@ def say():
     (line,) = [line for line in run.result.outlines if line.startswith("rewritten:")]
     own = ("csptrace.frontends.pytest_plugin", "csptrace.frontends.pytest_plugin.importing")
     assert set(line.split()[1:]) - set(own) == {"test_it"}
-    before = list(sys.meta_path)
-    suite.run()
-    assert sys.meta_path == before
+    found = [line for line in run.result.outlines if line.startswith("finders")]
+    assert found == ["finders before: 1", "finders in the end:"]
 
 
 def test_an_idle_plugin_loads_nothing() -> None:
