@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(csptrace.__file__).parent
 ROOT = PACKAGE.parent
-VALUES = {"csptrace", "csptrace.model", "csptrace.errors", "csptrace.settings"}
+VALUES = {
+    *("csptrace", "csptrace.errors", "csptrace.files", "csptrace.model", "csptrace.settings"),
+}
 
 # Stage → what it may import besides the standard library, its own modules and VALUES. The stages
 # stand in the order of the pipeline, and none may import a later one.

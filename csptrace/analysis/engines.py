@@ -85,7 +85,7 @@ def analyse(
             store = Cache(cache)
         except OSError as error:
             raise AnalysisError(
-                f"no cache in {cache}: {error.strerror}; name another folder with --cache, or "
-                "use none with --no-cache"
+                f"no cache in {cache}: {error.strerror}; name an empty or a new folder with "
+                "--cache, or use none with --no-cache"
             ) from error
     return embedded.analyse(logs, run=run, memory=memory, cache=store, progress=progress)

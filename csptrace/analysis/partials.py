@@ -1,9 +1,16 @@
-"""Partial answers kept from one analysis to the next, found again by the content of the logs."""
+"""Partial answers kept from one analysis to the next, found again by the content of the logs.
+
+A cache removes what is old, so it must never take somebody's folder for its own. It works only in
+a folder that is empty or that holds its mark, a `CACHEDIR.TAG` (bford.info/cachedir) which says
+that it is csptrace's; and of what is in there, it removes only what has a name that it gives.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -15,6 +22,7 @@ import orjson
 
 from csptrace import __version__
 from csptrace.analysis import questions
+from csptrace.files import PRIVATE_FILE, PRIVATE_FOLDER, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +35,16 @@ _FILES: Final = ("sources.json", *(f"{name}.parquet" for name in questions.KEPT)
 """Of what a partial answer consists; half of one is none."""
 _KEEP: Final = 30 * 24 * 3600
 """Seconds for which an answer that nobody asks for is kept."""
+_HASHES: Final = "hashes"
+_ANSWER: Final = "answer"
+_KEY: Final = re.compile(r"[0-9a-f]{64}")
+_WAITING: Final = ".new-"
+_TAG: Final = "CACHEDIR.TAG"
+_MARK: Final = (
+    b"Signature: 8a477f597d28d172789f06886806bc55\n"
+    b"# This folder is a cache of csptrace: answers to questions about event logs.\n"
+    b"# All of it may be deleted at any time. See https://bford.info/cachedir/\n"
+)
 
 
 def default_folder() -> str:
@@ -35,7 +53,7 @@ def default_folder() -> str:
         base = os.environ.get("LOCALAPPDATA") or os.path.expanduser(r"~\AppData\Local")
     else:
         base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(base, "csptrace", "partials")
+    return os.path.join(base, "csptrace", "answers")
 
 
 class Cache:
@@ -45,22 +63,24 @@ class Cache:
     that, the hash is kept beside the answers under path, size and time of the last change.
 
     Args:
-        folder: the folder; made if it does not exist. Only the owner may read it.
+        folder: the folder; made, for its owner alone, if it does not exist.
 
     Attributes:
         hits: how many answers were found so far.
         misses: how many were not.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be made, or it holds other things than a cache of csptrace.
     """
 
     def __init__(self, folder: str) -> None:
         self.hits = 0
         self.misses = 0
         self._folder = folder
-        self._hashes = os.path.join(folder, "hashes")
-        os.makedirs(self._hashes, mode=0o700, exist_ok=True)
+        self._hashes = os.path.join(folder, _HASHES)
+        make_folder(folder)
+        _claim(folder)
+        make_folder(self._hashes)
         text = orjson.dumps([__version__, questions.PARTIALS, questions.INPUTS, questions.READ])
         self._version = hashlib.sha256(text).hexdigest()
         self._prune()
@@ -82,7 +102,7 @@ class Cache:
         """Return the folder of a partial answer, `None` if there is none."""
         folder = os.path.join(self._folder, key)
         if not all(os.path.isfile(os.path.join(folder, name)) for name in _FILES):
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove_answer(folder)
             self.misses += 1
             return None
         self.hits += 1
@@ -103,12 +123,16 @@ class Cache:
         target = os.path.join(self._folder, key)
         try:
             # The rename makes it all there or not at all; it may come from another file system.
-            waiting = tempfile.mkdtemp(prefix=".new-", dir=self._folder)
-            whole = os.path.join(waiting, "answer")
-            shutil.copytree(folder, whole)
+            waiting = tempfile.mkdtemp(prefix=_WAITING, dir=self._folder)
+            whole = os.path.join(waiting, _ANSWER)
+            os.mkdir(whole, PRIVATE_FOLDER)
+            for name in _FILES:
+                copy = os.path.join(whole, name)
+                shutil.copyfile(os.path.join(folder, name), copy)
+                os.chmod(copy, PRIVATE_FILE)
             with suppress(FileExistsError):
                 os.rename(whole, target)
-            shutil.rmtree(waiting)
+            _remove_waiting(waiting)
         except OSError:
             return target if os.path.isdir(target) else folder
         return target
@@ -138,11 +162,65 @@ class Cache:
         """Remove what nobody has asked for in a long time."""
         oldest = time.time() - _KEEP
         with suppress(OSError):
-            for folder in (self._folder, self._hashes):
-                for entry in os.scandir(folder):
-                    if entry.path == self._hashes or entry.stat().st_mtime >= oldest:
-                        continue
-                    if entry.is_dir():
-                        shutil.rmtree(entry.path, ignore_errors=True)
-                    else:
+            for entry in _old(self._folder, oldest):
+                if _KEY.fullmatch(entry.name):
+                    _remove_answer(entry.path)
+                elif entry.name.startswith(_WAITING):
+                    _remove_waiting(entry.path)
+        with suppress(OSError):
+            for entry in _old(self._hashes, oldest):
+                if _KEY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    with suppress(OSError):
                         os.unlink(entry.path)
+
+
+def _claim(folder: str) -> None:
+    """Mark a folder as a cache of csptrace.
+
+    Raises:
+        OSError: something else is in it.
+    """
+    tag = os.path.join(folder, _TAG)
+    try:
+        with open(tag, "rb") as file:
+            mark = file.read(len(_MARK) + 1)
+    except FileNotFoundError:
+        mark = None
+    if mark == _MARK:
+        return
+    # Half a mark and nothing else: another process is just writing it, or was killed meanwhile.
+    inside = set(os.listdir(folder))
+    if mark is not None and _MARK.startswith(mark):
+        inside.discard(_TAG)
+    if inside:
+        raise OSError(
+            errno.ENOTEMPTY, f"there are files in it, and no {_TAG} that makes it csptrace's"
+        )
+    with open(tag, "wb") as file:
+        file.write(_MARK)
+
+
+def _old(folder: str, oldest: float) -> list[os.DirEntry[str]]:
+    """Return what in a folder is older than a time; links count for themselves."""
+    with os.scandir(folder) as entries:
+        return [one for one in entries if one.stat(follow_symlinks=False).st_mtime < oldest]
+
+
+def _remove_answer(folder: str) -> None:
+    """Remove an answer: the files it consists of, and the folder if nothing else is in it."""
+    if os.path.islink(folder):
+        return
+    for name in _FILES:
+        with suppress(OSError):
+            os.unlink(os.path.join(folder, name))
+    with suppress(OSError):
+        os.rmdir(folder)
+
+
+def _remove_waiting(folder: str) -> None:
+    """Remove an answer that was never put in its place."""
+    if os.path.islink(folder):
+        return
+    _remove_answer(os.path.join(folder, _ANSWER))
+    with suppress(OSError):
+        os.rmdir(folder)

@@ -30,8 +30,10 @@ __all__ = [
     "families",
     "find",
     "inspect",
+    "is_among",
     "is_cut_off",
     "is_event",
+    "is_log",
     "salvage",
     "sample",
 ]
@@ -51,6 +53,7 @@ _PIECE: Final = re.compile(r"^(?P<stem>.*?)(?P<piece>\.\d+)?\.(?:jsonl|ndjson)(?
 _CHUNK: Final = 1 << 20
 _LONGEST_LINE: Final = 16 << 20
 """A longer line is no event; it is dropped while it is read."""
+_FIRST_LINES: Final = 100
 _PROBES: Final = 32
 _PROBE: Final = 8 << 10
 _CUT: Final = "the compressed stream is cut off"
@@ -102,6 +105,24 @@ def find(names: Sequence[str]) -> list[Log]:
     Raises:
         AnalysisError: a name that names nothing, or a folder without a log.
     """
+    return [_log(path) for path in sorted(_paths(names).values())]
+
+
+def is_among(path: str, names: Sequence[str]) -> bool:
+    """Return whether a file is one of those that would be read.
+
+    Args:
+        path: the file.
+        names: files, folders and patterns, as for `find`.
+
+    Raises:
+        AnalysisError: a name that names nothing, or a folder without a log.
+    """
+    return os.path.realpath(path) in _paths(names)
+
+
+def _paths(names: Sequence[str]) -> dict[str, str]:
+    """Return real path → path as it was found."""
     found: dict[str, str] = {}
     for name in names:
         if "\0" in name:
@@ -123,7 +144,7 @@ def find(names: Sequence[str]) -> list[Log]:
                 inside = [match]
             for path in inside:
                 found.setdefault(os.path.realpath(path), path)
-    return [_log(path) for path in sorted(found.values())]
+    return found
 
 
 def _walk(folder: str) -> Iterator[str]:
@@ -133,6 +154,24 @@ def _walk(folder: str) -> Iterator[str]:
             # A name with a leading dot is something half-written.
             if file.endswith(SUFFIXES) and not file.startswith("."):
                 yield os.path.join(parent, file)
+
+
+def is_log(path: str) -> bool:
+    """Return whether there is a file which looks like an event log, so that nothing may replace it.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Whether it is compressed or Parquet, or one of its first lines is an event.
+    """
+    log = _log(path)
+    if log.form != "json":
+        return True
+    with suppress(OSError), open(path, "rb") as file:
+        lines = file.read(_CHUNK).split(b"\n")[:_FIRST_LINES] if not log.error else []
+        return any(_sort(line, parse=True) == "event" for line in lines)
+    return False
 
 
 def _log(path: str) -> Log:

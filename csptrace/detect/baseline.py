@@ -21,14 +21,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import os
 import re
-import tempfile
 import tomllib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from csptrace.errors import BaselineError
+from csptrace.files import check_replaceable, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -348,32 +347,25 @@ def check_writable(path: Path) -> None:
     Raises:
         BaselineError: it could not be.
     """
-    folder = path.parent
-    if path.is_dir():
-        raise BaselineError(f"{path}: cannot be written: it is a folder")
-    if path.exists() and not os.access(path, os.W_OK):
-        raise BaselineError(f"{path}: cannot be written: it is read-only")
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        check_replaceable(path)
     except OSError as error:
         raise BaselineError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def write(path: Path, entries: Iterable[Entry]) -> None:
+def write(path: Path, entries: Iterable[Entry], *, mode: int = 0o666) -> None:
     """Write a baseline file, whole or not at all.
 
     Args:
         path: the file; replaced if it exists.
         entries: what it is to say.
+        mode: the permissions of a new file, less what the umask takes away.
 
     Raises:
         BaselineError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(render(entries), encoding="utf-8", newline="\n")
-        temporary.replace(path)
+        with replacing(path, mode=mode) as file:
+            file.write(render(entries).encode("utf-8"))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise BaselineError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -20,6 +21,7 @@ import structlog
 
 from csptrace.detect.wording import escape
 from csptrace.events.schema import SCHEMA
+from csptrace.files import PRIVATE_FILE, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,7 +147,7 @@ class EventLog:
 
     def _create(self) -> None:
         """Create the file and write to it from now on; with a new name if the old one is taken."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()) or "localhost"
         path = self.path
         for _ in range(100):
@@ -153,8 +155,7 @@ class EventLog:
                 start = time.time_ns() // 1000
                 path = self._folder / f"csptrace-{host}-{self._pid}-{start}.jsonl"
             try:
-                # Only the owner may read it: container names and paths are in it.
-                file = os.open(path, _NEW, 0o600)
+                file = os.open(path, _NEW, PRIVATE_FILE)
             except FileExistsError:
                 path = None
             else:
@@ -169,6 +170,7 @@ class EventLog:
             # must not write into the log.
             low, file = file, _dup_above(file)
             os.close(low)
+        _lease(file)
         found = os.fstat(file)
         self._file, self.path = file, path
         self._identity = (found.st_dev, found.st_ino)
@@ -276,10 +278,10 @@ class EventLog:
             written = _write_out(file, line)
             if written != len(line):
                 # A nearly full disk takes part of a line: take it back, so that none is torn.
-                _shorten(file, written)
+                _take_back(file, written)
                 written = os.write(file, line)
                 if written != len(line):
-                    _shorten(file, written)
+                    _take_back(file, written)
                     self._fail(
                         f"the event log ends here, the disk is full: {escape(str(self.path))}"
                     )
@@ -300,7 +302,7 @@ class EventLog:
         path = self.path.with_name(f"{stem}.{self._pieces + 1}.jsonl")
         full, size = self._file, self._size
         try:
-            self._adopt(os.open(path, _NEW, 0o600), path)
+            self._adopt(os.open(path, _NEW, PRIVATE_FILE), path)
         except OSError as error:
             self._rotate = 0
             self._complain(
@@ -360,9 +362,29 @@ def _position(file: int) -> int:
         return -1
 
 
+def _take_back(file: int, written: int) -> None:
+    """Take back what was just written, unless somebody else has written behind it."""
+    end = os.lseek(file, 0, os.SEEK_CUR)
+    if os.fstat(file).st_size == end:
+        os.ftruncate(file, end - written)
+
+
 def _shorten(file: int, count: int) -> None:
     """Take the last bytes off a file."""
     os.ftruncate(file, os.fstat(file).st_size - count)
+
+
+def _lease(file: int) -> None:
+    """Show for as long as this process has a file open that it may still write to it.
+
+    `csptrace compact` deletes no log that it cannot lock. The lock goes with the last descriptor,
+    so with the process, however it ends; Windows deletes no file that is open anyway.
+    """
+    if sys.platform != "win32":
+        import fcntl  # noqa: PLC0415 - not on Windows
+
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 def _dup_above(file: int) -> int:

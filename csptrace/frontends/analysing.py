@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sys
-import tempfile
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from csptrace.analysis import engines
+from csptrace.analysis import engines, reading
 from csptrace.analysis.partials import default_folder
 from csptrace.analysis.render import FORMATS, Options
 from csptrace.errors import AnalysisError
+from csptrace.files import replacing
 
 if TYPE_CHECKING:
     import argparse
@@ -27,9 +26,9 @@ __all__ = [
     "add_engine",
     "add_output",
     "analyse",
+    "check_output",
     "form_options",
     "interruptible",
-    "replacing",
     "show",
 ]
 
@@ -160,6 +159,23 @@ def form_options(options: argparse.Namespace) -> Options:
     )
 
 
+def check_output(output: str | None, names: Sequence[str] = ()) -> None:
+    """See to it that a result takes the place of no log, before hours of reading.
+
+    Args:
+        output: the file, `None` for stdout.
+        names: the files, folders and patterns that are to be read.
+
+    Raises:
+        AnalysisError: there is an event log of that name, plain, compressed or Parquet, or it is
+            among what is to be read.
+    """
+    if output is None or not os.path.isfile(output):
+        return
+    if reading.is_log(output) or (names and reading.is_among(output, names)):
+        raise AnalysisError(f"{output} is a log and is not overwritten; name another file with -o")
+
+
 def show(text: str, output: str | None) -> None:
     """Write a rendered result to stdout or into a file, never half of it.
 
@@ -171,52 +187,18 @@ def show(text: str, output: str | None) -> None:
         AnalysisError: the file cannot be written.
     """
     if output is not None:
-        with replacing(output) as file:
-            file.write(text.encode("utf-8", "backslashreplace"))
+        check_output(output)
+        try:
+            with replacing(output) as file:
+                file.write(text.encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            raise AnalysisError(f"cannot write {output}: {error.strerror or error}") from error
         return
     if hasattr(sys.stdout, "reconfigure"):
         # What the terminal's character set lacks must not end in a traceback.
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.stdout.write(text)
     sys.stdout.flush()
-
-
-@contextmanager
-def replacing(path: str) -> Iterator[Any]:
-    """Open a file for writing that appears under its name only when it is complete.
-
-    Args:
-        path: the file; replaced if it exists.
-
-    Yields:
-        The binary file.
-
-    Raises:
-        AnalysisError: it cannot be written.
-    """
-    waiting = ""
-    try:
-        folder = os.path.dirname(os.path.abspath(path))
-        if os.path.isdir(path):
-            raise IsADirectoryError(0, "it is a folder")
-        if os.path.exists(path) and not os.path.isfile(path):  # /dev/stdout, a pipe
-            with open(path, "wb") as file:
-                yield file
-            return
-        handle, waiting = tempfile.mkstemp(prefix=".csptrace-", dir=folder)
-        with open(handle, "wb") as file:
-            yield file
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(waiting, 0o666 & ~mask)
-        os.replace(waiting, path)
-        waiting = ""
-    except OSError as error:
-        raise AnalysisError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if waiting:
-            with contextlib.suppress(OSError):
-                os.unlink(waiting)
 
 
 @contextmanager

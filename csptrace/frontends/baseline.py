@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from csptrace.detect import baseline
 from csptrace.detect.baseline import Seen
 from csptrace.detect.wording import escape
+from csptrace.files import PRIVATE_FILE
 from csptrace.frontends import analysing
 
 if TYPE_CHECKING:
@@ -56,12 +57,15 @@ def main(options: argparse.Namespace) -> int:
     """
     status = [0]
     with analysing.interruptible(status):
+        analysing.check_output(options.output, options.logs)
         path = Path(options.output)
         before = baseline.read(path)
         report = analysing.analyse(options, options.logs)
         seen = [_seen(group) for group in report.groups if group.severity != "info"]
         after = baseline.merge(before, seen, keep_unseen=options.keep_unseen)
-        baseline.write(path, after)
+        # The name that nobody chose gets the permissions of the logs.
+        mode = PRIVATE_FILE if options.output == _DEFAULT else 0o666
+        baseline.write(path, after, mode=mode)
         old = {entry.fingerprint for entry in before}
         new = {entry.fingerprint for entry in after}
         print(  # noqa: T201 - this is the command line

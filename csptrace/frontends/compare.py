@@ -44,6 +44,7 @@ def main(options: argparse.Namespace) -> int:
     """
     status = [0]
     with analysing.interruptible(status):
+        analysing.check_output(options.output, [options.old, options.new])
         comparison = comparing.compare(
             analysing.analyse(options, [options.old]),
             analysing.analyse(options, [options.new]),

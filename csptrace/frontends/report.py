@@ -46,6 +46,7 @@ def main(options: argparse.Namespace) -> int:
     """
     status = [0]
     with analysing.interruptible(status):
+        analysing.check_output(options.output, options.logs)
         report = analysing.analyse(options, options.logs, options.graph_run)
         text = FORMATS[options.format].report(report, analysing.form_options(options))
         analysing.show(text, options.output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import json
 import os
@@ -20,6 +21,7 @@ from logbook import Logbook
 import csptrace
 from csptrace.analysis import compaction, comparing, embedded, reading
 from csptrace.analysis.partials import Cache
+from csptrace.analysis.render import FORMATS
 from csptrace.detect import baseline
 from csptrace.frontends import cli, watch
 
@@ -81,6 +83,46 @@ def test_report_writes_a_file_all_at_once(
     assert json.loads(target.read_text("utf-8"))["groups"][0]["fingerprint"] == AA
     assert {path.name for path in tmp_path.iterdir()} == {"logs", "report.json", "cache"}
     assert "cannot write" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["report", "compare", "baseline"])
+def test_no_result_takes_the_place_of_a_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """-o onto a log of any form, or onto anything that is read, is refused before reading."""
+    logs = tmp_path / "logs"
+    plain = leaky().write(logs)
+    compaction.compact([str(plain)], str(tmp_path / "archive"))
+    (archived,) = (tmp_path / "archive").rglob("*.parquet")
+    packed = tmp_path / "packed.log"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    torn = tmp_path / "torn.log"
+    torn.write_bytes(b"no event\n" + plain.read_bytes()[:100])
+    late = tmp_path / "late.log"
+    late.write_bytes(b"no event\n" * 5 + plain.read_bytes())
+    link = tmp_path / "link"
+    link.symlink_to(plain)
+    read = [str(logs), str(torn)]
+    if command == "compare":
+        read = [str(logs), str(tmp_path / "t*.log")]
+    targets = [plain, archived, packed, torn, late, link]
+    before = [target.read_bytes() for target in targets]
+
+    for target in targets:
+        assert cli.main([command, *read, "--no-cache", "-o", str(target)]) == 2
+        assert f"{target} is a log and is not overwritten" in capsys.readouterr().err
+    assert [target.read_bytes() for target in targets] == before
+    assert link.is_symlink()
+
+
+def test_a_result_replaces_an_older_one(tmp_path: Path) -> None:
+    """A report of any form is no log, so the next one may take its place."""
+    leaky().write(tmp_path / "logs")
+    for name in FORMATS:
+        target = tmp_path / f"report.{name}"
+        for _ in range(2):
+            arguments = ["report", str(tmp_path / "logs"), "--format", name, "-o", str(target)]
+            assert cli.main(arguments) == 0
 
 
 def test_report_shows_the_graph_of_a_chosen_run(

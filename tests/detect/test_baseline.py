@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import tomllib
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +22,9 @@ from csptrace.detect.baseline import (
     write,
 )
 from csptrace.errors import BaselineError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TODAY = dt.date(2026, 11, 22)
 A, B, C = (f"1:{digit * 16}" for digit in "abc")
@@ -253,7 +256,7 @@ def test_a_failed_write_leaves_the_old_file(
 ) -> None:
     """The file is replaced whole or not at all."""
     path = file(tmp_path, "version = 1\n")
-    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
 
     with pytest.raises(BaselineError, match="full"):
         write(path, [entry(A)])

@@ -256,7 +256,7 @@ def test_schema_refuses_what_is_wrong(scenario: Callable[..., Run]) -> None:
 def test_one_log_for_a_process_and_only_its_owner_reads_it(
     scenario: Callable[..., Run], tmp_path: Path
 ) -> None:
-    """Each process has a file of its own that names it, mode 0600 whatever the umask is."""
+    """Each process has a file of its own that names it, 0600 in 0700 whatever the umask is."""
     before = os.umask(0)
     try:
         scenario("nothing")
@@ -266,6 +266,7 @@ def test_one_log_for_a_process_and_only_its_owner_reads_it(
     files = list((tmp_path / "logs").iterdir())
 
     assert len(done.logs) == len(files) == 2
+    assert (tmp_path / "logs").stat().st_mode & 0o777 == 0o700
     for log in done.logs:
         start = f"csptrace-{log[0]['host']}-{log[0]['pid']}-"
         (file,) = (file for file in files if file.name.startswith(start))

@@ -16,6 +16,7 @@ import pytest
 from csptrace import __version__
 from csptrace.detect.wording import escape
 from csptrace.errors import CspTraceError
+from csptrace.files import replacing
 from csptrace.frontends.pytest_plugin import reporting
 
 if TYPE_CHECKING:
@@ -390,7 +391,8 @@ class Ledger:
             suppressed=known,
         )
         try:
-            path.write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8", newline="\n")
+            with replacing(path) as file:
+                file.write(json.dumps(log, indent=1).encode() + b"\n")
         except OSError as error:
             self._reasons.append(f"{path}: cannot be written: {error.strerror or error}")
         else:

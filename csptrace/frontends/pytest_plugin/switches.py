@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from csptrace.errors import CspTraceError
+from csptrace.files import check_replaceable, make_folder
 from csptrace.model import Severity
 from csptrace.settings import Settings
 
@@ -179,15 +180,15 @@ def _check(option: str, path: Path, attempt: Callable[[Path], Any]) -> None:
 
 
 def _check_folder(path: Path) -> None:
-    path.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     with tempfile.TemporaryFile(dir=path):
         pass
 
 
 def _check_file(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    existed = path.exists()
-    with path.open("ab"):
-        pass
-    if not existed:
-        path.unlink()
+    make_folder(path.parent)
+    check_replaceable(path)
+    from csptrace.analysis import reading  # noqa: PLC0415 - only where a file is wanted
+
+    if path.is_file() and reading.is_log(str(path)):
+        raise FileExistsError(0, "it is a log and is not overwritten; name another file")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -221,7 +222,8 @@ def test_include_and_exclude(suite: Suite, way: str) -> None:
         (["-o", "csptrace_leaks=maybe"], "'maybe': allowed are allow, forbid, only-mine"),
         (["--csptrace-update-baseline"], "which file? Add --csptrace-baseline FILE"),
         (["--csptrace-baseline", "no.toml"], "no.toml does not exist; make it with"),
-        (["--csptrace-sarif", "."], "cannot be written: Is a directory"),
+        (["--csptrace-sarif", "."], "cannot be written: it is a folder"),
+        (["--csptrace-sarif", "old.jsonl"], "cannot be written: it is a log and"),
         (["--csptrace-log", "csp.py"], "cannot be written: File exists"),
         (["--csptrace-sarif", "csp.py/x.sarif"], "cannot be written: "),
         (["--csptrace-baseline", "no/b.toml", "--csptrace-update-baseline"], "cannot be written: "),
@@ -230,6 +232,8 @@ def test_include_and_exclude(suite: Suite, way: str) -> None:
 def test_bad_options_are_errors_at_start(suite: Suite, arguments: list[str], words: str) -> None:
     """A value that means nothing, or a file that cannot be written, stops the run at once."""
     suite.write(test_it="def test_it(): pass")
+    event = {"event": "csptrace.x", "run": "a", "seq": 1, "ts": 1, "mono": 1}
+    (suite.path / "old.jsonl").write_text(json.dumps(event) + "\n")
     run = suite.run(*arguments)
 
     assert run.status == pytest.ExitCode.USAGE_ERROR
