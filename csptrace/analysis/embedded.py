@@ -36,9 +36,12 @@ __all__ = [
     "Progress",
     "analyse",
     "connect",
+    "escaped",
     "first_line",
+    "json_lines",
     "json_source",
     "literal",
+    "parquet_source",
 ]
 
 _BATCH: Final = 48 << 20
@@ -326,8 +329,9 @@ class _Analysis:
             cursor.close()
         with open(os.path.join(folder, _SOURCES), "wb") as file:
             file.write(orjson.dumps(sources))
-        if self._cache is not None:
-            return self._cache.put(key, folder)
+        # What could not be read now may be readable next time.
+        if self._cache is not None and not any(source["unreadable"] for source in sources):
+            return self._cache.put(key, folder, batch.logs)
         return folder
 
     # --- putting together ---------------------------------------------------------------------
@@ -347,7 +351,7 @@ class _Analysis:
         return {batch: runs[folder] for batch, folder in answers.items() if folder in runs}
 
     def _union(self, name: str, folders: list[str], columns: str = "*") -> None:
-        files = (os.path.join(_escaped(folder), f"{name}.parquet") for folder in folders)
+        files = (os.path.join(escaped(folder), f"{name}.parquet") for folder in folders)
         paths = ", ".join(map(literal, files))
         self._database.execute(
             f"CREATE OR REPLACE TEMP VIEW {name} AS "
@@ -430,7 +434,7 @@ class _Reader:
         )
         for number, (log, source) in enumerate(zip(logs, sources, strict=True)):
             if log.form == "parquet" and source["events"]:
-                query = f"SELECT {fields} FROM {_parquet(log.path)} WHERE {RARE}"
+                query = f"SELECT {fields} FROM {parquet_source(log.path)} WHERE {RARE}"
                 if source["repeated"]:
                     query += (
                         f" AND (run, seq) IN (SELECT (run, seq) FROM events WHERE file = {number})"
@@ -458,7 +462,7 @@ class _Reader:
                 query = " UNION ALL ".join(
                     # With the name inside of the DISTINCT it would take four times as long.
                     f"SELECT '{name}', text FROM "
-                    f"(SELECT DISTINCT {name} AS text FROM {_parquet(log.path)})"
+                    f"(SELECT DISTINCT {name} AS text FROM {parquet_source(log.path)})"
                     for name in texts
                 )
                 # What is wrong with the file is told when it is read.
@@ -478,7 +482,7 @@ class _Reader:
         path = log.path
         if log.form == "parquet":
             try:
-                return self._insert(number, _parquet(path), parquet=True)
+                return self._insert(number, parquet_source(path), parquet=True)
             except duckdb.Error as error:
                 self._cursor.execute(f"DELETE FROM events WHERE file = {number}")
                 reason = f"not a file of csptrace compact: {first_line(error)}"
@@ -589,7 +593,7 @@ def json_source(path: str, fields: Mapping[str, str] = questions.READ) -> str:
     """
     columns = ", ".join(f"{literal(name)}: '{sort}'" for name, sort in fields.items())
     return (
-        f"read_json({literal(_escaped(path))}, format = 'newline_delimited', "
+        f"read_json({literal(escaped(path))}, format = 'newline_delimited', "
         f"columns = {{{columns}}}, ignore_errors = true, compression = '{_compression(path)}')"
     )
 
@@ -601,9 +605,14 @@ def _lines(path: str) -> str:
     lines would take longer (measured: 60 columns for every line, 2.1 s for 1.25 million events;
     this, 1.9 s).
     """
+    return f"(SELECT json, UNNEST(from_json(json, {literal(_TYPES)})) FROM {json_lines(path)})"
+
+
+def json_lines(path: str) -> str:
+    """Return the SQL that reads the lines of a file, plain or compressed, as the column `json`."""
     return (
-        f"(SELECT json, UNNEST(from_json(json, {literal(_TYPES)})) FROM read_ndjson_objects("
-        f"{literal(_escaped(path))}, ignore_errors = true, compression = '{_compression(path)}'))"
+        f"read_ndjson_objects({literal(escaped(path))}, ignore_errors = true, "
+        f"compression = '{_compression(path)}')"
     )
 
 
@@ -625,9 +634,10 @@ RARE: Final = f"(event < {_PREFIX} OR event >= {_BEHIND})"
 skipped."""
 
 
-def _parquet(path: str) -> str:
-    """Return the SQL that reads a Parquet file; the folders it is in mean nothing."""
-    return f"read_parquet({literal(_escaped(path))}, hive_partitioning = false)"
+def parquet_source(*paths: str) -> str:
+    """Return the SQL that reads Parquet files together; the folders they are in mean nothing."""
+    names = ", ".join(literal(escaped(path)) for path in paths)
+    return f"read_parquet([{names}], union_by_name = true, hive_partitioning = false)"
 
 
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -638,7 +648,7 @@ def _starts(path: str, magic: bytes) -> bool:
         return file.read(len(magic)) == magic
 
 
-def _escaped(path: str) -> str:
+def escaped(path: str) -> str:
     """Return a path of which DuckDB takes no character for a pattern."""
     return "".join(f"[{char}]" if char in "*?[" else char for char in path)
 

@@ -110,17 +110,21 @@ class Cache:
             os.utime(folder)
         return folder
 
-    def put(self, key: str, folder: str) -> str:
+    def put(self, key: str, folder: str, logs: Iterable[Log] = ()) -> str:
         """Keep a partial answer.
 
         Args:
             key: its key.
-            folder: where it is; it is moved away from there.
+            folder: where it is.
+            logs: what it is an answer to. If one of them has changed since it was found, the key
+                is that of an older content, and the answer is not kept.
 
         Returns:
-            Where it is now: in the cache or, if that cannot be written, where it was.
+            Where it can be read: in the cache or, if that cannot be written, where it was.
         """
         target = os.path.join(self._folder, key)
+        if not all(map(_is_unchanged, logs)):
+            return folder
         try:
             # The rename makes it all there or not at all; it may come from another file system.
             waiting = tempfile.mkdtemp(prefix=_WAITING, dir=self._folder)
@@ -172,6 +176,14 @@ class Cache:
                 if _KEY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                     with suppress(OSError):
                         os.unlink(entry.path)
+
+
+def _is_unchanged(log: Log) -> bool:
+    try:
+        about = os.stat(log.path)
+    except OSError:
+        return False
+    return (about.st_size, about.st_mtime_ns) == (log.size, log.mtime)
 
 
 def _claim(folder: str) -> None:

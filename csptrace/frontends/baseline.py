@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from csptrace.detect import baseline
 from csptrace.detect.baseline import Seen
 from csptrace.detect.wording import escape
+from csptrace.errors import AnalysisError
 from csptrace.files import PRIVATE_FILE
 from csptrace.frontends import analysing
 
@@ -61,6 +62,13 @@ def main(options: argparse.Namespace) -> int:
         path = Path(options.output)
         before = baseline.read(path)
         report = analysing.analyse(options, options.logs)
+        unread = next((source for source in report.sources if source.unreadable), None)
+        if unread is not None and not options.keep_unseen:
+            raise AnalysisError(
+                f"{unread.path}: {unread.unreadable}; without it, entries and the reasons that "
+                "somebody has written would be lost, so nothing was written: leave that log out, "
+                "or add --keep-unseen"
+            )
         seen = [_seen(group) for group in report.groups if group.severity != "info"]
         after = baseline.merge(before, seen, keep_unseen=options.keep_unseen)
         # The name that nobody chose gets the permissions of the logs.

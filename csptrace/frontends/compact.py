@@ -26,7 +26,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--delete-logs",
         action="store_true",
-        help="delete each log once it is converted, if its run has ended",
+        help="delete each log once it is converted, if no process can write to it any more",
+    )
+    parser.add_argument(
+        "--gone-host",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="with --delete-logs: a machine on which no traced process runs any more, so that logs "
+        "of runs which were killed there may go; '*' for all other machines",
     )
     parser.add_argument(
         "--memory-limit", default="1GB", metavar="SIZE", help="memory to use (default 1GB)"
@@ -37,8 +45,9 @@ def main(options: argparse.Namespace) -> int:
     """Convert logs to Parquet, partitioned by date and host.
 
     The result is about a twentieth of the size and is read by `csptrace report` like the logs
-    themselves. Doing it again converts only what is new or has grown; what was converted from a
-    log that has grown is replaced. Logs stay where they are unless --delete-logs is given.
+    themselves. Doing it again adds what is new; an archive never loses an event, whatever has
+    become of the log. Logs stay where they are unless --delete-logs is given, and even then while
+    their process may still run or something in them is not in the archive.
 
     Exit status: 0; 1 if a log could not be converted; 2 if there was none; 130 after Ctrl-C.
 
@@ -54,6 +63,7 @@ def main(options: argparse.Namespace) -> int:
             options.logs,
             options.output,
             delete=options.delete_logs,
+            gone=options.gone_host,
             memory=engines.size(options.memory_limit),
             tell=_tell,
         )
@@ -76,5 +86,10 @@ def _tell(one: Compacted) -> None:
         name += f" and {len(one.paths) - 1} more"
     if one.written:
         print(f"{name}: {one.events:,} events → {escape(one.target)}")  # noqa: T201
+    if one.aside:
+        sys.stderr.write(
+            f"csptrace: {name}: its archive cannot be read any more and was put aside: "
+            f"{escape(one.aside)}\n"
+        )
     if one.kept:
         sys.stderr.write(f"csptrace: {name} is kept: {escape(one.kept)}\n")

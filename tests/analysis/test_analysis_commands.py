@@ -10,8 +10,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from golden_logs import AA, BB, CC, leaky
@@ -275,6 +275,43 @@ def test_unchanged_logs_are_not_read_again(tmp_path: Path) -> None:
     assert path.exists()
 
 
+def test_what_could_not_be_read_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that fails once, and one that changes while it is read, are read again next time."""
+    path = leaky().write(tmp_path / "logs")
+    cache = str(tmp_path / "kept")
+
+    def groups() -> int:
+        logs = reading.find([str(path)])
+        return len(embedded.analyse(logs, cache=Cache(cache)).groups)
+
+    def refuse(name: str, *arguments: str) -> Any:
+        if name == str(path):
+            raise OSError(5, "input/output error")
+        return open(name, *arguments)
+
+    found = reading.find([str(path)])
+    with monkeypatch.context() as patched:
+        patched.setattr(reading, "open", refuse, raising=False)
+        patched.setattr(embedded, "open", refuse, raising=False)
+        report = embedded.analyse(found, cache=Cache(cache))
+    assert (report.groups, report.sources[0].unreadable) == ((), "input/output error")
+    with monkeypatch.context() as patched:
+        before = embedded._Reader.read
+
+        def read(*arguments: object) -> object:
+            found = before(*arguments)  # type: ignore[arg-type]
+            os.utime(path, (1, 1))
+            return found
+
+        patched.setattr(embedded._Reader, "read", read)
+        assert groups() == 2
+    assert not any(len(one.name) == 64 for one in Path(cache).iterdir())
+    assert groups() == 2
+    assert any(len(one.name) == 64 for one in Path(cache).iterdir())
+
+
 def test_no_cache_keeps_nothing(tmp_path: Path) -> None:
     """With --no-cache no folder is made; with --cache it is the given one."""
     leaky().write(tmp_path / "logs")
@@ -407,25 +444,27 @@ def test_a_damaged_parquet_file_is_written_again(tmp_path: Path) -> None:
 def test_compact_deletes_only_finished_logs_and_only_when_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """--delete-logs spares the log of a run that may still be going on."""
+    """--delete-logs spares the log of a run that may still be going on, for all that is known."""
     finished = leaky().write(tmp_path / "logs")
-    going = Logbook("bbbb", pid=12)
+    going = Logbook("bbbb", "beta", pid=12)
     going.started()
     running = going.write(tmp_path / "logs")
-    old = Logbook("cccc", pid=13)
-    old.started()
-    killed = old.write(tmp_path / "logs")
-    past = time.time() - 2 * 24 * 3600
-    os.utime(killed, (past, past))
+    gone = Logbook("cccc", "gamma", pid=13)
+    gone.started()
+    killed = gone.write(tmp_path / "logs")
+    for path in (running, killed):
+        os.utime(path, (1, 1))
     arguments = ["compact", str(tmp_path / "logs"), "-o", str(tmp_path / "out")]
 
     assert cli.main(arguments) == 0
     assert finished.exists()
     assert cli.main([*arguments, "--delete-logs"]) == 0
-    assert (finished.exists(), running.exists(), killed.exists()) == (False, True, False)
+    assert (finished.exists(), running.exists(), killed.exists()) == (False, True, True)
     out, err = capsys.readouterr()
-    assert "0 written, 3 unchanged, 2 logs deleted" in out
-    assert "a run in it has not ended" in err
+    assert "0 written, 3 unchanged, 1 logs deleted" in out
+    assert "whether it still runs on beta is not known; if it does not: --gone-host beta" in err
+    assert cli.main([*arguments, "--delete-logs", "--gone-host", "gamma"]) == 0
+    assert (running.exists(), killed.exists()) == (True, False)
     report = embedded.analyse(reading.find([str(tmp_path / "out")]))
     assert {run.run for run in report.runs} == {"aaaa", "bbbb", "cccc"}
 
@@ -454,6 +493,27 @@ def test_baseline_accepts_what_the_logs_show(
         BB: "",
     }
     assert "2 findings accepted (1 added, 0 removed)" in capsys.readouterr().out
+
+
+def test_a_baseline_is_not_written_without_a_log_that_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is not read is not gone: entries and their reasons stay, unless the user says so."""
+    _leaks({"a": 2}).write(tmp_path / "logs")
+    other = _leaks({"b": 1}, "bbbb").write(tmp_path / "logs")
+    target = tmp_path / "known.toml"
+    arguments = ["baseline", str(tmp_path / "logs"), "-o", str(target), "--no-cache"]
+    assert cli.main(arguments) == 0
+    before = target.read_bytes()
+    other.write_bytes(gzip.compress(other.read_bytes())[:60])
+
+    assert cli.main(arguments) == 2
+    assert target.read_bytes() == before
+    err = capsys.readouterr().err
+    assert f"{other}: the compressed stream is cut off" in err
+    assert "add --keep-unseen" in err
+    assert cli.main([*arguments, "--keep-unseen"]) == 0
+    assert {one.fingerprint for one in baseline.read(target)} == {AA, BB}
 
 
 # --- watch --------------------------------------------------------------------------------------
