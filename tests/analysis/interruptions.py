@@ -25,6 +25,7 @@ from logbook import Logbook, as_lines
 
 from csptrace.analysis import partials
 from csptrace.detect import baseline
+from csptrace.events.log import EventLog
 from csptrace.frontends import cli
 
 if TYPE_CHECKING:
@@ -203,11 +204,45 @@ class Baselining(Scenario):
         assert left <= {"logs", self.path.name}, operation
 
 
+class Logging(Scenario):
+    """A process that writes a log in pieces, and notes which events were written."""
+
+    def fill(self) -> None:
+        """Make no folder yet."""
+        self.logs.rmdir()
+        self.said: list[str] = []
+        self.notes = (self.home / "acknowledged").open("ab", buffering=0)
+
+    def play(self) -> int:
+        """Write events; beside each, an acknowledgement."""
+        log = EventLog(self.logs, "aaaa", lambda _code, text: self.said.append(text), rotate=1500)
+        for number in range(40):
+            log.emit("csptrace.notice", code="x", message="y" * number)
+            if log.path is not None and log._file >= 0:
+                self.notes.write(b".")
+        log.close()
+        return 0
+
+    def check(self, operation: str, status: int | None) -> None:
+        """What was acknowledged is in the log: whole lines, in order, without a gap."""
+        assert status in (0, None), operation
+        self.notes.close()
+        acknowledged = (self.home / "acknowledged").stat().st_size
+        found = []
+        for path in sorted(self.logs.glob("*"), key=lambda path: path.stat().st_mtime_ns):
+            data = path.read_bytes()
+            assert data.endswith(b"\n") or not data, operation
+            found += [orjson.loads(line)["seq"] for line in data.splitlines()]
+        assert sorted(found) == list(range(1, len(found) + 1)), operation
+        assert len(found) >= acknowledged, operation
+
+
 SCENARIOS: dict[str, Callable[[Path], Scenario]] = {
     "compact": Compacting,
     "overlap": Overlapping,
     "cache": Caching,
     "baseline": Baselining,
+    "log": Logging,
 }
 
 

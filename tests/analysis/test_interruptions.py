@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each attempt is a forked process")
 @pytest.mark.parametrize("how", ["kill", "fail"])
-@pytest.mark.parametrize("scenario", ["compact", "overlap", "cache", "baseline"])
+@pytest.mark.parametrize("scenario", ["compact", "overlap", "cache", "baseline", "log"])
 def test_nothing_is_lost_on_the_way(tmp_path: Path, scenario: str, how: str) -> None:
     """Before every change the process is killed; every operation is refused: all is still there."""
     done = subprocess.run(
