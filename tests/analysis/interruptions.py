@@ -57,6 +57,9 @@ class Scenario:
     def fill(self) -> None:
         """Make what the command works on."""
 
+    def resume(self) -> None:
+        """Get ready to play what another process has prepared."""
+
     def play(self) -> int:
         """Run the command; return its exit status."""
         raise NotImplementedError
@@ -185,10 +188,14 @@ class Baselining(Scenario):
     def fill(self) -> None:
         """Make a baseline and give a reason."""
         leaky().write(self.logs)
-        self.path = self.home / "known.toml"
+        self.resume()
         assert self.play() == 0
         text = self.path.read_text("utf-8").replace("count = 1", 'count = 1\nreason = "because"')
         self.path.write_text(text, "utf-8")
+
+    def resume(self) -> None:
+        """Say where it is."""
+        self.path = self.home / "known.toml"
 
     def play(self) -> int:
         """Write it."""
@@ -210,12 +217,15 @@ class Logging(Scenario):
     def fill(self) -> None:
         """Make no folder yet."""
         self.logs.rmdir()
-        self.said: list[str] = []
+        self.resume()
+
+    def resume(self) -> None:
+        """Open what is acknowledged in."""
         self.notes = (self.home / "acknowledged").open("ab", buffering=0)
 
     def play(self) -> int:
         """Write events; beside each, an acknowledgement."""
-        log = EventLog(self.logs, "aaaa", lambda _code, text: self.said.append(text), rotate=1500)
+        log = EventLog(self.logs, "aaaa", lambda *_: None, rotate=1500)
         for number in range(40):
             log.emit("csptrace.notice", code="x", message="y" * number)
             if log.path is not None and log._file >= 0:
