@@ -498,6 +498,14 @@ def _check(guards: Guards, monitor: Monitor, site: CallSite, frame: FrameType | 
             monitor.misused(handle, site, frame)
 
 
+def _is_to_enter(handle: Handle | None) -> bool:
+    """Return whether a handle that a call names has to be entered: it is unknown, or of a past life.
+
+    What callers name without having acquired it (a slot) is there again whenever its library is.
+    """
+    return handle is None or (handle.alert and handle.kind.given)
+
+
 # --- calls that are under way ---------------------------------------------------------------------
 # Which thread is inside which call is not noted, since that would cost something at every call: the
 # stacks of the threads say it when somebody asks, which only the release of what must not be
@@ -812,7 +820,7 @@ class _General:
         def one(args: Arguments, kwargs: Keywords) -> Handle | None:
             argument = read(args, kwargs)
             handle = find(argument)
-            if handle is None:
+            if _is_to_enter(handle):
                 value = handles.value(kind, argument)
                 if value is not None:
                     handle = monitor.borrowed(kind, value)
@@ -940,7 +948,7 @@ class _General:
                         if parent_at >= 0:
                             parent = found[parent_at]
                             above = values[parent_at]
-                            if parent is None and above and parent_kind is not None:
+                            if above and parent_kind is not None and _is_to_enter(parent):
                                 parent = monitor.borrowed(parent_kind, above)
                         need = found[needs_at] if needs_at >= 0 else None
                         try:

@@ -501,7 +501,10 @@ class _Way:
         if not monitor.active:
             return
         site = CallSite("garbage collection", self.spec.name, self.binding.name)
-        if handle.kind is self.module_kind:  # its destructor finalises and unloads
+        if handle.kind is self.module_kind:
+            if handle.state != LIVE:  # it was unloaded: the library that is there is another life's
+                return
+            # Its destructor finalises and unloads.
             for get, value in reversed(self.guards):
                 known = get(value)
                 if known is not None and known.state == LIVE:

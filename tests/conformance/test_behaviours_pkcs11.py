@@ -312,6 +312,51 @@ def test_values_start_again_after_finalize(client: Client, tracer: Tracer) -> No
     client.close(new)
 
 
+@pytest.mark.parametrize("how", ["finalize", "unload"])
+def test_every_life_of_a_library_has_leaks_of_its_own(
+    client: Client, tracer: Tracer, how: str
+) -> None:
+    """A slot is there again with its library: what is left open counts in every life."""
+    kept = []
+    for life in range(1, 4):
+        if how == "unload":
+            need(client, "unload")
+        kept.append(client.open())
+        client.use(kept[-1])
+        assert [handle.kind for handle in tracer.live()] == [SESSION]
+        getattr(client, how)()
+        assert found(tracer) == [("leaked-at-release", "warning", SESSION)] * life
+        if how == "unload":
+            client.load(softhsm.module())
+        else:
+            client.initialize()
+
+
+def test_a_session_of_any_past_life_is_refused(client: Client, tracer: Tracer) -> None:
+    """Not only the first life's stale sessions are known: the provider would crash on them."""
+    need(client, "unload", "aliased")
+    client.unload()
+    client.load(softhsm.module())
+    session = client.open()
+    client.unload()
+    client.load(softhsm.module())
+    with pytest.raises(UseAfterInvalidation):
+        client.use(session)
+
+
+def test_close_all_sessions_of_another_life_is_no_excuse(client: Client, tracer: Tracer) -> None:
+    """What one life has leaked stays leaked, whatever a later one closes."""
+    need(client, "close all")
+    for _ in range(2):
+        client.open()
+        client.finalize()
+        client.initialize()
+    client.open()
+    client.close_all()
+    assert found(tracer) == [("leaked-at-release", "warning", SESSION)] * 2
+    assert tracer.live() == ()
+
+
 def test_close_all_sessions(client: Client, tracer: Tracer) -> None:
     """C_CloseAllSessions closes every session of the slot: no leak, and none is valid after."""
     need(client, "close all")
