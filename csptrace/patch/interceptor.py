@@ -499,7 +499,7 @@ def _check(guards: Guards, monitor: Monitor, site: CallSite, frame: FrameType | 
 
 
 def _is_to_enter(handle: Handle | None) -> bool:
-    """Return whether a handle that a call names has to be entered: it is unknown, or of a past life.
+    """Return whether a handle that a call names has to be entered: it is unknown or of a past life.
 
     What callers name without having acquired it (a slot) is there again whenever its library is.
     """

@@ -6,6 +6,7 @@ which gets the results of its workers in their reports and, at their end, in `wo
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections import Counter
@@ -18,6 +19,7 @@ from csptrace.detect.wording import escape
 from csptrace.errors import CspTraceError
 from csptrace.files import replacing
 from csptrace.frontends.pytest_plugin import reporting
+from csptrace.frontends.pytest_plugin.counting import may_be_withdrawn, uncounted
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -53,17 +55,20 @@ class Ledger:
         config: pytest's configuration.
         switches: the options.
         watch: what follows the tests of this process.
+
+    Attributes:
+        config: pytest's configuration.
     """
 
     def __init__(self, config: pytest.Config, switches: Switches, watch: Watch) -> None:
-        self._config = config
+        self.config = config
         self._switches = switches
         self._watch: Watch | None = watch
         self._header = watch.header
         self._records: dict[str, Record] = {}
         self._earlier: dict[str, Record] = {}
         self._withdrawn: dict[str, str] = {}
-        self._reports: list[tuple[pytest.TestReport, list[str]]] = []
+        self._reports: list[tuple[pytest.TestReport, Sequence[Record]]] = []
         self._entries: list[tuple[pytest.TestReport, Sequence[Record]]] = []
         self._called = False
         self._errors: list[str] = []
@@ -80,10 +85,10 @@ class Ledger:
         """Leave the tracing to the workers, if there are any."""
         self._session = session
         watch = self._watch
-        if watch is not None and self._config.pluginmanager.has_plugin("dsession"):
+        if watch is not None and self.config.pluginmanager.has_plugin("dsession"):
             self._watch = None
             self.listen()
-            self._config.pluginmanager.unregister(watch)
+            self.config.pluginmanager.unregister(watch)
             watch.switch_off()
 
     def pytest_report_header(self) -> str:
@@ -96,7 +101,7 @@ class Ledger:
 
     def listen(self) -> None:
         """Read reports from now on; before the first finding that would cost for nothing."""
-        manager = self._config.pluginmanager
+        manager = self.config.pluginmanager
         if not manager.has_plugin("csptrace-listener"):
             manager.register(_Listener(self), "csptrace-listener")
 
@@ -112,8 +117,7 @@ class Ledger:
         else:
             self._take(own)
             if payload["verdict"]:
-                failing = [record["id"] for record in own if record["verdict"] == "fail"]
-                self._reports.append((report, failing))
+                self._reports.append((report, own))
         self._take_earlier(payload["earlier"])
         self._take_others(payload["others"])
 
@@ -166,14 +170,18 @@ class Ledger:
             user_properties=reporting.properties(records),
             csptrace={"verdict": reporting.verdict(records), "owner": name},
         )
-        failing = [record["id"] for record in records if record["verdict"] == "fail"]
-        self._reports.append((report, failing))
+        self._reports.append((report, records))
         self._entries.append((report, records))
         if not self._closed:
             if self._session is not None:
                 self._session.testscollected += 1  # else the progress would go beyond 100 %
-            self._config.hook.pytest_runtest_logreport(report=report)
-            workers = self._config.pluginmanager.get_plugin("dsession")
+            log = functools.partial(self.config.hook.pytest_runtest_logreport, report=report)
+            workers = self.config.pluginmanager.get_plugin("dsession")
+            if may_be_withdrawn(records):
+                with uncounted(self.config):
+                    log()
+            else:
+                log()
             if workers is not None:  # it counts only what a worker has sent, for -x
                 workers._handlefailures(report)
 
@@ -192,12 +200,12 @@ class Ledger:
         before = len(self._reports)
         if self._watch is not None:
             self._take_results(self._watch.results())
-        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
-        for report, _ in self._reports[before:]:  # too late for the usual way
-            session.testsfailed += 1
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        for report, records in self._reports[before:]:  # too late for the usual way
+            session.testsfailed += not may_be_withdrawn(records)
             if terminal is not None:
                 terminal._add_stats(report.__dict__["csptrace"]["verdict"], [report])
-        self._withdraw(session, terminal)
+        self._settle(session, terminal)
         self._amend_junit([report for report, _ in self._reports[before:]])
         for name in self._earlier:
             self._records.pop(name, None)
@@ -219,13 +227,16 @@ class Ledger:
             self._write_sarif()
         self._set_exit_status(session)
 
-    def _withdraw(self, session: pytest.Session, terminal: Any) -> None:
-        """Take back failures for handles that were released after all, in a later test."""
-        for report, failing in self._reports:
-            if not failing or any(name not in self._withdrawn for name in failing):
+    def _settle(self, session: pytest.Session, terminal: Any) -> None:
+        """Count the failures that could have been taken back, or take them back."""
+        for report, records in self._reports:
+            if not may_be_withdrawn(records):
                 continue
-            session.testsfailed -= 1
-            if terminal is not None:
+            failing = [record["id"] for record in records if record["verdict"] == "fail"]
+            if any(name not in self._withdrawn for name in failing):
+                session.testsfailed += 1
+            elif terminal is not None:
+                # A handle was released after all, in a later test.
                 category = report.__dict__["csptrace"]["verdict"]
                 listed = terminal.stats.get(category, [])
                 if report in listed:
@@ -235,7 +246,7 @@ class Ledger:
                     terminal._add_stats("withdrawn", [report])
 
     def _amend_junit(self, late: Sequence[pytest.TestReport]) -> None:
-        path = getattr(self._config.option, "xmlpath", None)  # without -p no:junitxml
+        path = getattr(self.config.option, "xmlpath", None)  # without -p no:junitxml
         if not path or not (late or self._withdrawn):
             return
         from csptrace.frontends.pytest_plugin import junit  # noqa: PLC0415 - rarely needed
@@ -252,7 +263,7 @@ class Ledger:
             for payload in (report.__dict__["csptrace"],)
         ]
         try:
-            junit.amend(self._config.pluginmanager, entries, self._withdrawn, late)
+            junit.amend(self.config.pluginmanager, entries, self._withdrawn, late)
         except OSError as error:
             self._reasons.append(f"{path}: cannot be written: {error.strerror or error}")
 
@@ -355,13 +366,13 @@ class Ledger:
         frames = record["stacks"].get(str(event["acquired_stack" if leak else "misused_stack"]), ())
         for file, _line, function, _module, user in frames:
             if user:
-                path = reporting.relative(file, str(self._config.rootpath)).replace(os.sep, "/")
+                path = reporting.relative(file, str(self.config.rootpath)).replace(os.sep, "/")
                 return f"{path} in {function}"
         return ""
 
     def _is_narrowed(self, session: pytest.Session) -> bool:
         """Return whether the run does not cover all tests: then what is missing means nothing."""
-        option = self._config.option
+        option = self.config.option
         return bool(
             self._deselected
             or option.keyword
@@ -370,7 +381,7 @@ class Ledger:
             or session.shouldstop
             or session.shouldfail
             or session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-            or any("::" in arg or not os.path.isdir(arg) for arg in self._config.args)
+            or any("::" in arg or not os.path.isdir(arg) for arg in self.config.args)
         )
 
     def _write_sarif(self) -> None:
@@ -386,7 +397,7 @@ class Ledger:
         log = sarif.log(
             self._groups,
             version=__version__,
-            root=_repository(self._config),
+            root=_repository(self.config),
             category="pytest",
             suppressed=known,
         )
@@ -399,18 +410,9 @@ class Ledger:
             self._notes.append(f"SARIF: {path}")
 
     def _set_exit_status(self, session: pytest.Session) -> None:
-        status = session.exitstatus
         passed = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-        if status in passed and (self._reasons or session.testsfailed):
+        if session.exitstatus in passed and (self._reasons or session.testsfailed):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        elif status == pytest.ExitCode.TESTS_FAILED and not self._reasons:
-            # Only what has been withdrawn may have failed the run.
-            withdrawn = any(
-                failing and all(name in self._withdrawn for name in failing)
-                for _, failing in self._reports
-            )
-            if withdrawn and not session.testsfailed:
-                session.exitstatus = pytest.ExitCode.OK
 
     # --- the summary --------------------------------------------------------------------------
 
@@ -420,7 +422,7 @@ class Ledger:
         records = list(self._records.values())
         if records or self._earlier or self._notes or self._reasons or self._errors:
             terminalreporter.section("csptrace", sep="=")
-        quiet = self._config.option.tbstyle == "no" or self._config.get_verbosity() < 0
+        quiet = self.config.option.tbstyle == "no" or self.config.get_verbosity() < 0
         for kind, heading in _HEADINGS.items():
             shown = [
                 record
@@ -459,7 +461,7 @@ class Ledger:
         for reason in dict.fromkeys(record["reason"] for record in equal if record["reason"]):
             terminal.write_line(f"  note: {escape(reason)}")
         listed = reporting.places(equal)
-        most = len(listed) if self._config.get_verbosity() > 0 else 5
+        most = len(listed) if self.config.get_verbosity() > 0 else 5
         for name, count in listed[:most]:
             terminal.write_line(f"  in {name}" + (f" ({count} times)" if count > 1 else ""))
         if len(listed) > most:
@@ -494,7 +496,7 @@ class Ledger:
             terminal.write_line("")
             terminal.write_line("worst sites:")
             for group in sorted(worst, key=lambda group: -group.count):
-                where = reporting.relative(group.where, str(self._config.rootpath))
+                where = reporting.relative(group.where, str(self.config.rootpath))
                 terminal.write_line(f"{group.count:>6}  {group.code} {group.kind}  {escape(where)}")
         counted = [record for record in records if record["verdict"] in _SHOWN]
         counted = [record for record in counted if record["id"] not in self._withdrawn]
@@ -530,7 +532,7 @@ class Ledger:
             for record in self._records.values()
             if record["verdict"] == "known"
         }
-        root = _repository(self._config)
+        root = _repository(self.config)
         shown = [group for group in self._groups if group.fingerprint not in known]
         for group in shown[:_MOST_ANNOTATIONS]:
             file, _, line = group.where.rpartition(":")
@@ -552,11 +554,18 @@ class _Listener:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, Any, Any]:
         """Take the results out of a report, behind the terminal."""
+        payload: dict[str, Any] = report.__dict__.get("csptrace", {})  # from a worker
+        if payload.get("verdict") and may_be_withdrawn(payload.get("own", ())):
+            with uncounted(self._ledger.config):
+                result = yield
+        else:
+            result = yield
         if "csptrace" in report.__dict__:
             self._ledger.read(report)
+        return result
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(

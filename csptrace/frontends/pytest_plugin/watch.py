@@ -28,6 +28,7 @@ from csptrace.frontends.pytest_plugin.attribution import (
     exception_of_call,
     raised_findings,
 )
+from csptrace.frontends.pytest_plugin.counting import may_be_withdrawn, uncounted
 from csptrace.frontends.pytest_plugin.ledger import Ledger
 from csptrace.frontends.pytest_plugin.policy import BadMarkerError, Policy, kinds_of
 from csptrace.frontends.pytest_plugin.switches import Switches
@@ -103,19 +104,31 @@ def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
 class Courier:
     """Puts results into reports; it is registered when there are any for the first time.
 
+    Args:
+        config: pytest's configuration.
+
     Attributes:
         load: test → what its teardown's report is to carry, and a section for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: pytest.Config) -> None:
         self.load: dict[str, tuple[dict[str, Any], str]] = {}
+        self._config = config
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Load the report, before others read it or send it on."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, Any, Any]:
+        """Load the report, before others read it, count it or send it on."""
         if report.when != "teardown" or report.nodeid not in self.load:
-            return
+            return (yield)
         payload, section = self.load.pop(report.nodeid)
+        self._put(report, payload, section)
+        if payload["verdict"] and may_be_withdrawn(payload["own"]):
+            with uncounted(self._config):
+                return (yield)
+        return (yield)
+
+    @staticmethod
+    def _put(report: pytest.TestReport, payload: dict[str, Any], section: str) -> None:
         if payload["verdict"] and hasattr(report, "wasxfail"):
             # The test was expected to fail, not to leak.
             report.outcome = "failed"
@@ -328,7 +341,7 @@ class Watch:
     def _send(self, nodeid: str, payload: dict[str, Any], *, section: str) -> None:
         """Have results put into the report of the test's teardown, in which they travel."""
         if self._courier is None:
-            self._courier = Courier()
+            self._courier = Courier(self._config)
             self._config.pluginmanager.register(self._courier, "csptrace-courier")
             ledger = self._config.pluginmanager.get_plugin("csptrace-ledger")
             if ledger is not None:
@@ -476,8 +489,9 @@ class Watch:
             verdict, reason = self._policy.rule_on(finding, rules, mine=mine)
             if verdict == "fail" and id(finding) in self._raised:
                 verdict = "raised"
-            records.append({**record, "verdict": verdict, "reason": reason})
             handle = handles.get(id(finding))
+            record |= {"verdict": verdict, "reason": reason, "alive": handle is not None}
+            records.append(record)
             if handle is not None:
                 self._leaks.append((handle, record["id"]))
         owner.finds.clear()

@@ -421,7 +421,11 @@ def test_workers_stop_early_for_a_wide_fixture(suite: Suite) -> None:
     suite.write(
         test_a="""
         @pytest.fixture(scope="module")
-        def wide(): context()
+        def wide():
+            prov = context()
+            key(prov)
+            yield
+            release(prov)
         def test_first(wide): pass
         """,
         test_b="".join(f"def test_{number}(): pass\n" for number in range(30)),

@@ -184,19 +184,82 @@ def test_quiet_summary(suite: Suite) -> None:
 
 
 @pytest.mark.parametrize(("option", "ran"), [("-x", 2), ("--maxfail=2", 3), ("--maxfail=9", 4)])
-def test_stopping_early(suite: Suite, option: str, ran: int) -> None:
-    """A leak counts as a failure for -x and --maxfail."""
+@pytest.mark.parametrize("workers", [(), ("-n1", "--maxschedchunk=1")])
+def test_stopping_early(suite: Suite, option: str, ran: int, workers: tuple[str, ...]) -> None:
+    """A leak that is certain counts as a failure for -x and --maxfail."""
     suite.write(
         test_it="""
+        def leak():
+            prov = context()
+            key(prov)
+            release(prov)
         def test_a(): tidy()
-        def test_b(): context()
-        def test_c(): context()
+        def test_b(): leak()
+        def test_c(): leak()
         def test_d(): tidy()
         """
     )
+    if workers:
+        suite.write(test_more="".join(f"def test_{number}(): pass\n" for number in range(30)))
+        run = suite.spawn(*workers, option, plugins=["xdist"])
+        assert (run.counts["passed"] < 20) is (ran < 4)
+        assert run.status == (1 if ran == 4 else 2)
+        return
     run = suite.run(option)
 
     assert run.counts["passed"] == ran
+    assert run.status == 1
+
+
+WITHDRAWN = """
+kept = []
+def test_acquires(): kept.append(context())
+def test_also(): kept.append(context())
+def test_releases():
+    while kept: release(kept.pop())
+def test_between(): pass
+"""
+
+
+@pytest.mark.parametrize("option", ["-x", "--maxfail=1", "--maxfail=2", "--maxfail=3"])
+@pytest.mark.parametrize("workers", [(), ("-n1", "--maxschedchunk=1")])
+@pytest.mark.parametrize("fails", [True, False])
+def test_stopping_early_runs_what_it_would_run_without_withdrawn_leaks(
+    suite: Suite, option: str, workers: tuple[str, ...], *, fails: bool
+) -> None:
+    """What may be taken back stops no run, so that every test that fails is run and counts."""
+    suite.write(test_it=WITHDRAWN + ("def test_fails(): assert False" if fails else ""))
+    run = suite.spawn(*workers, option, plugins=["xdist"]) if workers else suite.run(option)
+
+    assert run.counts == {"passed": 4, "withdrawn": 2, **({"failed": 1} if fails else {})}
+    assert (run.status != 0) is fails
+
+
+@pytest.mark.parametrize("reason", ["pytest.exit('enough', 0)", "request.session.shouldstop = 'x'"])
+def test_a_run_that_is_cut_short_keeps_its_exit_status(suite: Suite, reason: str) -> None:
+    """Who ends the run early has the last word on its status, whatever was withdrawn."""
+    suite.write(test_it=WITHDRAWN + f"def test_ends(request): {reason}\ndef test_z(): assert False")
+    run = suite.run("-x")
+    plain = suite.run("-x", on=False)
+
+    assert run.status == plain.status
+    assert "withdrawn" in run.out
+
+
+@pytest.mark.parametrize("workers", [(), ("-n1",)])
+def test_a_leak_that_stands_fails_the_run(suite: Suite, workers: tuple[str, ...]) -> None:
+    """What does not stop a run fails it in the end, in a test as in a fixture."""
+    suite.write(
+        test_it="""
+        @pytest.fixture(scope="module")
+        def wide(): context()
+        def test_a(): context()
+        def test_b(wide): pass
+        """
+    )
+    run = suite.spawn("-x", *workers, plugins=["xdist"]) if workers else suite.run("-x")
+
+    assert run.counts == {"passed": 2, "leaked": 2}
     assert run.status == 1
 
 
