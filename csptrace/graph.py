@@ -16,10 +16,10 @@ Every verb must be called with `lock` held; `table` may be read without it.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from csptrace import forks
 from csptrace.model import (
     INVALIDATED,
     LIVE,
@@ -63,7 +63,7 @@ class Graph:
     """
 
     def __init__(self, tombstones: int = 65_536) -> None:
-        self.lock = threading.RLock()
+        self.lock = forks.lock()
         self.live = 0
         self.peak = 0
         self.acquired = 0
@@ -472,7 +472,6 @@ class Graph:
         What is alive is the parent's duty.
         """
         self.epoch += 1
-        self.lock = threading.RLock()
         for handle in self.handles():  # the threads that were releasing are not in the child
             handle.pending = 0
             handle.state = LIVE

@@ -5,10 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from csptrace import forks
 from csptrace.errors import ActivationError, HandleLeak, LeakWarning
 from csptrace.patch.interceptor import is_deliberate
 from csptrace.patch.targets import when_imported
@@ -25,7 +25,7 @@ __all__ = ["current", "start", "stop", "trace_library", "tracing"]
 __tracebackhide__ = is_deliberate
 
 _current: Tracer | None = None
-_switch = threading.RLock()
+_switch = forks.lock()
 _hooks_registered = False
 
 
@@ -68,11 +68,7 @@ def start(settings: Settings | None = None, **given: Any) -> Tracer:
             _hooks_registered = True
             atexit.register(_at_exit)
             if hasattr(os, "register_at_fork"):
-                os.register_at_fork(
-                    before=_before_fork,
-                    after_in_parent=_after_fork_in_parent,
-                    after_in_child=_after_fork_in_child,
-                )
+                os.register_at_fork(after_in_child=_after_fork_in_child)
             when_imported("multiprocessing.util", _end_with_multiprocessing)
         return tracer
 
@@ -197,20 +193,6 @@ def _end_with_multiprocessing(util: Any) -> None:
     util.register_after_fork(_end_with_multiprocessing, in_child)
 
 
-def _before_fork() -> None:
-    _switch.acquire()
-    if _current is not None:
-        _current.before_fork()
-
-
-def _after_fork_in_parent() -> None:
-    if _current is not None:
-        _current.after_fork_in_parent()
-    _switch.release()
-
-
 def _after_fork_in_child() -> None:
-    global _switch  # noqa: PLW0603 - a lock held at fork time cannot be released in the child
-    _switch = threading.RLock()
     if _current is not None:
         _current.after_fork_in_child()

@@ -348,18 +348,9 @@ class Tracer:
 
     # --- fork ---------------------------------------------------------------------------------
 
-    def before_fork(self) -> None:
-        """Wait until no other thread is in the middle of a change."""
-        self.graph.lock.acquire()
-
-    def after_fork_in_parent(self) -> None:
-        """Go on."""
-        self.graph.lock.release()
-
     def after_fork_in_child(self) -> None:
         """Start anew in the child: a log of its own, and no duty for the parent's handles."""
         self.graph.forked()
-        self.installation.forked()
         self._collected.clear()
         self._held.clear()
         self._threads = _ThreadNames()

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 PACKAGE = Path(csptrace.__file__).parent
 ROOT = PACKAGE.parent
 VALUES = {
-    *("csptrace", "csptrace.errors", "csptrace.files", "csptrace.model", "csptrace.settings"),
+    *("csptrace", "csptrace.errors", "csptrace.files", "csptrace.forks", "csptrace.model"),
+    "csptrace.settings",
 }
 
 # Stage → what it may import besides the standard library, its own modules and VALUES. The stages

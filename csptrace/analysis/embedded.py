@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import threading
 from collections import Counter, defaultdict
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
+from csptrace import forks
 from csptrace.analysis import assembly, questions, reading
 from csptrace.analysis.results import Source
 from csptrace.analysis.symbols import Symbols, in_sample
@@ -194,7 +194,7 @@ class _Analysis:
         self._logs = logs
         self._done = Counter[str]()
         self._cursors: dict[Any, tuple[Batch, float]] = {}
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
 
     def close(self) -> None:
         """Close the database."""

@@ -10,7 +10,6 @@ import os
 import re
 import socket
 import sys
-import threading
 import time
 from collections import deque
 from contextlib import suppress
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 import structlog
 
+from csptrace import forks
 from csptrace.detect.wording import escape
 from csptrace.events.schema import SCHEMA
 from csptrace.files import PRIVATE_FILE, make_folder
@@ -111,7 +111,7 @@ class EventLog:
             wrapper_class=_Direct,
         )
         self._write: Callable[[str, dict[str, Any]], None] = self._logger.write
-        self._lock = threading.RLock()
+        self._lock = forks.lock()
         self._waiting: deque[tuple[str, dict[str, Any]]] = deque()
         self._writing = False
         self._first = first

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import functools
 import gc
-import threading
+import os
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
+
+from csptrace import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["forked", "without_collections"]
+__all__ = ["without_collections"]
 
 
 class _Pause:
@@ -23,32 +26,33 @@ class _Pause:
 
     def __init__(self) -> None:
         # A finalizer may come between any two steps here, and go through both of them itself.
-        self._lock = threading.RLock()
-        self._inside = 0
+        self._lock = forks.lock()
+        self._inside: list[int] = []  # threads, as often as each is inside
         self._enabled = False
 
     def __enter__(self) -> None:
         with self._lock:
             if not self._inside:
                 self._enabled = gc.isenabled()
-            self._inside += 1
+            self._inside.append(get_ident())
             gc.disable()
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            self._inside -= 1
+            self._inside.remove(get_ident())
             if not self._inside and self._enabled:
                 gc.enable()
 
     def forked(self) -> None:
         """In the child of a fork, leave for the threads that are not there."""
-        self._lock = threading.RLock()
-        if self._inside and self._enabled:
+        was, self._inside = self._inside, [each for each in self._inside if each == get_ident()]
+        if was and not self._inside and self._enabled:
             gc.enable()
-        self._inside = 0
 
 
 _pause = _Pause()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pause.forked)
 
 
 def without_collections(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,8 +71,3 @@ def without_collections(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
 
     return functools.update_wrapper(call, function)
-
-
-def forked() -> None:
-    """Start anew in the child of a fork, where another thread's function never returns."""
-    _pause.forked()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, NamedTuple
+
+from csptrace import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ class Journal:
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
-        self._lock = threading.RLock()
+        self._lock = forks.lock()
 
     def __len__(self) -> int:
         """Return how many things are patched."""
@@ -50,10 +51,6 @@ class Journal:
         """
         with self._lock:
             self._entries.append(Entry(what, undo))
-
-    def forked(self) -> None:
-        """Replace, in the child of a fork, the lock that another thread may have held."""
-        self._lock = threading.RLock()
 
     def undo(self, down_to: int = 0) -> list[BaseException]:
         """Undo the newest patches; every one is attempted.

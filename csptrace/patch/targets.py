@@ -12,13 +12,13 @@ import functools
 import os
 import re
 import sys
-import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import wrapt
-from wrapt.importer import ImportHookFinder  # type: ignore[import-untyped]
+from wrapt import importer  # type: ignore[attr-defined]
 
+from csptrace import forks
 from csptrace.errors import ActivationError
 from csptrace.model import INVALIDATED, LIVE, RELEASED, CallSite
 from csptrace.patch import collector
@@ -105,7 +105,11 @@ def library_name(name: object) -> str:
 # wrapt keeps a post-import hook for ever, so one hook a module serves every installation.
 _callbacks: Final[dict[str, list[Callable[[ModuleType], None]]]] = {}
 _registered: Final[set[str]] = set()
-_hook_lock: Final = threading.Lock()
+_hook_lock: Final = forks.lock()
+# Every import of the program passes through wrapt's finder, which takes this one.
+_finder_lock: Final = getattr(importer, "_post_import_hooks_lock", None)
+if isinstance(_finder_lock, type(_hook_lock)):
+    forks.adopted(_finder_lock)
 
 
 def when_imported(name: str, callback: Callable[[ModuleType], None]) -> Callable[[], None]:
@@ -152,10 +156,10 @@ def _keep_finder() -> None:
     pytest's pytester restores the list after each run inside the process.
     """
     finders = sys.meta_path
-    if not (finders and isinstance(finders[0], ImportHookFinder)):
-        own = next((each for each in finders if isinstance(each, ImportHookFinder)), None)
+    if not (finders and isinstance(finders[0], importer.ImportHookFinder)):
+        own = next((each for each in finders if isinstance(each, importer.ImportHookFinder)), None)
         # In this order: another thread that looks meanwhile finds it at least once.
-        finders.insert(0, own or ImportHookFinder())
+        finders.insert(0, own or importer.ImportHookFinder())
         if own is not None:
             del finders[len(finders) - 1 - finders[::-1].index(own)]
 
@@ -196,7 +200,7 @@ class Installation:
         self._waiting: dict[str, None] = {}
         self._cdlls: weakref.WeakSet[Any] = weakref.WeakSet()
         self._patched: dict[tuple[int, object], ModuleType] = {}
-        self._lock = threading.RLock()
+        self._lock = forks.lock()
         self._codecs: dict[Codec, ArgumentCodec] = {}
         self._starting = False
         self._scoped: dict[tuple[Spec, str], Spec] = {}
@@ -261,12 +265,6 @@ class Installation:
         errors = self.journal.undo()
         self._patched.clear()
         return errors
-
-    def forked(self) -> None:
-        """Replace, in the child of a fork, the locks that another thread may have held."""
-        self._lock = threading.RLock()
-        self.journal.forked()
-        collector.forked()
 
     def _guarded(
         self, name: str, patch: Callable[[ModuleType], None]

@@ -9,10 +9,9 @@ import contextlib
 import getpass
 import os
 import struct
-import threading
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from csptrace.softcsp import algorithms, rsakeys, store, uselocks
+from csptrace.softcsp import algorithms, forks, rsakeys, store, uselocks
 from csptrace.softcsp.answers import Answer, answer, c_string, dword
 from csptrace.softcsp.constants import (
     AT_KEYEXCHANGE,
@@ -116,7 +115,7 @@ class Contexts:
         # "never issued" in the documented profile.
         self._orphans: set[int] = set()
         # Reentrant: a destructor run by the garbage collector may release while we release.
-        self._lock = threading.RLock()
+        self._lock = forks.lock()
         self._opaque_key = b""
         # The user's choice, where there is one, goes before the machine's.
         self._user_defaults: dict[int, str] = {}

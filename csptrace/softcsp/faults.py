@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from csptrace.softcsp import forks
 from csptrace.softcsp.errors import NAMES, CspError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ENVIRONMENT_VARIABLE: Final = "SOFTCSP_FAULTS"
 
 _CODES: Final = {name: code for code, name in NAMES.items()}
-_lock = threading.Lock()
+_lock = forks.lock()
 
 
 @dataclass

@@ -13,9 +13,7 @@ handle is checked first, as there.
 
 from __future__ import annotations
 
-import threading
-
-from csptrace.softcsp import faults
+from csptrace.softcsp import faults, forks
 from csptrace.softcsp.messages import Messages
 
 
@@ -28,7 +26,7 @@ class Provider(Messages):
 
 
 _engine: Provider | None = None
-_engine_lock = threading.Lock()
+_engine_lock = forks.lock()
 
 
 def engine() -> Provider:

@@ -14,7 +14,6 @@ import os
 import secrets
 import struct
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from csptrace.softcsp.constants import NTE_BAD_DATA, NTE_BAD_LEN, NTE_FAIL, SCARD_W_WRONG_CHV
@@ -70,9 +69,16 @@ class RsaKey:
         """Length of the modulus, of a block and of a signature, in bytes."""
         return (self.declared_bits + 7) // 8
 
-    @cached_property
+    @property
     def library_key(self) -> RSAPrivateKey:
         """The pair as the `cryptography` package holds it; NTE_BAD_DATA if it is none."""
+        # No functools.cached_property: CPython 3.11 makes it with a lock, which forks do not know.
+        made: RSAPrivateKey | None = self.__dict__.get("_library_key")
+        if made is None:
+            made = self.__dict__["_library_key"] = self._make_library_key()
+        return made
+
+    def _make_library_key(self) -> RSAPrivateKey:
         from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
 
         s = self.private

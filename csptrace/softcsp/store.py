@@ -19,11 +19,11 @@ import os
 import re
 import secrets
 import sys
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from csptrace.softcsp import forks
 from csptrace.softcsp.constants import (
     AT_KEYEXCHANGE,
     AT_SIGNATURE,
@@ -43,7 +43,7 @@ _FORMAT: Final = "softcsp container 1"
 _SPECS: Final = {"AT_KEYEXCHANGE": AT_KEYEXCHANGE, "AT_SIGNATURE": AT_SIGNATURE}
 _SPEC_NAMES: Final = {number: name for name, number in _SPECS.items()}
 
-_thread_lock = threading.RLock()
+_thread_lock = forks.lock()
 
 
 @dataclass(frozen=True, repr=False)

@@ -15,10 +15,10 @@ up even by a killed process.
 from __future__ import annotations
 
 import os
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from csptrace.softcsp import forks
 from csptrace.softcsp.store import lock_file
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class _Use:
 
 
 _uses: Final[dict[Path, _Use]] = {}
-_guard = threading.RLock()
+_guard = forks.lock()
 
 
 def enter(path: Path) -> None:

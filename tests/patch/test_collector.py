@@ -100,6 +100,22 @@ def test_the_child_of_a_fork_collects(trace: Callable[..., Tracer]) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process")
+def test_a_fork_inside_goes_on_inside() -> None:
+    """The child of a thread that forked inside collects once it has left, and pauses again."""
+
+    def fork() -> int:
+        child = os.fork()
+        return child or -gc.isenabled()
+
+    child = without_collections(fork)()
+    if child <= 0:
+        inside = without_collections(gc.isenabled)()
+        os._exit(0 if (child, inside, gc.isenabled()) == (0, False, True) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_it_looks_like_the_function() -> None:
     """Name, documentation and signature are the function's."""
 

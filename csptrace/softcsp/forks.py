@@ -1,0 +1,119 @@
+"""Locks that a fork leaves usable, and what they guard in one piece.
+
+A fork copies every lock as it is, but only the thread that forks. A lock that another thread holds
+at that moment is never released in the child, and what it guards stays half written there. So the
+forking thread takes every lock of this module first, waiting for whoever is inside, and each side
+of the fork starts with all of them free. What the forking thread itself holds stays its own.
+
+It never waits for one lock while it holds another, so that no order of taking them can block it.
+It does not wait for ever either: a thread that is inside may wait for something that the forking
+thread holds, a lock of the program's. Then the fork goes on, and the child finds the lock free
+all the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+import weakref
+from typing import Final
+
+__all__ = ["adopted", "lock", "locks"]
+
+_PATIENCE: Final = 30.0
+"""Seconds that a fork waits at most."""
+
+_known: Final[weakref.WeakValueDictionary[int, threading.RLock]] = weakref.WeakValueDictionary()
+_numbers: Final = itertools.count()
+
+
+class _Forking(threading.local):
+    """The forks that a thread is in the middle of: what it took for each, innermost last."""
+
+    def __init__(self) -> None:
+        self.taken: list[list[threading.RLock]] = []
+
+
+_forking: Final = _Forking()
+
+
+def lock() -> threading.RLock:
+    """Return a new reentrant lock that no thread is inside of when the process forks."""
+    return adopted(threading.RLock())
+
+
+def adopted(theirs: threading.RLock) -> threading.RLock:
+    """Treat a lock that somebody else has made like those of `lock`.
+
+    Args:
+        theirs: a reentrant lock.
+
+    Returns:
+        The lock.
+    """
+    _known[next(_numbers)] = theirs
+    return theirs
+
+
+def locks() -> list[threading.RLock]:
+    """Return the locks that exist now."""
+    found = (reference() for reference in _known.valuerefs())
+    return [each for each in found if each is not None]
+
+
+def _is_ours(each: threading.RLock) -> bool:
+    return bool(each._is_owned())  # type: ignore[attr-defined] # as threading.Condition does
+
+
+def _take(wanted: list[threading.RLock], taken: list[threading.RLock]) -> None:
+    """Take locks, waiting for one only while none is held."""
+    deadline = time.monotonic() + _PATIENCE
+    busy: threading.RLock | None = None
+    while True:
+        left = max(0.0, deadline - time.monotonic())
+        if busy is not None and busy.acquire(timeout=left):
+            taken.append(busy)
+        for each in wanted:
+            if each is busy:
+                continue
+            if each.acquire(blocking=False):
+                taken.append(each)
+            elif left:
+                busy = each
+                break
+        else:
+            return
+        _give_back(taken)
+
+
+def _give_back(taken: list[threading.RLock]) -> None:
+    while taken:
+        taken.pop().release()
+
+
+def _before() -> None:
+    taken: list[threading.RLock] = []
+    _forking.taken.append(taken)
+    # Where this thread is inside already, nobody else is, and it will find its way out itself.
+    _take([each for each in locks() if not _is_ours(each)], taken)
+
+
+def _after_in_parent() -> None:
+    if _forking.taken:
+        _give_back(_forking.taken.pop())
+
+
+def _after_in_child() -> None:
+    taken = _forking.taken.pop() if _forking.taken else []
+    for each in locks():
+        if each in taken or not _is_ours(each):
+            # Releasing is not enough: other threads may be in the middle of waiting for it.
+            each._at_fork_reinit()  # type: ignore[attr-defined] # as the standard library does
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child
+    )
