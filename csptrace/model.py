@@ -403,6 +403,14 @@ class Handle:
         self.stay: Stay | None = None
         self.departures: list[Departure] | None = None
 
+    def __deepcopy__(self, _memo: object) -> Handle:
+        """Return the handle itself, which may be noted on an object of the program's."""
+        return self
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Pickle nothing: a handle stands for something in its own process only."""
+        return type(None), ()
+
     def __repr__(self) -> str:
         """Return kind, value, generation and state."""
         return (

@@ -26,7 +26,14 @@ from csptrace.patch.interceptor import (
     compile_own_use,
     only_uses,
 )
-from csptrace.patch.proxy import HandleObject, instances, keep_for_ever, module_function, unwrap
+from csptrace.patch.proxy import (
+    HandleObject,
+    disguised,
+    instances,
+    keep_for_ever,
+    module_function,
+    unwrap,
+)
 from csptrace.patch.questions import library_file
 from csptrace.specs.vocabulary import OWNER, Acquires, Call, LibraryObjects
 
@@ -46,6 +53,21 @@ _WAY: Final = "_csptrace_way"
 _DONE: Final = object()
 _PLAIN: Final = frozenset({int, str, bytes, type(None), bool})
 _serials = itertools.count(1)
+
+
+class _Belongs(tuple[Any, ...]):
+    """A note on an object of the program's: the way that it came, and what keeps that open.
+
+    It goes with copies of the object, and stands for nothing in another process.
+    """
+
+    __slots__ = ()
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> _Belongs:
+        return self
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()
 
 
 class LibraryMonitor(Protocol):
@@ -290,6 +312,17 @@ class LibraryPatcher:
                 getattr(sys.modules[where], name)[key] = value.__wrapped__
 
 
+def _calling_module() -> str:
+    """Return the name of the module of the innermost function that is not of csptrace."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__", ""))
+        if name.partition(".")[0] != "csptrace":
+            return name
+        frame = frame.f_back
+    return __name__
+
+
 def _without_receiver(way: _Way, shape: Shape, native: Callable[..., Any]) -> Callable[..., Any]:
     return way.compile(shape, native, receiver=False)
 
@@ -341,7 +374,8 @@ class _Way:
             weakref.WeakValueDictionary()
         )
         self._getters: dict[type, Callable[[Any], Any] | None] = {}
-        self._classes = {name: self._class(name) for name in target.proxied}
+        self._members = {name: self._methods(name) for name in target.proxied}
+        self._makers: dict[tuple[str, type], Callable[..., Any]] = {}
         self._own = {name: self._own_uses(name) for name in target.proxied}
 
     def borrow(self) -> None:
@@ -412,7 +446,7 @@ class _Way:
         """Return what the program gets for an object that stands for a new handle."""
         for name in self.target.proxied:
             if self.target.classes[name] is handle.kind and type(result).__name__ == name:
-                proxy = self._classes[name](result, handle, None, self._collected)
+                proxy = self._proxy(name, result, handle)
                 proxy._self_way = self
                 for method, site in self._own[name].items():
                     native = getattr(result, method, None)
@@ -433,10 +467,12 @@ class _Way:
         marks: dict[str, Any] | None = getattr(result, "__dict__", None)
         if marks is None:
             return result
+        if type(result).__module__ == __name__:  # a class made on the fly, by whoever calls
+            type(result).__module__ = _calling_module()
         keeper = args[0] if args else None
         if keeper is not None and not isinstance(keeper, HandleObject):
             keeper = (keeper.__dict__.get(_WAY) or (None, None))[1]
-        marks[_WAY] = (self, keeper)  # the object keeps the session alive anyway
+        marks[_WAY] = _Belongs((self, keeper))  # the object keeps the session alive anyway
         if handle is not None:
             marks[_HANDLE] = handle
         return result
@@ -462,11 +498,19 @@ class _Way:
                 handle = self.monitor.borrowed(kind, number)
         if handle is None:
             return raw
-        proxy = self._classes[name](raw, handle, None, self._collected)
+        proxy = self._proxy(name, raw, handle)
         self._proxies[id(raw)] = proxy
         return proxy
 
-    def _class(self, name: str) -> type[HandleObject]:
+    def _proxy(self, name: str, raw: Any, handle: Handle) -> HandleObject:
+        key = name, type(raw)
+        make = self._makers.get(key)
+        if make is None:
+            make = self._makers[key] = disguised(HandleObject, type(raw), self._members[name])
+        proxy: HandleObject = make(raw, handle, None, self._collected)
+        return proxy
+
+    def _methods(self, name: str) -> dict[str, Any]:
         members: dict[str, Any] = {}
         for shape in self.binding.shapes.values():
             owner, dot, method = shape.python.partition(".")
@@ -477,7 +521,7 @@ class _Way:
             owner, _, attribute = link.partition(".")
             if owner == name:
                 members[attribute] = property(functools.partial(self._linked, attribute, cls))
-        return type(name, (HandleObject,), members)
+        return members
 
     def _own_uses(self, name: str) -> dict[str, CallSite]:
         """Return the methods of a class that only use the object's own handle."""

@@ -1,15 +1,19 @@
-"""The wrapt proxies: around foreign functions, and around handle objects.
+"""The wrapt proxies: around functions, around handle objects, around libraries.
 
-Both are transparent: `isinstance`, `repr`, equality, attributes and setting them work as on the
-wrapped object. A proxy never outlives what it wraps and never keeps more alive than the program
-does.
+All are transparent: `isinstance`, `repr`, equality, attributes and setting them, copies and pickles
+work as on the wrapped object, and the class of a proxy passes for the wrapped object's. A proxy
+never outlives what it wraps and never keeps more alive than the program does.
 """
 
 from __future__ import annotations
 
 import copy
+import copyreg
 import gc
+import pickle
 import threading
+import types
+from functools import partial, update_wrapper
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +29,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ForeignFunction",
     "HandleObject",
+    "Proxy",
     "derived",
+    "disguised",
     "function_proxy",
     "instances",
     "keep_for_ever",
@@ -37,7 +43,150 @@ __all__ = [
 __tracebackhide__ = is_deliberate
 
 
-class ForeignFunction(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
+class Proxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
+    """What all proxies have in common: how they are shown, copied and pickled."""
+
+    def __repr__(self) -> str:
+        """Return what the object itself says."""
+        return repr(self.__wrapped__)
+
+    def __copy__(self) -> Any:
+        """Copy the object; what is its own copy (a function) gives this very proxy."""
+        return self._self_or(copy.copy(self.__wrapped__))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Copy the object deeply; what is its own copy gives this very proxy."""
+        return self._self_or(copy.deepcopy(self.__wrapped__, memo))
+
+    def _self_or(self, copied: Any) -> Any:
+        return self if copied is self.__wrapped__ else copied
+
+    def __reduce__(self) -> Any:
+        """Say what the object itself says to being pickled."""
+        return self.__wrapped__.__reduce__()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle the object; a function by reference, as pickle does."""
+        wrapped = self.__wrapped__
+        reduced: Any
+        reducer = copyreg.dispatch_table.get(type(wrapped))
+        if isinstance(wrapped, types.FunctionType | type):
+            reduced = wrapped.__qualname__  # pickle asks neither functions of Python nor classes
+        elif reducer is not None:
+            reduced = reducer(wrapped)
+        elif not hasattr(wrapped, "__reduce_ex__"):  # of cffi, whose attributes are those of C
+            cls = type(wrapped)
+            raise pickle.PicklingError(
+                f"can't pickle '{cls.__module__}.{cls.__qualname__}' object: {wrapped!r}"
+            )
+        else:
+            reduced = wrapped.__reduce_ex__(protocol)
+        return _reference(self, wrapped, reduced) if isinstance(reduced, str) else reduced
+
+    def __getstate__(self) -> Any:
+        """Return the state of the object itself."""
+        return self.__wrapped__.__getstate__()
+
+    def __subclasscheck__(self, cls: type) -> bool:
+        """Tell whether a class is derived from the wrapped one; classes of proxies as disguised."""
+        return issubclass(_plain(cls), self.__wrapped__)
+
+
+def _reference(own: Any, plain: Any, name: str) -> str | tuple[Any, ...]:
+    """Return what pickle makes a reference of, which leads where the plain object's would.
+
+    Pickle refuses to refer to what it does not find under its name. Where the plain object is (a
+    module that defines what another one exports; tracing is over), or another tracer's proxy of it,
+    the reference is written out as a call. Both sorts can be read by a process that traces, and by
+    one that does not or has no csptrace.
+
+    Args:
+        own: what is pickled.
+        plain: what it stands for.
+        name: the qualified name to refer by.
+    """
+    from pkgutil import resolve_name  # noqa: PLC0415 - few programs pickle functions
+
+    place = f"{pickle.whichmodule(own, name)}:{name}"  # type: ignore[attr-defined] # not typed
+    try:
+        found = resolve_name(place)
+    except Exception:  # noqa: BLE001 - pickle says better what is wrong
+        return name
+    if found is own:
+        return name
+    while issubclass(type(found), Proxy):
+        found = found.__wrapped__
+    return (resolve_name, (place,)) if found is plain else name
+
+
+class _Guise(type(wrapt.BaseObjectProxy)):  # type: ignore[misc]
+    """The class of proxy classes that pass for the class of what they wrap.
+
+    What a program reads from such a class, sets on it, makes with it or asks of it is read, set,
+    made or asked of the wrapped object's class.
+    """
+
+    _self_type: type
+
+    def __getattr__(cls, name: str) -> Any:
+        return getattr(cls._self_type, name)
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        setattr(cls._self_type, name, value)
+
+    def __delattr__(cls, name: str) -> None:
+        delattr(cls._self_type, name)
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return cls._self_type(*args, **kwargs)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, cls._self_type) or issubclass(type(instance), cls)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(_plain(subclass), cls._self_type)
+
+
+def _plain(cls: type) -> type:
+    return cls._self_type if type(cls) is _Guise else cls
+
+
+@partial(copyreg.pickle, _Guise)
+def _pickled(guise: _Guise) -> str | tuple[Any, ...]:
+    return _reference(guise, guise._self_type, guise.__qualname__)
+
+
+def disguised(proxy: type[Proxy], wrapped: type, members: dict[str, Any]) -> Callable[..., Any]:
+    """Return what makes proxies whose class passes for another one.
+
+    Args:
+        proxy: the class of proxies to derive from.
+        wrapped: the class of what is wrapped.
+        members: what the class has besides; functions come to look like those they stand for.
+
+    Returns:
+        A function that takes what the class of proxies takes, and makes one.
+    """
+    for name, member in members.items():
+        original = getattr(wrapped, name, None)
+        if isinstance(member, types.FunctionType) and original is not None:
+            update_wrapper(member, original)
+            member.__module__ = getattr(original, "__module__", None)  # type: ignore[assignment]
+    guise = _Guise(
+        wrapped.__name__,
+        (proxy,),
+        {
+            **members,
+            "__module__": wrapped.__module__,
+            "__qualname__": wrapped.__qualname__,
+            "__doc__": wrapped.__doc__,
+            "_self_type": wrapped,
+        },
+    )
+    return partial(type.__call__, guise)
+
+
+class ForeignFunction(Proxy):
     """A proxy around a foreign function. `function_proxy` makes them."""
 
     _self_outcomes: threading.local | None
@@ -49,10 +198,6 @@ class ForeignFunction(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
         self._self_check_shim: Any = None
         self._self_restype: Any = None
         self._self_restype_shim: Any = None
-
-    def __repr__(self) -> str:
-        """Return what the function itself says."""
-        return repr(self.__wrapped__)
 
     @property
     def _as_parameter_(self) -> Any:
@@ -169,9 +314,7 @@ def function_proxy(
         return None
 
     call = compiled(outcome if has_errcheck else None)
-    proxy: ForeignFunction = type(
-        "ForeignFunction", (ForeignFunction,), {"__call__": staticmethod(call)}
-    )(wrapped)
+    proxy: ForeignFunction = _calling(call, wrapped)
     probe.append(proxy)
     if has_errcheck:
         errcheck, restype = wrapped.errcheck, wrapped.restype
@@ -182,7 +325,7 @@ def function_proxy(
     return proxy
 
 
-class HandleObject(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
+class HandleObject(Proxy):
     """A proxy around a handle object of a Python API. Subclasses carry the traced methods."""
 
     _self_handle: Handle
@@ -204,10 +347,6 @@ class HandleObject(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
         self._self_held = False
         self._self_collected = collected
 
-    def __repr__(self) -> str:
-        """Return what the object itself says."""
-        return repr(self.__wrapped__)
-
     def __eq__(self, other: object) -> bool:
         """Compare as the wrapped objects do."""
         return bool(self.__wrapped__ == unwrap(other))
@@ -220,18 +359,6 @@ class HandleObject(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
         """Hash as the wrapped object does."""
         return hash(self.__wrapped__)
 
-    def __copy__(self) -> Any:
-        """Say what the object itself says to being copied."""
-        return copy.copy(self.__wrapped__)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """Say what the object itself says to being copied."""
-        return copy.deepcopy(self.__wrapped__, memo)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """Say what the object itself says to being pickled."""
-        return self.__wrapped__.__reduce_ex__(protocol)
-
     def __del__(self) -> None:
         """Report that the program's last reference is gone."""
         collected = getattr(self, "_self_collected", None)
@@ -241,7 +368,12 @@ class HandleObject(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
 
 def module_function(wrapped: Any, call: Callable[..., Any]) -> Any:
     """Wrap a function of a Python module in a proxy that calls a compiled function instead."""
-    return type("ModuleFunction", (ForeignFunction,), {"__call__": staticmethod(call)})(wrapped)
+    return _calling(call, wrapped)
+
+
+def _calling(call: Callable[..., Any], wrapped: Any) -> Any:
+    make = disguised(ForeignFunction, type(wrapped), {"__call__": staticmethod(call)})
+    return make(wrapped)
 
 
 def instances(cls: type) -> list[Any]:

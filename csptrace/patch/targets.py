@@ -36,7 +36,9 @@ from csptrace.patch.object_codecs import BoxedCodec, ObjectCodec
 from csptrace.patch.proxy import (
     ForeignFunction,
     HandleObject,
+    Proxy,
     derived,
+    disguised,
     function_proxy,
     instances,
     keep_for_ever,
@@ -609,7 +611,8 @@ class Installation:
                 continue
             for name, value in list(namespace.items()):
                 # The module that a function is defined in is no program that bound it.
-                if functions.get(id(value), where) != where:
+                elsewhere = functions.get(id(value), where) != where
+                if elsewhere and getattr(value, "__globals__", None) is not namespace:
                     self.missed.append(f"{where}.{name}")
 
     # --- libraries named by the program -------------------------------------------------------
@@ -650,7 +653,7 @@ class Installation:
             return library
         if cls.__module__ == "_cffi_backend" and cls.__name__ == "Lib":
             rows = self._rows(Codec.CFFI)
-            return _CompiledLibrary(
+            return disguised(_CompiledLibrary, cls, {})(
                 library,
                 lambda name, function: (
                     self._foreign(name, rows[name], function)
@@ -691,16 +694,13 @@ def _new_codec(codec: Codec) -> ArgumentCodec:
     return codecs.CtypesCodec() if codec is Codec.CTYPES else codecs.CffiCodec()
 
 
-class _CompiledLibrary(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
+class _CompiledLibrary(Proxy):
     """Stands in for a compiled cffi library."""
 
     def __init__(self, wrapped: Any, trace: Callable[[str, Any], Any]) -> None:
         super().__init__(wrapped)
         self._self_trace = trace
         self._self_functions: dict[str, Any] = {}
-
-    def __repr__(self) -> str:
-        return repr(self.__wrapped__)
 
     def __getattr__(self, name: str) -> Any:
         found = self._self_functions.get(name)
@@ -729,7 +729,8 @@ class _ObjectHandles:
         self._monitor = monitor
         self._codec = codec
         self._calls = spec.by_name()
-        self._classes = {name: self._class(name) for name in target.classes}
+        self._members = {name: self._methods(name) for name in target.classes}
+        self._makers: dict[type, Callable[..., Any]] = {}
 
     # --- Handles protocol ---------------------------------------------------------------------
 
@@ -757,17 +758,21 @@ class _ObjectHandles:
 
     def adopt(self, result: Any, handle: Handle, args: tuple[Any, ...]) -> Any:
         """Return the proxy for a handle object that a call returned."""
-        name = type(result).__name__
+        cls = type(result)
+        name = cls.__name__
         parent: HandleObject | None = None
         if name in self._target.parents and args and isinstance(args[0], HandleObject):
             receiver = args[0]
             parent = receiver if receiver._self_handle is handle.parent else receiver._self_parent
-        return self._classes[name](result, handle, parent, self._collected)
+        make = self._makers.get(cls)
+        if make is None:
+            make = self._makers[cls] = disguised(HandleObject, cls, self._members[name])
+        return make(result, handle, parent, self._collected)
 
     # --- classes ------------------------------------------------------------------------------
 
-    def _class(self, name: str) -> type[HandleObject]:
-        """Make the proxy class of one object type, with its traced methods."""
+    def _methods(self, name: str) -> dict[str, Any]:
+        """Return the traced methods of one object type."""
         members: dict[str, Any] = {}
         for shape in self._binding.shapes.values():
             owner, dot, method = shape.python.partition(".")
@@ -777,7 +782,7 @@ class _ObjectHandles:
         attribute = self._target.parents.get(name)
         if attribute is not None:
             members[attribute] = property(_parent_getter(attribute))
-        return type(name, (HandleObject,), members)
+        return members
 
     def compile(self, shape: Shape, native: Callable[..., Any]) -> Callable[..., Any]:
         """Compile one Python callable of the binding."""

@@ -19,3 +19,14 @@ __all__ = [
     "CryptGetDefaultProvider",
     "CryptSetProviderEx",
 ]
+
+for _function in (
+    CryptAcquireContext,
+    CryptEnumProviderTypes,
+    CryptEnumProviders,
+    CryptGetDefaultProvider,
+    CryptSetProviderEx,
+):
+    # As in pywin32, where they are this module's own; pickles refer to them by it.
+    _function.__module__ = __name__
+del _function
