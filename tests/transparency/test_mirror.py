@@ -41,7 +41,7 @@ GROUPS: Final = {
 }
 
 # What differs all the same: group, object, look, mode → why. Each is seen to differ.
-KNOWN: Final = {
+KNOWN: Final[dict[tuple[str, str, str, str], str]] = {
     ("softcsp", "* function*", "__reduce_ex__", "*"): (
         "pickle itself asks no function of Python, so that only a program's own call sees it"
     ),
@@ -65,7 +65,6 @@ KNOWN: Final = {
         "the library has no such attribute, and pickle says what it says then"
     ),
     ("python-pkcs11", "pkcs11.lib", "__reduce_ex__", "*"): "pickle itself asks no class",
-    ("python-pkcs11", "pkcs11.lib", "signature", "*"): "a function stands for the class",
     ("python-pkcs11", "pkcs11 key", "vars", "*"): "its handle is noted on it",
     ("python-pkcs11", "pkcs11 key", "__getstate__", "*"): "as above",
     ("python-pkcs11", "pkcs11 library", "derived from its maker", "stopped"): (
@@ -80,6 +79,8 @@ KNOWN: Final = {
     ),
     ("PyKCS11", "PyKCS11 method", "pickle*", "again"): "as above",
 }
+if sys.version_info >= (3, 13):  # before, a class of C without a signature was said to have one
+    KNOWN["python-pkcs11", "pkcs11.lib", "signature", "*"] = "a function stands for the class"
 
 
 @functools.cache
