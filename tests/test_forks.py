@@ -19,7 +19,6 @@ import csptrace
 from csptrace import forks
 from csptrace.patch import collector
 from csptrace.softcsp import advapi32, faults, objects, provider, store, uselocks, win32crypt
-from csptrace.softcsp import forks as soft_forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from csptrace import Tracer
 
 PACKAGE = Path(csptrace.__file__).parent
-BOTH = (forks, soft_forks)
 LIMIT = 60
 """Seconds after which a child that hangs is killed."""
 
@@ -56,7 +54,6 @@ SOURCES = {
 }
 ALLOWED = {
     ("csptrace.forks", "RLock"): "these are the locks",
-    ("csptrace.softcsp.forks", "RLock"): "these are the locks",
     ("csptrace.detect.holding", "Event"): "the child's look-out starts with a new one",
     ("csptrace.softcsp.library", "Timer"): "nobody waits for it",
     ("csptrace.analysis.embedded", "ThreadPoolExecutor"): "of one report, which waits for it",
@@ -81,12 +78,6 @@ def _made() -> Iterator[tuple[str, str]]:
 def test_no_other_module_makes_locks() -> None:
     """Whatever blocks threads is made where forks know of it, or says here why it need not be."""
     assert set(_made()) == set(ALLOWED)
-
-
-def test_both_modules_are_one_text() -> None:
-    """The software provider knows nothing of the tracer, so each has the same module."""
-    ours, theirs = (Path(module.__file__ or "").read_text(encoding="utf-8") for module in BOTH)
-    assert ours == theirs
 
 
 def _is_ours(thing: object) -> bool:
@@ -117,7 +108,7 @@ def test_every_lock_of_the_package_is_known(trace: Callable[..., Tracer], tmp_pa
     """Every lock that modules and objects of the package hold is one that forks take."""
     tracer = trace(log=tmp_path, held_too_long=1000)
     _round_trip("every")
-    known = {id(each) for module in BOTH for each in module.locks()}
+    known = {id(each) for each in forks.locks()}
     kinds = (type(threading.Lock()), type(threading.RLock()))
     found = {id(each) for each in _owned_by_the_package() if isinstance(each, kinds)}
 
@@ -172,22 +163,20 @@ class Thread(threading.Thread):
 def leave(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Return an event that is set when a fork finds a lock taken."""
     found = threading.Event()
-    for module in BOTH:
-        give_back = module._give_back
+    give_back = forks._give_back
 
-        def noting(taken: Any, give_back: Any = give_back) -> None:
-            found.set()
-            give_back(taken)
+    def noting(taken: Any) -> None:
+        found.set()
+        give_back(taken)
 
-        monkeypatch.setattr(module, "_give_back", noting)
+    monkeypatch.setattr(forks, "_give_back", noting)
     return found
 
 
 @needs_fork
-@pytest.mark.parametrize("module", BOTH)
-def test_a_fork_waits_for_whoever_is_inside(module: ModuleType, leave: threading.Event) -> None:
+def test_a_fork_waits_for_whoever_is_inside(leave: threading.Event) -> None:
     """The child sees what a lock guards before or after a change, and finds the lock free."""
-    lock = module.lock()
+    lock = forks.lock()
     inside = threading.Event()
     state = [0, 0]
 
@@ -214,10 +203,9 @@ def test_a_fork_waits_for_whoever_is_inside(module: ModuleType, leave: threading
 
 
 @needs_fork
-@pytest.mark.parametrize("module", BOTH)
-def test_what_the_forking_thread_holds_stays_its_own(module: ModuleType) -> None:
+def test_what_the_forking_thread_holds_stays_its_own() -> None:
     """Parent and child leave a section that the fork came in, and other threads may enter then."""
-    lock = module.lock()
+    lock = forks.lock()
 
     def other_thread_gets_it() -> bool:
         got: list[bool] = []
@@ -264,10 +252,9 @@ class Scripted:
         self.held = False
 
 
-@pytest.mark.parametrize("module", BOTH)
 @pytest.mark.parametrize("busy", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (2, 3, 1)])
 def test_nothing_is_held_while_a_fork_waits(
-    module: ModuleType, busy: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    busy: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever takes the locks in another order can go on, and at last all are taken."""
     log: list[tuple[str, str]] = []
@@ -280,20 +267,19 @@ def test_nothing_is_held_while_a_fork_waits(
         return wait(self, blocking, timeout)
 
     monkeypatch.setattr(Scripted, "acquire", acquire)
-    monkeypatch.setattr(module, "locks", lambda: scripted)
-    module._before()
+    monkeypatch.setattr(forks, "locks", lambda: scripted)
+    forks._before()
     assert all(each.held for each in scripted)
-    module._after_in_parent()
+    forks._after_in_parent()
     assert not any(each.held for each in scripted)
-    assert module._forking.taken == []
+    assert forks._forking.taken == []
 
 
 @needs_fork
-@pytest.mark.parametrize("module", BOTH)
-def test_a_fork_does_not_wait_for_ever(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that waits, inside, for what the forking thread holds does not block the fork."""
-    monkeypatch.setattr(module, "_PATIENCE", 0.01)
-    lock, inside, theirs = module.lock(), threading.Event(), threading.Event()
+    monkeypatch.setattr(forks, "_PATIENCE", 0.01)
+    lock, inside, theirs = forks.lock(), threading.Event(), threading.Event()
 
     def wait_inside() -> None:
         with lock:
@@ -309,30 +295,28 @@ def test_a_fork_does_not_wait_for_ever(module: ModuleType, monkeypatch: pytest.M
 
 
 @needs_fork
-@pytest.mark.parametrize("module", BOTH)
-def test_a_fork_that_python_was_not_told_of(module: ModuleType) -> None:
+def test_a_fork_that_python_was_not_told_of() -> None:
     """An embedding program may only say that it is the child, after a fork of its own."""
-    lock, owned = module.lock(), module.lock()
+    lock, owned = forks.lock(), forks.lock()
 
     def job() -> bool:
         inside = threading.Event()
         Thread(lambda: (lock.acquire(), inside.set()))
         inside.wait()
         with owned:
-            module._after_in_child()
+            forks._after_in_child()
         return bool(lock.acquire(blocking=False))
 
     assert _child(job) == 0
 
 
-@pytest.mark.parametrize("module", BOTH)
-def test_a_lock_goes_with_its_owner(module: ModuleType) -> None:
+def test_a_lock_goes_with_its_owner() -> None:
     """Locks of objects that are gone are not taken any more."""
-    before = len(module.locks())
-    lock = module.lock()
-    assert len(module.locks()) == before + 1
+    before = len(forks.locks())
+    lock = forks.lock()
+    assert len(forks.locks()) == before + 1
     del lock
-    assert len(module.locks()) == before
+    assert len(forks.locks()) == before
 
 
 # --- every critical section -----------------------------------------------------------------------
@@ -375,7 +359,7 @@ def test_a_child_works_on_whatever_another_thread_holds(
     """With any one of the locks held at the fork the child traces, logs and writes containers."""
     trace(log=tmp_path / "log")
     _round_trip("first")
-    held = [lock for module in BOTH for lock in module.locks()]
+    held = forks.locks()
     assert len(held) > 10
     for lock in held:
         inside = threading.Event()

@@ -11,7 +11,8 @@ import os
 import struct
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from csptrace.softcsp import algorithms, forks, rsakeys, store, uselocks
+from csptrace import forks
+from csptrace.softcsp import algorithms, rsakeys, store, uselocks
 from csptrace.softcsp.answers import Answer, answer, c_string, dword
 from csptrace.softcsp.constants import (
     AT_KEYEXCHANGE,

@@ -12,7 +12,7 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from csptrace.softcsp import forks
+from csptrace import forks
 from csptrace.softcsp.errors import NAMES, CspError
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ handle is checked first, as there.
 
 from __future__ import annotations
 
-from csptrace.softcsp import faults, forks
+from csptrace import forks
+from csptrace.softcsp import faults
 from csptrace.softcsp.messages import Messages
 
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from csptrace.softcsp import forks
+from csptrace import forks
 from csptrace.softcsp.constants import (
     AT_KEYEXCHANGE,
     AT_SIGNATURE,
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 ENVIRONMENT_VARIABLE: Final = "SOFTCSP_HOME"
 
 _FORMAT: Final = "softcsp container 1"
+_LEFTOVER: Final = re.compile(r".+\.json\.[0-9a-f]{16}\.tmp")
+"""What `_replace` leaves if it is killed; the user may keep other files in the folder."""
 _SPECS: Final = {"AT_KEYEXCHANGE": AT_KEYEXCHANGE, "AT_SIGNATURE": AT_SIGNATURE}
 _SPEC_NAMES: Final = {number: name for name, number in _SPECS.items()}
 
@@ -234,7 +236,8 @@ def _changing(folder: Path) -> Iterator[None]:
             try:
                 lock_file(lock, wait=True)
                 for leftover in folder.glob("*.tmp"):
-                    leftover.unlink(missing_ok=True)
+                    if _LEFTOVER.fullmatch(leftover.name):
+                        leftover.unlink(missing_ok=True)
                 yield
             finally:
                 # Closing a file gives its locks up, on every platform.

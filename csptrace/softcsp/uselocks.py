@@ -18,7 +18,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from csptrace.softcsp import forks
+from csptrace import forks
 from csptrace.softcsp.store import lock_file
 
 if TYPE_CHECKING:

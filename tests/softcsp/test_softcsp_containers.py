@@ -274,6 +274,20 @@ def test_a_killed_writer_leaves_the_old_or_the_new(
     assert list(store.home().rglob("*.tmp")) == []
 
 
+def test_only_leftovers_of_its_own_are_removed() -> None:
+    """What a killed writer has left goes; other files of the user's in the folder stay."""
+    box = store.ContainerFile("box")
+    box.create()
+    leftover = box.path.with_name(f"{box.path.name}.{'0' * 16}.tmp")
+    others = [box.path.with_name(name) for name in ("notes.tmp", "box.json.tmp", "x.json.0.tmp")]
+    for path in (leftover, *others):
+        path.write_text("half")
+    box.update({1: store.StoredPair("new", exportable=False)})
+
+    assert not leftover.exists()
+    assert [path.read_text() for path in others] == ["half"] * 3
+
+
 HOLDER = CHILD + "print('open', flush=True)\nsys.stdin.read()\n"
 
 
