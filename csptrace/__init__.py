@@ -12,6 +12,9 @@
 `tracer` is the only module that knows them all. Importing this package imports none of them: the
 public names below are resolved when they are first used, so that an interpreter that does not
 trace pays nothing.
+
+PYTEST_DONT_REWRITE: there is no assertion for pytest to rewrite here, and with `CSPTRACE=1` the
+package is imported before pytest is, of which it would warn.
 """
 
 from __future__ import annotations

@@ -96,6 +96,20 @@ def test_in_a_process_of_its_own(suite: Suite, monkeypatch: pytest.MonkeyPatch) 
     assert "csptrace" not in run.err
 
 
+def test_a_project_that_makes_warnings_errors(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That csptrace was imported before pytest is worth no warning, which would end the run."""
+    monkeypatch.setenv("CSPTRACE", "1")
+    suite.write(test_it="def test_it(): tidy()")
+    suite.ini("filterwarnings = error")
+    run = suite.spawn(on=False)
+
+    assert run.counts == {"passed": 1}
+    assert run.status == 0
+    assert "RewriteWarning" not in run.out + run.err
+
+
 def test_the_header_says_what_is_watched(suite: Suite) -> None:
     """Calls, APIs, and that the self-test has passed; which leaves no trace in the results."""
     suite.write(test_it="def test_it(): pass")
