@@ -57,12 +57,15 @@ def start(settings: Settings | None = None, **given: Any) -> Tracer:
                 "csptrace is tracing already; call csptrace.stop() first, or start without "
                 "settings to get the active tracer"
             )
+        passed: list[str] = []
         if settings is None:
-            settings = Settings.load(**given)
+            settings = Settings.load(complain=passed.append, **given)
         elif given:
             raise ActivationError("start: give either a Settings object or single settings")
         tracer = Tracer(settings)
         tracer.start()
+        for message in passed:
+            tracer.complain("settings", message)
         _current = tracer
         if not _hooks_registered:
             _hooks_registered = True

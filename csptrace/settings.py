@@ -13,7 +13,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from csptrace import projectfile
 from csptrace.errors import SettingsError
+from csptrace.tomlfile import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,19 +45,26 @@ def is_active(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def _flag(name: str, value: object) -> bool:
-    text = str(value).strip().lower()
+    text = _text(value)
     if text in _YES:
         return True
     if text in _NO:
         return False
-    raise SettingsError(f"{name} = {value!r}: allowed are 1, true, yes, on, 0, false, no, off")
+    raise SettingsError(f"{name} = {shown(value)}: allowed are 1, true, yes, on, 0, false, no, off")
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value).strip().lower()
+    except (RecursionError, ValueError):  # a number of thousands of digits
+        return "\0"  # which is nothing that is allowed
 
 
 def _choice(*allowed: str) -> Callable[[str, object], str]:
     def read(name: str, value: object) -> str:
-        text = str(value).strip().lower()
+        text = _text(value)
         if text not in allowed:
-            raise SettingsError(f"{name} = {value!r}: allowed are {', '.join(allowed)}")
+            raise SettingsError(f"{name} = {shown(value)}: allowed are {', '.join(allowed)}")
         return text
 
     return read
@@ -64,12 +73,12 @@ def _choice(*allowed: str) -> Callable[[str, object], str]:
 def _number(least: int, most: int, unit: str = "") -> Callable[[str, object], int]:
     def read(name: str, value: object) -> int:
         try:
-            number = int(str(value).strip())
+            number = int(_text(value))
         except ValueError:
             number = least - 1
         if isinstance(value, bool) or not least <= number <= most:
             raise SettingsError(
-                f"{name} = {value!r}: allowed is a whole number{unit} from {least} to {most}"
+                f"{name} = {shown(value)}: allowed is a whole number{unit} from {least} to {most}"
             )
         return number
 
@@ -78,12 +87,12 @@ def _number(least: int, most: int, unit: str = "") -> Callable[[str, object], in
 
 def _seconds(name: str, value: object) -> float:
     try:
-        number = float(str(value).strip())
+        number = float(_text(value))
     except ValueError:
         number = -1.0
     if isinstance(value, bool) or not 0 <= number <= _YEAR:
         raise SettingsError(
-            f"{name} = {value!r}: allowed is a number of seconds from 0 (off) to {_YEAR}"
+            f"{name} = {shown(value)}: allowed is a number of seconds from 0 (off) to {_YEAR}"
         )
     return number
 
@@ -97,7 +106,7 @@ def _names(name: str, value: object) -> tuple[str, ...]:
         # A comma separates inside a list too, since the environment knows no other form.
         parts = (part.strip() for text in value for part in text.split(","))
         return tuple(part for part in parts if part)
-    raise SettingsError(f"{name} = {value!r}: allowed is {_LIST}")
+    raise SettingsError(f"{name} = {shown(value)}: allowed is {_LIST}")
 
 
 def _path(what: str) -> Callable[[str, object], Path | None]:
@@ -111,10 +120,10 @@ def _path(what: str) -> Callable[[str, object], Path | None]:
                     return Path(os.path.expanduser(text)).absolute()
                 except OSError as error:
                     raise SettingsError(
-                        f"{name} = {value!r}: allowed is the full path of a {what}, because the "
-                        "working directory is gone"
+                        f"{name} = {shown(value)}: allowed is the full path of a {what}, because "
+                        "the working directory is gone"
                     ) from error
-        raise SettingsError(f"{name} = {value!r}: allowed is the path of a {what}")
+        raise SettingsError(f"{name} = {shown(value)}: allowed is the path of a {what}")
 
     return read
 
@@ -189,14 +198,16 @@ class Settings:
         cls,
         environ: Mapping[str, str] = os.environ,
         folder: Path | None = None,
+        complain: Callable[[str], None] | None = None,
         **given: Any,
     ) -> Settings:
         """Read the settings from all three places.
 
         Args:
             environ: the environment.
-            folder: where to look for `pyproject.toml`, and in its parents; the working directory
-                if not given.
+            folder: where to look for `pyproject.toml`, and above it within the project
+                (`csptrace.projectfile`); the working directory if not given.
+            complain: is told, once each, why a file that has settings does not count.
             given: keywords; `None` counts as not given.
 
         Returns:
@@ -206,11 +217,12 @@ class Settings:
             SettingsError: an unknown name, a value that is not allowed, an unreadable file.
         """
         values: dict[str, Any] = {}
-        found = _table(folder)
-        if found is not None:
-            file, table = found
-            for name, value in table.items():
-                values[name] = _read(name, value, f"{file}: [tool.csptrace] {name}")
+        found = projectfile.find(folder)
+        for name, value in found.table.items():
+            values[name] = _read(name, value, f"{found.file}: [tool.csptrace] {name}")
+        if complain is not None:
+            for message in found.passed:
+                complain(message)
         for variable, value in environ.items():
             if variable.startswith(PREFIX) and variable not in _EXTERNAL:
                 name = variable.removeprefix(PREFIX).lower()
@@ -272,32 +284,3 @@ def _read(name: str, value: object, where: str) -> Any:
             f"{where}: unknown setting {name!r}; {hint}: {', '.join(sorted(_READERS))}"
         )
     return reader(where, value)
-
-
-def _table(folder: Path | None) -> tuple[Path, dict[str, Any]] | None:
-    """Return the nearest `pyproject.toml` with a `[tool.csptrace]` table, and the table."""
-    try:
-        start = (folder or Path.cwd()).absolute()
-    except OSError:  # the working directory is gone
-        return None
-    for place in (start, *start.parents):
-        file = place / "pyproject.toml"
-        try:
-            text = file.read_bytes()
-        except OSError:
-            continue
-        if b"csptrace" not in text:
-            continue
-        import tomllib  # noqa: PLC0415 - most runs have no such file
-
-        try:
-            tool = tomllib.loads(text.decode()).get("tool")
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{file}: not a TOML file: {error}") from error
-        table = tool.get("csptrace") if isinstance(tool, dict) else None
-        if table is None:
-            continue
-        if not isinstance(table, dict):
-            raise SettingsError(f"{file}: [tool.csptrace] must be a table")
-        return file, table
-    return None

@@ -22,7 +22,7 @@ PACKAGE = Path(csptrace.__file__).parent
 ROOT = PACKAGE.parent
 VALUES = {
     *("csptrace", "csptrace.errors", "csptrace.files", "csptrace.forks", "csptrace.model"),
-    "csptrace.settings",
+    *("csptrace.projectfile", "csptrace.settings", "csptrace.tomlfile"),
 }
 
 # Stage → what it may import besides the standard library, its own modules and VALUES. The stages
@@ -337,3 +337,9 @@ def test_public_functions_of_the_package_name_their_arguments() -> None:
         if inspect.isfunction(value):
             for parameter in inspect.signature(value).parameters.values():
                 assert parameter.annotation is not inspect.Parameter.empty, name
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if _stage(name) != "softcsp"])
+def test_one_module_reads_toml(module: str) -> None:
+    """TOML files are read in one place, which never hangs and always names the file."""
+    assert ("tomllib" in _imports(module)) == (module == "csptrace.tomlfile")

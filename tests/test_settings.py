@@ -304,7 +304,7 @@ def test_file_that_is_not_utf8(folder: Path) -> None:
     """A file in another encoding is named, not a traceback."""
     (folder / "pyproject.toml").write_bytes(b"[tool.csptrace]\nlog = 'caf\xe9'\n")
 
-    with pytest.raises(SettingsError, match=r"pyproject\.toml: not a TOML file"):
+    with pytest.raises(SettingsError, match=r"pyproject\.toml:2: not UTF-8"):
         Settings.load({})
 
 

@@ -22,12 +22,13 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import re
-import tomllib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from csptrace import tomlfile
 from csptrace.errors import BaselineError
 from csptrace.files import check_replaceable, replacing
+from csptrace.tomlfile import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -211,20 +212,13 @@ def read(path: Path) -> tuple[Entry, ...]:
             file, the line and the field.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with tomlfile.opened(path) as (descriptor, _info):
+            raw = tomlfile.contents(path, descriptor)
     except FileNotFoundError:
         return ()
     except OSError as error:
         raise BaselineError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        line = path.read_bytes().count(b"\n", 0, error.start) + 1
-        raise BaselineError(f"{path}:{line}: not UTF-8") from error
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r"at line (\d+)", str(error))
-        line = int(found[1]) if found else text.count("\n") + 1
-        raise BaselineError(f"{path}:{line}: not a TOML file: {error}") from error
+    text, data = tomlfile.parse(path, raw, BaselineError)
     return _Reader(path, text).entries(data)
 
 
@@ -242,7 +236,7 @@ class _Reader:
                 raise self._error(0, name, "unknown field; known are version and [[finding]]")
         version = data.get("version")
         if version != VERSION or isinstance(version, bool):
-            what = "is missing" if version is None else f"= {version!r}"
+            what = "is missing" if version is None else f"= {shown(version)}"
             raise self._error(0, "version", f"{what}; this csptrace reads version {VERSION}")
         tables = data.get("finding", [])
         if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
@@ -268,7 +262,7 @@ class _Reader:
                 raise self._error(index, name, "is missing")
         for name in ("fingerprint", "code", "kind", "where", "reason"):
             if not isinstance(table.get(name, ""), str):
-                raise self._error(index, name, f"= {table[name]!r}; must be a text")
+                raise self._error(index, name, f"= {shown(table[name])}; must be a text")
         if not _FINGERPRINT.fullmatch(table["fingerprint"]):
             raise self._error(
                 index,
@@ -277,13 +271,15 @@ class _Reader:
             )
         count = table["count"]
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise self._error(index, "count", f"= {count!r}; must be a whole number from 1")
+            raise self._error(index, "count", f"= {shown(count)}; must be a whole number from 1")
         expires = table.get("expires")
         if isinstance(expires, str):
             with suppress(ValueError):  # refused below, as any other value that is no date
                 expires = dt.date.fromisoformat(expires)
         if expires is not None and type(expires) is not dt.date:
-            text = f"= {table['expires']!s}; must be a date such as 2027-01-31"
+            value = table["expires"]
+            written = str(value) if isinstance(value, str | dt.date) else shown(value)
+            text = f"= {written}; must be a date such as 2027-01-31"
             raise self._error(index, "expires", text)
         return Entry(**{**table, "expires": expires})
 
