@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from csptrace.terminal import escape
+
 if TYPE_CHECKING:
     from csptrace.model import Finding
 
@@ -36,7 +38,14 @@ __all__ = [
 
 
 class CspTraceError(Exception):
-    """Base of everything that csptrace raises."""
+    """Base of everything that csptrace raises.
+
+    The text is escaped, line by line: whoever shows it (the interpreter, if nobody catches it)
+    does not, and there may be a path or a name in it that somebody else has chosen.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__("\n".join(map(escape, message.split("\n"))))
 
 
 class SpecError(CspTraceError):

@@ -34,7 +34,7 @@ from csptrace.detect.judgement import (
     verdict_on_use,
 )
 from csptrace.detect.ownership import Ownership
-from csptrace.detect.wording import as_text, escape, explain, summary, unheld
+from csptrace.detect.wording import as_text, explain, summary, unheld
 from csptrace.errors import (
     DoubleRelease,
     HandleError,
@@ -84,6 +84,7 @@ from csptrace.patch.questions import Answer, ask, ask_limit
 from csptrace.patch.stacks import StackTable
 from csptrace.patch.targets import Installation
 from csptrace.specs import registry
+from csptrace.terminal import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -242,7 +243,7 @@ class Tracer:
         for missed in self.installation.missed:
             self.complain(
                 "missed",
-                f"{escape(missed)} was bound before tracing began and is not traced; start earlier "
+                f"{missed} was bound before tracing began and is not traced; start earlier "
                 "(CSPTRACE=1) or look the function up when it is called",
             )
 
@@ -343,7 +344,7 @@ class Tracer:
         else:
             text += "no findings"
         if self._log is not None and self._log.path is not None:
-            text += f"; log: {escape(str(self._log.path))}"
+            text += f"; log: {self._log.path}"
         return text
 
     # --- fork ---------------------------------------------------------------------------------
@@ -975,25 +976,28 @@ class Tracer:
         self.complain(
             "internal",
             f"internal error in {where}; what it traces may be incomplete from here on, the "
-            f"program is not affected:\n{text}",
+            "program is not affected:",
+            *text.split("\n"),
         )
 
     # --- complaints ---------------------------------------------------------------------------
 
-    def complain(self, code: str, message: str) -> None:
+    def complain(self, code: str, line: str, *more: str) -> None:
         """Say once what csptrace cannot do, on stderr and in the log.
 
         Args:
             code: a short name of the sort of complaint.
-            message: what happened, where, and what to do next.
+            line: what happened, where, and what to do next.
+            more: further lines.
         """
+        message = "\n".join(map(escape, (line, *more)))
         if message in self._complaints:
             return
         self._complaints[message] = code
         if self._complaint is not None:
             self._complaint(message)
         else:
-            self._terminal.line(message, "bad")
+            self._terminal.line(line, "bad", *more)
         if self._log is not None and code != "log":
             self._log.emit("csptrace.notice", code=code, message=message)
 

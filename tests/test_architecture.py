@@ -22,7 +22,7 @@ PACKAGE = Path(csptrace.__file__).parent
 ROOT = PACKAGE.parent
 VALUES = {
     *("csptrace", "csptrace.errors", "csptrace.files", "csptrace.forks", "csptrace.model"),
-    *("csptrace.projectfile", "csptrace.settings", "csptrace.tomlfile"),
+    *("csptrace.projectfile", "csptrace.settings", "csptrace.terminal", "csptrace.tomlfile"),
 }
 
 # Stage → what it may import besides the standard library, its own modules and VALUES. The stages
@@ -337,6 +337,85 @@ def test_public_functions_of_the_package_name_their_arguments() -> None:
         if inspect.isfunction(value):
             for parameter in inspect.signature(value).parameters.values():
                 assert parameter.annotation is not inspect.Parameter.empty, name
+
+
+DOOR = "csptrace.terminal"
+CONSOLE = "csptrace.analysis.render.console"
+SPEAKING = [
+    name for name in MODULES if _stage(name) not in ("softcsp", "examples") and name != DOOR
+]
+"""Everything but the provider and the example programs, which are traced and speak for themselves,
+and `csptrace.frontends.pytest_plugin.ledger`'s door to pytest's own terminal (see below)."""
+
+
+def _writes(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield where a module writes to a standard stream or a terminal by itself."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id == "print":
+            yield node.lineno, "print"
+        if not isinstance(node, ast.Attribute):
+            continue
+        text = ast.unparse(node)
+        if node.attr in ("write", "writelines", "buffer", "reconfigure") and "std" in text:
+            yield node.lineno, text
+        if text in ("sys.__stdout__", "sys.__stderr__", "sys.displayhook"):
+            yield node.lineno, text
+        if node.attr in ("write_line", "write_sep", "write_raw", "rewrite", "_tw"):
+            yield node.lineno, text
+
+
+@pytest.mark.parametrize("module", SPEAKING)
+def test_one_module_writes_to_terminals(module: str) -> None:
+    """Nothing else prints or writes to a standard stream, so nothing can forget to escape."""
+    found = [text for _line, text in _writes(_tree(module))]
+    if module == "csptrace.frontends.pytest_plugin.ledger":  # its own door: `_Lines`
+        assert found == ["self._reporter.write_line"]
+        return
+
+    assert found == []
+
+
+def test_the_search_for_writes_finds_them() -> None:
+    """What would write past the door is noticed, in every form that it usually has."""
+    for text in (
+        "print('x')",
+        "show = print",
+        "sys.stdout.write('x')",
+        "sys.stderr.writelines([])",
+        "sys.stdout.buffer.write(b'x')",
+        "sys.__stderr__",
+        "reporter.write_line('x')",
+    ):
+        assert list(_writes(ast.parse(text))), text
+
+
+@pytest.mark.parametrize("module", SPEAKING)
+def test_only_the_door_knows_escape_sequences(module: str) -> None:
+    """No other module has an escape character in its source, and only one has rich's console."""
+    assert not [
+        node.value
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\x1b" in node.value
+    ]
+    if module != CONSOLE:
+        assert not {"rich.text", "rich.print"} & _imports(module)
+        consoles = [
+            alias.name
+            for node in ast.walk(_tree(module))
+            if isinstance(node, ast.ImportFrom) and node.module in ("rich", "rich.console")
+            for alias in node.names
+        ]
+        assert not {"Console", "console", "print", "get_console"} & set(consoles)
+
+
+@pytest.mark.parametrize("module", SPEAKING)
+def test_only_the_door_makes_rendered_lines(module: str) -> None:
+    """`Rendered`, which is written as it is, is made by `render` and nowhere else."""
+    calls = [
+        ast.unparse(node.func) for node in ast.walk(_tree(module)) if isinstance(node, ast.Call)
+    ]
+
+    assert not [call for call in calls if call.rpartition(".")[2] == "Rendered"]
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if _stage(name) != "softcsp"])

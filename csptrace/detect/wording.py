@@ -1,7 +1,8 @@
 """Findings in words a tired person understands. The one builder of every message.
 
 `explain` says what leaked or was misused, where each thing happened and what to do about it, as a
-structure; `as_text` writes it down. Everything that comes from the program is escaped.
+structure; `as_lines` and `as_text` write it down. Everything that comes from the program is
+escaped.
 """
 
 from __future__ import annotations
@@ -11,20 +12,22 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from csptrace.model import Code, Moment, Severity, value_text
+from csptrace.terminal import Span, escape, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from csptrace.detect.ownership import Ownership
     from csptrace.model import Finding, Frame, Handle, HandleRef
     from csptrace.specs.vocabulary import Kind
+    from csptrace.terminal import Line as Shown
 
 __all__ = [
     "Explanation",
     "Line",
     "Place",
+    "as_lines",
     "as_text",
-    "escape",
     "explain",
     "remedy",
     "summary",
@@ -79,13 +82,6 @@ class Explanation(NamedTuple):
     fingerprint: str
 
 
-def escape(text: str) -> str:
-    """Return text with control characters made visible, safe for a terminal and for one line."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
-
-
 def explain(
     finding: Finding, ownership: Ownership, *, redact: bool = False, frames: int = _MOST_FRAMES
 ) -> Explanation:
@@ -127,36 +123,39 @@ def explain(
     )
 
 
-def as_text(
-    explanation: Explanation, paint: Callable[[str, str], str] = lambda text, _role: text
-) -> str:
-    """Write an explanation down as lines.
+def as_lines(explanation: Explanation, headline: str = "headline") -> list[Shown]:
+    """Write an explanation down as lines for `csptrace.terminal`.
 
     Args:
         explanation: the finding in words.
-        paint: colours a piece of text according to its role: `headline`, `place`, `mark`,
-            `source`, `remedy`, `cause` or `aside`. Plain if not given.
-
-    Returns:
-        The lines, without a newline at the end.
+        headline: the tone of the first line.
     """
-    lines = [paint(explanation.headline, "headline"), f"  {explanation.story}"]
+    lines: list[Shown] = [Span(explanation.headline, headline), f"  {explanation.story}"]
     if explanation.cause:
-        lines.append(paint(f"  why: {explanation.cause}", "cause"))
+        lines.append(Span(f"  why: {explanation.cause}", "cause"))
     for place in explanation.places:
-        lines.append("  " + paint(place.title, "place"))
+        lines.append(("  ", Span(place.title, "place")))
         for line in place.lines:
             text = f"    {'>' if line.marked else ' '} {line.where}"
-            lines.append(paint(text, "mark") if line.marked else text)
+            lines.append(Span(text, "mark" if line.marked else ""))
             if line.source:
-                lines.append("        " + paint(line.source, "source"))
+                lines.append(("        ", Span(line.source, "source")))
         if place.more:
             plural = "s" if place.more > 1 else ""
-            lines.append(paint(f"      … {place.more} more frame{plural}", "aside"))
+            lines.append(Span(f"      … {place.more} more frame{plural}", "aside"))
     lines.extend(f"  {hint}" for hint in explanation.hints)
-    lines.append(paint(f"  fix: {explanation.remedy}", "remedy"))
-    lines.append(paint(f"  fingerprint: {explanation.fingerprint}", "aside"))
-    return "\n".join(lines)
+    lines.append(Span(f"  fix: {explanation.remedy}", "remedy"))
+    lines.append(Span(f"  fingerprint: {explanation.fingerprint}", "aside"))
+    return lines
+
+
+def as_text(explanation: Explanation) -> str:
+    """Write an explanation down as plain, escaped lines, without an end of the last.
+
+    Args:
+        explanation: the finding in words.
+    """
+    return str(render(as_lines(explanation))).removesuffix("\n")
 
 
 def summary(findings: Iterable[Finding], ownership: Ownership, *, redact: bool = False) -> str:

@@ -19,9 +19,9 @@ import orjson
 import structlog
 
 from csptrace import forks
-from csptrace.detect.wording import escape
 from csptrace.events.schema import SCHEMA
 from csptrace.files import PRIVATE_FILE, make_folder
+from csptrace.terminal import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,6 +14,7 @@ from csptrace.analysis.partials import default_folder
 from csptrace.analysis.render import FORMATS, Options
 from csptrace.errors import AnalysisError
 from csptrace.files import replacing
+from csptrace.terminal import complain, pass_on
 
 if TYPE_CHECKING:
     import argparse
@@ -118,7 +119,9 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
         yield lambda _progress: None
         return
     try:
-        from rich import console, progress  # noqa: PLC0415 - an extra
+        from rich import progress  # noqa: PLC0415 - an extra
+
+        from csptrace.analysis.render.console import Console  # noqa: PLC0415 - it needs rich
     except ImportError:
         yield lambda _progress: None
         return
@@ -127,7 +130,7 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
         progress.BarColumn(),
         progress.TextColumn("{task.description}"),
         progress.TimeRemainingColumn(compact=True),
-        console=console.Console(stderr=True),
+        console=Console(stderr=True),
         transient=True,
     )
     task = bar.add_task("reading logs", total=None)
@@ -194,11 +197,7 @@ def show(text: str, output: str | None) -> None:
         except OSError as error:
             raise AnalysisError(f"cannot write {output}: {error.strerror or error}") from error
         return
-    if hasattr(sys.stdout, "reconfigure"):
-        # What the terminal's character set lacks must not end in a traceback.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    pass_on(text, sys.stdout)
 
 
 @contextmanager
@@ -215,4 +214,4 @@ def interruptible(status: list[int]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         status[0] = 130
-        print("csptrace: interrupted; nothing was written", file=sys.stderr)  # noqa: T201
+        complain("csptrace: interrupted; nothing was written")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from csptrace.detect import baseline
 from csptrace.detect.baseline import Seen
-from csptrace.detect.wording import escape
 from csptrace.errors import AnalysisError
 from csptrace.files import PRIVATE_FILE
 from csptrace.frontends import analysing
+from csptrace.terminal import say
 
 if TYPE_CHECKING:
     import argparse
@@ -76,9 +76,9 @@ def main(options: argparse.Namespace) -> int:
         baseline.write(path, after, mode=mode)
         old = {entry.fingerprint for entry in before}
         new = {entry.fingerprint for entry in after}
-        print(  # noqa: T201 - this is the command line
+        say(
             f"{len(new)} findings accepted ({len(new - old)} added, {len(old - new)} removed): "
-            f"{escape(options.output)}"
+            f"{options.output}"
         )
     return status[0]
 

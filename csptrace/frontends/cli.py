@@ -6,11 +6,12 @@ import argparse
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from csptrace import __version__
-from csptrace.errors import CspTraceError
+from csptrace.errors import CspTraceError, HandleLeak
 from csptrace.frontends import baseline, compact, compare, demo, doctor, report, run, specs, watch
+from csptrace.terminal import complain, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,9 +39,31 @@ COMMANDS: Final[
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what it has to say through the one door; its errors quote what was typed."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self.color = False  # of Python 3.14; its escape sequences would be shown as such
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        speak = say if file is sys.stdout else complain
+        speak(*message.removesuffix("\n").split("\n"))
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the command line, in one line under the usage, and end.
+
+        Args:
+            message: what is wrong.
+        """
+        self.print_usage(sys.stderr)
+        complain(f"{self.prog}: error: {message}")
+        sys.exit(2)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="csptrace",
         description="Trace cryptographic provider handles: log what leaks, raise on stale ones.",
     )
@@ -74,8 +97,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = options.run(options)
         if options.run is not run.main:  # what a program leaves unwritten is the program's affair
             sys.stdout.flush()
+    except HandleLeak as error:  # several lines, which csptrace has made
+        complain(*f"csptrace: {error}".split("\n"))
+        return 2
     except CspTraceError as error:
-        print(f"csptrace: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
+        complain(f"csptrace: {error}")
         return 2
     except BrokenPipeError:  # the reader (head, less) has seen enough
         _write_no_more()
@@ -84,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno not in _FULL:
             raise
         what = error.filename or "the output could not be written"
-        print(f"csptrace: {what}: {error.strerror}", file=sys.stderr)  # noqa: T201 - as above
+        complain(f"csptrace: {what}: {error.strerror}")
         _write_no_more()
         return 2
     return status

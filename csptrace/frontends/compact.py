@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from csptrace.analysis import compaction, engines
-from csptrace.detect.wording import escape
 from csptrace.frontends import analysing
+from csptrace.terminal import complain, say
 
 if TYPE_CHECKING:
     import argparse
@@ -75,21 +74,20 @@ def main(options: argparse.Namespace) -> int:
             text += f", {sum(one.deleted for one in done)} logs deleted"
         if failed:
             text += f", {failed} unreadable"
-        print(f"{text}: {escape(options.output)}")  # noqa: T201 - this is the command line
+        say(f"{text}: {options.output}")
         status[0] = int(bool(failed))
     return status[0]
 
 
 def _tell(one: Compacted) -> None:
-    name = escape(one.paths[0])
+    name = one.paths[0]
     if len(one.paths) > 1:
         name += f" and {len(one.paths) - 1} more"
     if one.written:
-        print(f"{name}: {one.events:,} events → {escape(one.target)}")  # noqa: T201
+        say(f"{name}: {one.events:,} events → {one.target}")
     if one.aside:
-        sys.stderr.write(
-            f"csptrace: {name}: its archive cannot be read any more and was put aside: "
-            f"{escape(one.aside)}\n"
+        complain(
+            f"csptrace: {name}: its archive cannot be read any more and was put aside: {one.aside}"
         )
     if one.kept:
-        sys.stderr.write(f"csptrace: {name} is kept: {escape(one.kept)}\n")
+        complain(f"csptrace: {name} is kept: {one.kept}")

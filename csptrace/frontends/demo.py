@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -16,6 +15,7 @@ from csptrace import process
 from csptrace.errors import ActivationError, MissingExtraError
 from csptrace.examples import signing_service, token_service
 from csptrace.settings import Settings
+from csptrace.terminal import say
 
 if TYPE_CHECKING:
     import argparse
@@ -82,15 +82,15 @@ def main(options: argparse.Namespace) -> int:
     example: ModuleType
     if options.api == "pkcs11":
         example, prepare = token_service, _on_softhsm
-        _print("A small service runs on a token of SoftHSM.")
+        say("A small service runs on a token of SoftHSM.")
     else:
         example, prepare = signing_service, _on_softcsp
-        _print("A small signing service runs on the embedded software CSP.")
+        say("A small signing service runs on the embedded software CSP.")
     with tempfile.TemporaryDirectory(prefix="csptrace-demo-") as home:
         variable, value, play = prepare(home)
         folder = Path(options.log or tempfile.mkdtemp(prefix="csptrace-demo-"))
         source = os.path.relpath(str(example.__file__))
-        _print(f"It makes {len(example.MISTAKES)} mistakes ({source}):\n")
+        say(f"It makes {len(example.MISTAKES)} mistakes ({source}):", "")
         before = os.environ.get(variable)
         os.environ[variable] = value
         try:
@@ -110,12 +110,13 @@ def main(options: argparse.Namespace) -> int:
     found = Counter(finding.code.value for finding in active.findings)
     planted = Counter(example.MISTAKES)
     if found != planted:
-        _print(f"\nExpected {dict(planted)}, found {dict(found)}.")
+        say("", f"Expected {dict(planted)}, found {dict(found)}.")
         return 1
-    _print(
-        f"\nAll {sum(planted.values())} planted mistakes were found, and nothing else.\n"
-        f"The event log, one JSON object a line: {active.log_path}\n"
-        "Trace your own program with: csptrace run program.py"
+    say(
+        "",
+        f"All {sum(planted.values())} planted mistakes were found, and nothing else.",
+        f"The event log, one JSON object a line: {active.log_path}",
+        "Trace your own program with: csptrace run program.py",
     )
     return 0
 
@@ -160,8 +161,3 @@ def _on_softhsm(home: str) -> tuple[str, str, Callable[[], object]]:
         token_service.main(ctypes.CDLL(module), pin.encode())
 
     return "SOFTHSM2_CONF", str(conf), play
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

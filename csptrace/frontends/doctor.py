@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import csptrace
-from csptrace import _startup, process
+from csptrace import _startup, process, projectfile
+from csptrace.analysis.render.escaping import json_text
 from csptrace.errors import CspTraceError
 from csptrace.frontends import demo
 from csptrace.patch import exits
 from csptrace.settings import Settings, is_active
 from csptrace.specs import registry
+from csptrace.terminal import pass_on, say
 
 if TYPE_CHECKING:
     import argparse
@@ -50,10 +52,9 @@ def main(options: argparse.Namespace) -> int:
     """
     report = examine()
     if options.json:
-        json.dump(report, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        pass_on(json_text(json.dumps(report, indent=2)) + "\n", sys.stdout)
     else:
-        sys.stdout.write("\n".join(_lines(report)) + "\n")
+        say(*_lines(report))
     return 0 if report["healthy"] else 1
 
 
@@ -87,11 +88,29 @@ def examine() -> dict[str, Any]:
     except CspTraceError as error:
         problems.append(str(error))
         settings = Settings()
+    report["settings_file"] = _settings_file()
     report["settings"] = {name: str(value) for name, value in _given(settings).items()}
     report["causes"] = _causes(settings)
     report["canary"] = _canary(report, problems)
     report["healthy"] = not problems
     return report
+
+
+def _settings_file() -> dict[str, Any]:
+    """Return which file has settings, which have some that do not count, and how far it was sought.
+
+    Its errors are told with the settings.
+    """
+    try:
+        found = projectfile.find()
+    except CspTraceError:
+        return {"file": None, "passed": [], "last": None, "why": "it cannot be understood"}
+    return {
+        "file": None if found.file is None else str(found.file),
+        "passed": list(found.passed),
+        "last": None if found.last is None else str(found.last),
+        "why": found.why,
+    }
 
 
 def _causes(settings: Settings) -> str:
@@ -234,6 +253,11 @@ def _lines(report: dict[str, Any]) -> list[str]:
     lines.extend(f"  {name}={value!r}" for name, value in sorted(report["environment"].items()))
     if not report["environment"]:
         lines.append("  no CSPTRACE variables")
+    sought = report["settings_file"]
+    lines.append(f"settings file: {sought['file'] or 'none with [tool.csptrace]'}")
+    if not sought["file"]:
+        lines.append(f"  sought up to {sought['last'] or 'nowhere'}: {sought['why']}")
+    lines.extend(f"  {passed}" for passed in sought["passed"])
     lines.append("settings that differ from the default:")
     lines.extend(f"  {name} = {value}" for name, value in sorted(report["settings"].items()))
     if not report["settings"]:

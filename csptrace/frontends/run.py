@@ -11,7 +11,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from csptrace import process
+from csptrace import process, terminal
 from csptrace.errors import ActivationError
 from csptrace.settings import Settings
 
@@ -90,7 +90,7 @@ def main(options: argparse.Namespace) -> int:
         active = None
     if active is None:
         sys.argv = list(target)  # the log names the program
-        active = process.start(Settings.load(**given))
+        active = process.start(**given)
     os.environ.update(active.settings.environment())
     status = execute(target, module=bool(options.module))
     active.program_status = status
@@ -156,7 +156,7 @@ def _status(code: object) -> int:
         return 0
     if isinstance(code, int):
         return code
-    print(code, file=sys.stderr)  # noqa: T201 - as the interpreter does
+    terminal.pass_on(f"{code}\n", sys.stderr)  # as the interpreter does: it is the program's word
     return 1
 
 
@@ -169,4 +169,7 @@ def _show(error: BaseException) -> None:
         if not name.startswith((own, "<frozen runpy>")) and "runpy" not in name:
             break
         traceback = traceback.tb_next
+    if traceback is None and isinstance(error, ImportError):  # what -m names is not there
+        terminal.complain(f"csptrace: run: {error}")
+        return
     sys.excepthook(type(error), error.with_traceback(traceback), traceback)

@@ -6,7 +6,9 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from csptrace.analysis.render.escaping import json_text
 from csptrace.specs import registry
+from csptrace.terminal import complain, pass_on, say
 
 if TYPE_CHECKING:
     import argparse
@@ -32,8 +34,8 @@ def main(options: argparse.Namespace) -> int:
     complaints: list[str] = []
     specs = registry.load(options.api, complaints.append)
     if options.json:
-        json.dump([registry.covered(spec) for spec in specs], sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        covered = [registry.covered(spec) for spec in specs]
+        pass_on(json_text(json.dumps(covered, indent=2)) + "\n", sys.stdout)
     else:
         for spec in specs:
             names = spec.by_name()
@@ -52,9 +54,8 @@ def main(options: argparse.Namespace) -> int:
             for name, call in names.items():
                 effects = "; ".join(_words(effect) for effect in registry.covered_effects(call))
                 lines.append(f"  {name}: {effects}")
-            sys.stdout.write("\n".join(lines) + "\n")
-    for complaint in complaints:
-        sys.stderr.write(f"csptrace: {complaint}\n")
+            say(*lines)
+    complain(*(f"csptrace: {complaint}" for complaint in complaints))
     return 0
 
 

@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from csptrace.analysis.following import Follower
-from csptrace.detect.wording import escape
 from csptrace.errors import AnalysisError, MissingExtraError
+from csptrace.terminal import say
 
 if TYPE_CHECKING:
     import argparse
@@ -57,7 +57,7 @@ def main(options: argparse.Namespace) -> int:
     """
     if not os.path.isdir(options.folder):
         raise AnalysisError(
-            f"no such folder: {escape(options.folder)}; start the programs with CSPTRACE=1 "
+            f"no such folder: {options.folder}; start the programs with CSPTRACE=1 "
             "CSPTRACE_LOG=<folder> first"
         )
     if not 0 < options.interval <= 3600:
@@ -65,14 +65,14 @@ def main(options: argparse.Namespace) -> int:
     follower = Follower(options.folder)
     follower.poll()
     if options.once:
-        sys.stdout.write(as_text(follower.state()))
+        say(*as_lines(follower.state()))
         return 0
     try:
         _follow(follower, options.interval, until_ended=options.until_ended)
     except KeyboardInterrupt:
         return 0
     if options.until_ended:
-        sys.stdout.write(as_text(follower.state()))
+        say(*as_lines(follower.state()))
     return 0
 
 
@@ -81,16 +81,18 @@ def _follow(follower: Follower, interval: float, *, until_ended: bool) -> None:
         while not _is_over(follower.state(), until_ended=until_ended):
             time.sleep(interval)
             if follower.poll() and not until_ended:
-                sys.stdout.write(as_text(follower.state()) + "\n")
-                sys.stdout.flush()
+                say(*as_lines(follower.state()), "")
         return
     try:
         from rich.live import Live  # noqa: PLC0415 - an extra
+
+        from csptrace.analysis.render.console import Console  # noqa: PLC0415 - it needs rich
     except ImportError as error:
         raise MissingExtraError(
             "csptrace watch needs rich: pip install 'csptrace[report]'"
         ) from error
-    with Live(_screen(follower.state()), auto_refresh=False, screen=True) as live:
+    screen = _screen(follower.state())
+    with Live(screen, console=Console(), auto_refresh=False, screen=True) as live:
         while not _is_over(follower.state(), until_ended=until_ended):
             time.sleep(interval)
             follower.poll()
@@ -102,36 +104,33 @@ def _is_over(state: State, *, until_ended: bool) -> bool:
     return until_ended and bool(seen) and all(process.ended for process in seen)
 
 
-def as_text(state: State) -> str:
-    """Return how things stand as plain lines.
+def as_lines(state: State) -> list[str]:
+    """Return how things stand, line by line, to be escaped.
 
     Args:
         state: how things stand.
 
     Returns:
-        The lines, each with its end.
+        The lines.
     """
     running = sum(not process.ended for process in state.processes)
     ended = len(state.processes) - running
     lines = [f"{running} running, {ended} ended, {state.events:,} events"]
     if state.skipped:
         lines[0] += f", {state.skipped} lines that are no events"
-    lines += ["live handles:", *(f"  {count:>8,}  {escape(kind)}" for kind, count in state.kinds)]
+    lines += ["live handles:", *(f"  {count:>8,}  {kind}" for kind, count in state.kinds)]
     if not state.kinds:
         lines.append("  none")
     if state.counts:
-        lines += ["findings:", *(f"  {count:>8,}  {escape(code)}" for code, count in state.counts)]
+        lines += ["findings:", *(f"  {count:>8,}  {code}" for code, count in state.counts)]
         lines.append("newest:")
         lines += [
-            f"  {seen.code}: {seen.kind} {seen.value} {escape(seen.where)}".rstrip()
-            for seen in (
-                one._replace(code=escape(one.code), kind=escape(one.kind), value=escape(one.value))
-                for one in state.findings[:10]
-            )
+            f"  {seen.code}: {seen.kind} {seen.value} {seen.where}".rstrip()
+            for seen in state.findings[:10]
         ]
     else:
         lines.append("no findings")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _screen(state: State) -> Any:
@@ -139,13 +138,14 @@ def _screen(state: State) -> Any:
     from rich.columns import Columns  # noqa: PLC0415 - an extra
     from rich.console import Group  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+
+    from csptrace.analysis.render.console import Text  # noqa: PLC0415
 
     kinds = Table(title="live handles", title_justify="left")
     kinds.add_column("kind")
     kinds.add_column("live", justify="right")
     for kind, count in state.kinds:
-        kinds.add_row(Text(escape(kind)), f"{count:,}")
+        kinds.add_row(Text(kind), f"{count:,}")
     processes = Table(title="processes", title_justify="left")
     for name in ("host", "pid", "program"):
         processes.add_column(name)
@@ -153,9 +153,9 @@ def _screen(state: State) -> Any:
         processes.add_column(name, justify="right")
     for process in state.processes[:_PROCESSES]:
         processes.add_row(
-            Text(escape(process.host)),
+            Text(process.host),
             str(process.pid),
-            Text(escape(process.program)),
+            Text(process.program),
             f"{process.live:,}",
             f"{process.acquired:,}",
             f"{process.findings:,}",
@@ -167,13 +167,13 @@ def _screen(state: State) -> Any:
     colours = {"error": "red", "warning": "yellow"}
     for seen in state.findings:
         newest.add_row(
-            Text(escape(seen.code), style=colours.get(seen.severity, "")),
-            Text(escape(f"{seen.kind} {seen.value}")),
-            Text(escape(seen.where)),
+            Text(seen.code, style=colours.get(seen.severity, "")),
+            Text(f"{seen.kind} {seen.value}"),
+            Text(seen.where),
         )
     total = ", ".join(f"{count:,} {code}" for code, count in state.counts) or "no findings"
     return Group(
-        Text(f"{state.events:,} events; {escape(total)}; Ctrl-C ends this"),
+        Text(f"{state.events:,} events; {total}; Ctrl-C ends this"),
         Columns((kinds, processes)),
         newest,
     )

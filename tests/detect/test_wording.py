@@ -11,10 +11,11 @@ import pytest
 
 from csptrace.detect.judgement import held_too_long, leaked_at_exit
 from csptrace.detect.ownership import Ownership
-from csptrace.detect.wording import as_text, escape, explain, summary
+from csptrace.detect.wording import as_lines, as_text, explain, summary
 from csptrace.errors import HandleLeak
 from csptrace.model import Code, Misused, Scope, Thread
 from csptrace.specs.cryptoapi import HASH, KEY, PROV
+from csptrace.terminal import Span, escape, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -362,12 +363,18 @@ def test_paint_gets_each_part_with_its_role(bench: Bench) -> None:
     """Colour is added from outside and changes no word."""
     (finding,) = leaked_at_exit([bench.acquire(KEY, 0x20)], bench.ownership, 0, "")
     explanation = explain(finding, Ownership())
-    painted = as_text(explanation, lambda text, role: f"<{role}>{text}</{role}>")
-    roles = set(re.findall(r"<(\w+)>", painted))
-    assert roles == {"headline", "place", "mark", "source", "aside", "remedy"}
-    assert re.sub(r"</?(headline|place|mark|source|aside|remedy)>", "", painted) == as_text(
-        explanation
-    )
+    lines = as_lines(explanation)
+    spans = [
+        piece
+        for line in lines
+        for piece in (line if isinstance(line, tuple) else (line,))
+        if isinstance(piece, Span) and piece.tone
+    ]
+    assert {span.tone for span in spans} == {
+        *("headline", "place", "mark", "source", "aside", "remedy"),
+    }
+    coloured = render(lines, colour=True)
+    assert re.sub(r"\x1b\[[0-9]+m", "", coloured) == as_text(explanation) + "\n"
 
 
 def test_files_below_the_working_directory_are_relative(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from event_runs import GOLDEN, environment
 
-from csptrace.events.terminal import Terminal, wants_colour
+from csptrace.events.terminal import Terminal
+from csptrace.terminal import wants_colour
 
 if TYPE_CHECKING:
     from collections.abc import Callable

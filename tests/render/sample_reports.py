@@ -695,7 +695,7 @@ HOSTILE = (
     "\"quoted\" 'twice' \\ back\\slash\\",
     "]]> <!-- & &amp; &#x41; -->",
     "```\n# heading\n| cell | `code` [link](javascript:alert(1)) @octocat <b>",
-    "\u202edesrever\u202c \u200b\x00\x7f\ufffe\udc80",
+    "\u202edesrever\u202c \u2066\u2069\u200b\u200d\ufe0f\x9b31m\x00\x7f\ufffe\udc80",
     'end\n```\nsubgraph x; click n1 href "javascript:alert(1)"; %%{init: {}}%%',
     "x" * 5000,
     "a;b;c 12",

@@ -20,12 +20,13 @@ from csptrace.analysis.render.escaping import (
     markdown,
     mermaid_label,
     shortened,
-    visible,
 )
+from csptrace.terminal import escape
 
 HOSTILE = sample_reports.HOSTILE
 CONTROL = re.compile(
-    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufffe\ud800-\udfff]"
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufe00-\ufe0f\ufeff"
+    "\ufffe\ud800-\udfff]"
 )
 """What no text of ours may hold; a line end is ours."""
 
@@ -40,11 +41,11 @@ def rendered(name: str) -> list[str]:
     return texts
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name not in ("json", "sarif")])
+@pytest.mark.parametrize("name", FORMATS)
 def test_no_control_characters(name: str) -> None:
     """Nothing that moves a cursor, changes a colour or turns the direction of text comes through.
 
-    JSON and SARIF hold the texts as they are: JSON escapes control characters by itself.
+    JSON and SARIF hold the texts as they are, with JSON's own escapes.
     """
     for text in rendered(name):
         assert CONTROL.search(text) is None
@@ -273,6 +274,6 @@ def test_collapsed_stacks_are_a_stack_and_a_number() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_visible_text_is_printable(text: str) -> None:
     """Whatever a text holds, made visible it is one printable line that UTF-8 can hold."""
-    assert visible(text).isprintable()
-    assert visible(text).encode().decode() == visible(text)
+    assert escape(text).isprintable()
+    assert escape(text).encode().decode() == escape(text)
     assert len(shortened(text, 60)) <= 60

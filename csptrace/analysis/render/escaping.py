@@ -9,37 +9,42 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["code_span", "dot_string", "markdown", "mermaid_label", "shortened", "visible"]
+from csptrace.terminal import escape
+
+__all__ = ["code_span", "dot_string", "json_text", "markdown", "mermaid_label", "shortened"]
 
 _LONGEST: Final = 400
 _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$@-])")
+_BEYOND: Final = re.compile("[\x7f-\U0010ffff]+")
 _MERMAID: Final = re.compile(r"""[^\w .,:/()+=*-]""")
 
 
-def visible(text: str) -> str:
-    """Return text on one line with everything that does not print made visible.
+def json_text(document: str) -> str:
+    """Return a JSON document in which everything that is not to be seen is spelled out.
 
-    That is control characters (so no escape sequence reaches a terminal), line ends, marks that
-    turn the direction of writing, and lone surrogates, which no encoding takes.
+    JSON's own rules leave some of it as it is: C1 controls, which some terminals obey, and marks
+    that turn the direction of writing. Both stand in strings only, where an escape says the same
+    (RFC 8259, 7).
 
     Args:
-        text: any text.
+        document: a JSON document.
     """
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
+    return _BEYOND.sub(lambda run: escape(run[0], _in_json), document)
+
+
+def _in_json(char: str) -> str:
+    units = char.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 
 def shortened(text: str, most: int = _LONGEST) -> str:
-    """Return visible text, its middle left out if it is longer than `most` characters.
+    """Return escaped text, its middle left out if it is longer than `most` characters.
 
     Args:
         text: any text.
         most: characters.
     """
-    text = visible(text)
+    text = escape(text)
     if len(text) <= most:
         return text
     head = (most - 1) // 2

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
+from csptrace.analysis.render.escaping import json_text
 from csptrace.analysis.results import VERSION
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _document(kind: str, value: Report | Comparison, options: Options) -> str:
     if options.generated:
         head["generated"] = options.generated
     data = {**head, **as_data(value, encodable)}
-    return orjson.dumps(data, option=orjson.OPT_INDENT_2).decode() + "\n"
+    return json_text(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode()) + "\n"
 
 
 def encodable(text: str) -> str:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from csptrace.analysis.render import story, words
-from csptrace.analysis.render.escaping import shortened, visible
+from csptrace.analysis.render.escaping import shortened
 from csptrace.analysis.render.places import Places, frames_of
+from csptrace.terminal import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -121,7 +122,7 @@ def _case(suite: ET.Element, group: Group, places: Places) -> ET.Element:
 
 
 def _failure(case: ET.Element, group: Group, places: Places, message: str) -> None:
-    failure = ET.SubElement(case, "failure", type=f"csptrace.{visible(group.code)}")
+    failure = ET.SubElement(case, "failure", type=f"csptrace.{escape(group.code)}")
     failure.set("message", shortened(message))
     failure.text = story.text(group, places)
 

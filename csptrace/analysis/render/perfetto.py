@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from csptrace.analysis.render.escaping import shortened
+from csptrace.analysis.render.escaping import json_text, shortened
 from csptrace.analysis.render.places import Places
 from csptrace.analysis.render.tree import label
 
@@ -66,7 +66,7 @@ def report(report: Report, options: Options) -> str:
         "otherData": {"title": shortened(options.title), "handles left out": report.graph_cut},
         "traceEvents": events,
     }
-    return orjson.dumps(data).decode() + "\n"
+    return json_text(orjson.dumps(data).decode()) + "\n"
 
 
 def _named(what: str, track: int, **args: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import orjson
 
 from csptrace import __version__
 from csptrace.analysis import sarif
+from csptrace.analysis.render.escaping import json_text
 from csptrace.analysis.render.jsonform import encodable
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def comparison(comparison: Comparison, options: Options) -> str:
 
 def _document(groups: Iterable[Group], options: Options) -> str:
     log = sarif.log(groups, version=__version__, root=options.source_root)
-    return orjson.dumps(_encodable(log), option=orjson.OPT_INDENT_2).decode() + "\n"
+    document = orjson.dumps(_encodable(log), option=orjson.OPT_INDENT_2).decode()
+    return json_text(document) + "\n"
 
 
 def _encodable(value: object) -> object:

@@ -11,11 +11,11 @@ from csptrace.analysis.render.places import Places, frames_of, own_first
 from csptrace.errors import MissingExtraError
 
 try:
-    from rich.console import Console
     from rich.padding import Padding
     from rich.rule import Rule
     from rich.table import Table
-    from rich.text import Text
+
+    from csptrace.analysis.render.console import Console, Text
 except ImportError as error:  # pragma: no cover - tested in a process of its own
     raise MissingExtraError(
         "the report for terminals needs rich: pip install 'csptrace[report]'; "

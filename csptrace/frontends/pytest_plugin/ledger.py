@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from csptrace import __version__
-from csptrace.detect.wording import escape
 from csptrace.errors import CspTraceError
 from csptrace.files import replacing
 from csptrace.frontends.pytest_plugin import reporting
 from csptrace.frontends.pytest_plugin.counting import may_be_withdrawn, uncounted
+from csptrace.terminal import escape
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -91,7 +91,7 @@ class Ledger:
             self.config.pluginmanager.unregister(watch)
             watch.switch_off()
 
-    def pytest_report_header(self) -> str:
+    def pytest_report_header(self) -> list[str]:
         """Say that it works, and how one knows."""
         return self._header
 
@@ -418,10 +418,10 @@ class Ledger:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show what was found, the worst sites, and the totals."""
-        write = terminalreporter.write_line
+        terminal = _Lines(terminalreporter)
         records = list(self._records.values())
         if records or self._earlier or self._notes or self._reasons or self._errors:
-            terminalreporter.section("csptrace", sep="=")
+            terminal.section("csptrace", sep="=")
         quiet = self.config.option.tbstyle == "no" or self.config.get_verbosity() < 0
         for kind, heading in _HEADINGS.items():
             shown = [
@@ -432,42 +432,41 @@ class Ledger:
                 and record["id"] not in self._withdrawn
             ]
             if shown and heading:
-                terminalreporter.section(heading, sep="-")
+                terminal.section(heading, sep="-")
             for equal in reporting.by_fingerprint(shown):
-                self._show(terminalreporter, equal, quiet=quiet)
-        self._show_overlooked(write, records)
-        self._show_totals(terminalreporter, records)
+                self._show(terminal, equal, quiet=quiet)
+        self._show_overlooked(terminal, records)
+        self._show_totals(terminal, records)
         for note in self._notes:
-            write(f"csptrace: {escape(note)}")
+            terminal.line(f"csptrace: {note}")
         for error in self._errors:
             for line in error.rstrip().splitlines():
-                write(escape(line), red=True)
+                terminal.line(line, red=True)
         for reason in self._reasons:
-            write(f"csptrace: FAILED: {escape(reason)}", red=True)
-        self._annotate(terminalreporter)
+            terminal.line(f"csptrace: FAILED: {reason}", red=True)
+        self._annotate(terminal)
 
-    def _show(
-        self, terminal: pytest.TerminalReporter, equal: Sequence[Record], *, quiet: bool
-    ) -> None:
+    def _show(self, terminal: _Lines, equal: Sequence[Record], *, quiet: bool) -> None:
         first = equal[0]
         times = f" ({len(equal)} times)" if len(equal) > 1 else ""
         if quiet:
-            terminal.write_line(f"{reporting.headline(first)}{times}", red=True)
+            terminal.line(f"{reporting.headline(first)}{times}", red=True)
         else:
             head, _, rest = first["text"].partition("\n")
-            terminal.write_line("")
-            terminal.write_line(f"{head}{times}", red=True, bold=True)
-            terminal.write_line(rest)
+            terminal.line("")
+            terminal.line(f"{head}{times}", red=True, bold=True)
+            for line in rest.split("\n"):
+                terminal.line(line)
         for reason in dict.fromkeys(record["reason"] for record in equal if record["reason"]):
-            terminal.write_line(f"  note: {escape(reason)}")
+            terminal.line(f"  note: {reason}")
         listed = reporting.places(equal)
         most = len(listed) if self.config.get_verbosity() > 0 else 5
         for name, count in listed[:most]:
-            terminal.write_line(f"  in {name}" + (f" ({count} times)" if count > 1 else ""))
+            terminal.line(f"  in {name}" + (f" ({count} times)" if count > 1 else ""))
         if len(listed) > most:
-            terminal.write_line(f"  … and in {len(listed) - most} more")
+            terminal.line(f"  … and in {len(listed) - most} more")
 
-    def _show_overlooked(self, write: Any, records: Sequence[Record]) -> None:
+    def _show_overlooked(self, terminal: _Lines, records: Sequence[Record]) -> None:
         """Name what does not count, and why."""
         lines = []
         for record in records:
@@ -488,16 +487,16 @@ class Ledger:
             for record in self._earlier.values()
         ]
         for line, count in Counter(lines).items():
-            write(escape(line) + (f" ({count} times)" if count > 1 else ""))
+            terminal.line(line + (f" ({count} times)" if count > 1 else ""))
 
-    def _show_totals(self, terminal: pytest.TerminalReporter, records: Sequence[Record]) -> None:
+    def _show_totals(self, terminal: _Lines, records: Sequence[Record]) -> None:
         worst = [group for group in self._groups if group.where][:_MOST_SITES]
         if len(self._groups) > 1 and worst:
-            terminal.write_line("")
-            terminal.write_line("worst sites:")
+            terminal.line("")
+            terminal.line("worst sites:")
             for group in sorted(worst, key=lambda group: -group.count):
                 where = reporting.relative(group.where, str(self.config.rootpath))
-                terminal.write_line(f"{group.count:>6}  {group.code} {group.kind}  {escape(where)}")
+                terminal.line(f"{group.count:>6}  {group.code} {group.kind}  {where}")
         counted = [record for record in records if record["verdict"] in _SHOWN]
         counted = [record for record in counted if record["id"] not in self._withdrawn]
         others = Counter(
@@ -520,10 +519,10 @@ class Ledger:
             text = text.removesuffix(" owner") + f" test{'s' if owners != 1 else ''} or fixture"
             text += "s" if owners != 1 else ""
         text += "".join(f"; {count} {name}" for name, count in others.items() if count)
-        terminal.write_line("")
-        terminal.write_line(text, red=bool(counted), green=not counted)
+        terminal.line("")
+        terminal.line(text, red=bool(counted), green=not counted)
 
-    def _annotate(self, terminal: pytest.TerminalReporter) -> None:
+    def _annotate(self, terminal: _Lines) -> None:
         """Point GitHub at the acquiring lines (docs.github.com, "Workflow commands")."""
         if os.environ.get("GITHUB_ACTIONS") != "true":
             return
@@ -543,9 +542,23 @@ class Ledger:
             times = f"{group.count} times " if group.count > 1 else ""
             text = f"{times}in {tests}\nfix: {group.remedy}\n[{group.fingerprint}]"
             terminal.ensure_newline()
-            terminal.write_line(
-                f"::{_ANNOTATIONS[group.severity]} {where}title={title}::{_data(text)}"
-            )
+            terminal.line(f"::{_ANNOTATIONS[group.severity]} {where}title={title}::{_data(text)}")
+
+
+class _Lines:
+    """Writes lines to pytest's terminal, each escaped as a whole."""
+
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self._reporter = reporter
+        self.ensure_newline = reporter.ensure_newline
+
+    def section(self, title: str, sep: str) -> None:
+        """Begin a section."""
+        self._reporter.section(escape(title), sep=sep)
+
+    def line(self, text: str, **markup: bool) -> None:
+        """Write a line in a colour of pytest's."""
+        self._reporter.write_line(escape(text), **markup)
 
 
 class _Listener:

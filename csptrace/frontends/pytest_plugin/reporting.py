@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from csptrace.detect.wording import escape
+from csptrace.terminal import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,10 +70,10 @@ def failure(name: str, records: Sequence[Record]) -> str:
     for equal in by_fingerprint(failing):
         first = equal[0]
         times = f"  ({len(equal)} times)" if len(equal) > 1 else ""
-        lines += ["", f"in {place(first)}{times}", first["text"]]
+        lines += ["", f"in {place(first)}{times}", *first["text"].split("\n")]
         if first["reason"]:
             lines.append(f"  note: {first['reason']}")
-    return "\n".join(lines)
+    return "\n".join(map(escape, lines))
 
 
 def place(record: Record) -> str:

@@ -13,13 +13,14 @@ from csptrace.errors import CspTraceError
 from csptrace.files import check_replaceable, make_folder
 from csptrace.model import Severity
 from csptrace.settings import Settings
+from csptrace.terminal import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from csptrace.detect.baseline import Entry
 
-__all__ = ["LEAK_POLICIES", "Switches"]
+__all__ = ["LEAK_POLICIES", "Switches", "refusal"]
 
 LEAK_POLICIES: Final = ("allow", "forbid", "only-mine")
 
@@ -39,6 +40,7 @@ class Switches:
         soft: whether findings only are reported.
         fail_on: the lowest severity that fails a test.
         leaks: the policy of tests without a marker, empty for the usual one.
+        passed: why files that have settings do not count.
     """
 
     settings: Settings
@@ -51,6 +53,7 @@ class Switches:
     soft: bool
     fail_on: Severity
     leaks: str
+    passed: tuple[str, ...]
 
     @classmethod
     def read(cls, config: pytest.Config) -> Switches:
@@ -65,7 +68,7 @@ class Switches:
         try:
             return cls._read(config)
         except CspTraceError as error:
-            raise pytest.UsageError(f"csptrace: {error}") from error
+            raise refusal(str(error)) from error
 
     @classmethod
     def _read(cls, config: pytest.Config) -> Switches:
@@ -93,8 +96,10 @@ class Switches:
             return getattr(options, name) or config.getini(name) or None
 
         log = path("csptrace_log")
+        passed: list[str] = []
         settings = Settings.load(
             folder=config.rootpath,
+            complain=passed.append,
             log=log,
             include=packages("csptrace_include"),
             exclude=packages("csptrace_exclude"),
@@ -105,9 +110,7 @@ class Switches:
         known = path("csptrace_baseline") or settings.baseline
         update = bool(options.csptrace_update_baseline)
         if update and known is None:
-            raise pytest.UsageError(
-                "csptrace: --csptrace-update-baseline: which file? Add --csptrace-baseline FILE"
-            )
+            raise refusal("--csptrace-update-baseline: which file? Add --csptrace-baseline FILE")
         return cls(
             settings=settings,
             sarif=sarif,
@@ -125,6 +128,7 @@ class Switches:
                 )
             ),
             leaks=_choice("csptrace_leaks", config.getini("csptrace_leaks"), ["", *LEAK_POLICIES]),
+            passed=tuple(passed),
         )
 
     def check_files(self) -> None:
@@ -145,12 +149,21 @@ class Switches:
             try:
                 baseline.check_writable(self.baseline)
             except CspTraceError as error:
-                raise pytest.UsageError(f"csptrace: {error}") from error
+                raise refusal(str(error)) from error
         elif not self.baseline.exists():
-            raise pytest.UsageError(
-                f"csptrace: --csptrace-baseline: {self.baseline} does not exist; make it with "
+            raise refusal(
+                f"--csptrace-baseline: {self.baseline} does not exist; make it with "
                 "--csptrace-update-baseline"
             )
+
+
+def refusal(text: str) -> pytest.UsageError:
+    """Return the error by which pytest does not start.
+
+    Args:
+        text: what is wrong; pytest shows it as it is, so it is escaped here.
+    """
+    return pytest.UsageError(escape(f"csptrace: {text}"))
 
 
 def _entries(known: Path | None) -> tuple[Entry, ...]:
@@ -163,9 +176,7 @@ def _entries(known: Path | None) -> tuple[Entry, ...]:
 
 def _choice(name: str, value: str, allowed: list[str]) -> str:
     if value not in allowed:
-        raise pytest.UsageError(
-            f"csptrace: {name} = {value!r}: allowed are {', '.join(filter(None, allowed))}"
-        )
+        raise refusal(f"{name} = {value!r}: allowed are {', '.join(filter(None, allowed))}")
     return value
 
 
@@ -174,9 +185,7 @@ def _check(option: str, path: Path, attempt: Callable[[Path], Any]) -> None:
     try:
         attempt(path)
     except OSError as error:
-        raise pytest.UsageError(
-            f"csptrace: {option}: {path} cannot be written: {error.strerror or error}"
-        ) from error
+        raise refusal(f"{option}: {path} cannot be written: {error.strerror or error}") from error
 
 
 def _check_folder(path: Path) -> None:

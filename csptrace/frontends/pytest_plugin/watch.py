@@ -31,8 +31,9 @@ from csptrace.frontends.pytest_plugin.attribution import (
 from csptrace.frontends.pytest_plugin.counting import may_be_withdrawn, uncounted
 from csptrace.frontends.pytest_plugin.ledger import Ledger
 from csptrace.frontends.pytest_plugin.policy import BadMarkerError, Policy, kinds_of
-from csptrace.frontends.pytest_plugin.switches import Switches
+from csptrace.frontends.pytest_plugin.switches import Switches, refusal
 from csptrace.model import RELEASED
+from csptrace.terminal import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -74,12 +75,12 @@ def switch_on(config: pytest.Config) -> None:
     try:
         tracer = active or process.start(switches.settings)
     except Exception as error:
-        raise pytest.UsageError(f"csptrace: cannot trace: {error}") from error
+        raise refusal(f"cannot trace: {error}") from error
     failed = catches_canary(tracer)
     if failed:
         if not adopted:
             process.stop()
-        raise pytest.UsageError(f"csptrace: self-test FAILED: {failed}")
+        raise refusal(f"self-test FAILED: {failed}")
     watch = Watch(config, switches, tracer, adopted=adopted)
     manager = config.pluginmanager
     manager.register(watch, "csptrace-watch")
@@ -188,7 +189,8 @@ class Watch:
         self._stopped_in = ""
         calls = sum(len(spec.by_name()) for spec in specs)
         apis = f"{len(specs)} API{'s' if len(specs) != 1 else ''}"
-        self.header = f"csptrace: {calls} calls of {apis} patched, self-test passed"
+        header = f"{calls} calls of {apis} patched, self-test passed"
+        self.header = [escape(f"csptrace: {line}") for line in (header, *switches.passed)]
         tracer.hide_launcher(*_LAUNCHERS)
         self.where = Whereabouts(tracer, self._session)
         self.where.enter(self._collection)
