@@ -19,6 +19,10 @@ def start() -> None:
     """Start tracing if the environment asks for it.
 
     Nothing is raised and tracing stays off when something is wrong; one line on stderr says what.
+    That holds for every exception of every sort, since this runs code of others: finders of
+    modules (`sys.meta_path`), what csptrace needs (wrapt, structlog, orjson), specs of other
+    packages, and the modules that are patched because they are there already. Only what a signal
+    raises meanwhile, which is the user's Ctrl-C, ends the interpreter as it would have without.
     """
     if "CSPTRACE" not in os.environ or state["ran"]:
         return
@@ -28,18 +32,32 @@ def start() -> None:
     try:
         if _elevated():
             raise PermissionError("not in a set-user-ID or set-group-ID process")  # noqa: TRY301
-        from csptrace.settings import Settings, is_active  # noqa: PLC0415 - see above
+        from csptrace.settings import is_active  # noqa: PLC0415 - see above
 
         if is_active():
-            settings = Settings.load()
             from csptrace import process  # noqa: PLC0415 - see above
 
-            process.start(settings)
-    except Exception as error:
-        state["error"] = f"{type(error).__name__}: {error}"
-        if os.environ.get("CSPTRACE_STRICT") == "1":
+            process.start()
+    except BaseException as error:
+        if os.environ.get("CSPTRACE_STRICT") == "1" or _by_signal(error):
             raise
-        _say(f"csptrace: not tracing: {error} (see: {sys.executable} -m csptrace doctor)")
+        state["error"] = f"{type(error).__name__}: {_words(error)}"
+        _say(f"csptrace: not tracing: {_words(error)} (see: {sys.executable} -m csptrace doctor)")
+
+
+def _by_signal(error: BaseException) -> bool:
+    if isinstance(error, Exception):  # the parts that would tell may be what is missing
+        return False
+    from csptrace.interruption import came_by_signal  # noqa: PLC0415 - see above
+
+    return came_by_signal(error)
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error) or type(error).__name__
+    except Exception:  # noqa: BLE001 - an error of others need not have words
+        return type(error).__name__
 
 
 def _elevated() -> bool:
@@ -50,7 +68,6 @@ def _elevated() -> bool:
 
 
 def _say(line: str) -> None:
-    try:
-        sys.stderr.write(line + "\n")
-    except (AttributeError, OSError, ValueError):
-        return  # no stderr at all (pythonw): nothing to say it on
+    from csptrace import terminal  # noqa: PLC0415 - see above
+
+    terminal.complain(line)

@@ -22,7 +22,8 @@ PACKAGE = Path(csptrace.__file__).parent
 ROOT = PACKAGE.parent
 VALUES = {
     *("csptrace", "csptrace.errors", "csptrace.files", "csptrace.forks", "csptrace.model"),
-    *("csptrace.projectfile", "csptrace.settings", "csptrace.terminal", "csptrace.tomlfile"),
+    *("csptrace.interruption", "csptrace.projectfile", "csptrace.settings", "csptrace.terminal"),
+    "csptrace.tomlfile",
 }
 
 # Stage → what it may import besides the standard library, its own modules and VALUES. The stages

@@ -1,7 +1,10 @@
 """Which specs there are: the built-in ones and those of other packages.
 
 Another package adds an API by an entry point in the group `csptrace.specs` whose value is a
-`Spec`. A spec that cannot be loaded is left out with one warning; the others are used.
+`Spec`. A spec that cannot be loaded is left out with one warning; the others are used. That holds
+whatever its module raises, `SystemExit` and `KeyboardInterrupt` too, which would otherwise keep a
+traced interpreter from starting; only what a signal raises meanwhile (Ctrl-C, a handler of the
+program) goes on its way.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final
 
 from csptrace.errors import SettingsError, SpecError
+from csptrace.interruption import came_by_signal, told
 from csptrace.specs.vocabulary import (
     LIBRARY,
     OWNER,
@@ -66,12 +70,14 @@ def load(
         spec = importlib.import_module(f"csptrace.specs.{name}").SPEC
         validate(spec)
         specs[name] = spec
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+    for entry in _entries(complain):
         try:
             spec = _third_party(entry, specs)
-        except (Exception, SystemExit) as error:  # a module that exits must not end the program
-            what = "" if isinstance(error, SpecError) else f"{type(error).__name__}: "
-            message = f"spec {entry.name!r} ({entry.value}) is left out: {what}{error}"
+        except BaseException as error:
+            if came_by_signal(error):
+                raise
+            why = str(error) if isinstance(error, SpecError) else told(error)
+            message = f"spec {entry.name!r} ({entry.value}) is left out: {why}"
             if entry.name in wanted and entry.name not in specs:
                 raise SpecError(message) from error
             broken[entry.name] = message
@@ -87,6 +93,18 @@ def load(
             f"{', '.join(sorted(specs))}{reasons}"
         )
     return tuple(specs[name] for name in wanted or specs)
+
+
+def _entries(complain: Callable[[str], None] | None) -> list[EntryPoint]:
+    """Return what other packages offer; finders of others look for it, and may fail."""
+    try:
+        return sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+    except BaseException as error:
+        if came_by_signal(error):
+            raise
+        if complain is not None:
+            complain(f"no spec of another package can be found: {told(error)}")
+        return []
 
 
 def _third_party(entry: EntryPoint, known: Mapping[str, Spec]) -> Spec:

@@ -342,3 +342,80 @@ def test_a_process_with_borrowed_rights_is_not_traced(
 
     assert csptrace.current() is None
     assert "set-user-ID" in capsys.readouterr().err
+
+
+SPEC_THAT_RAISES = {
+    "SystemExit": "raise SystemExit(3)",
+    "sys.exit": "import sys; sys.exit('over')",
+    "KeyboardInterrupt": "raise KeyboardInterrupt",
+    "GeneratorExit": "raise GeneratorExit",
+    "own": "class Odd(BaseException):\n    pass\nraise Odd('x')",
+    "no words": "class Odd(Exception):\n    def __str__(self): raise KeyboardInterrupt\nraise Odd",
+}
+
+
+def _offer(folder: Path, source: str) -> None:
+    """Make a package whose spec's module has this source, on the path of a child."""
+    (folder / "rude.py").write_text(source, encoding="utf-8")
+    info = folder / "rude-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rude\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[csptrace.specs]\nrude = rude:SPEC\n")
+
+
+@pytest.mark.parametrize("how", SPEC_THAT_RAISES)
+def test_a_spec_never_keeps_the_interpreter_from_starting(
+    how: str, installed: Any, leaky: Path, tmp_path: Path
+) -> None:
+    """Whatever a third-party spec raises, it is left out by name, and the rest is traced."""
+    _offer(tmp_path, SPEC_THAT_RAISES[how])
+    environ = {"CSPTRACE": "1", "PYTHONPATH": str(tmp_path)}
+    result = installed.run(leaky, environ=environ)
+
+    assert result.status == 0, result.err
+    assert result.out == "arguments []\n"
+    assert result.err.count("csptrace: spec 'rude' (rude:SPEC) is left out: ") == 1
+    assert "1 finding" in result.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
+def test_ctrl_c_during_the_start_ends_the_interpreter(
+    installed: Any, leaky: Path, tmp_path: Path
+) -> None:
+    """The user's Ctrl-C while a slow spec loads is not swallowed."""
+    _offer(
+        tmp_path,
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n",
+    )
+    environ = {"CSPTRACE": "1", "PYTHONPATH": str(tmp_path)}
+    result = installed.run(leaky, environ=environ)
+
+    assert result.status != 0
+    assert "KeyboardInterrupt" in result.err
+    assert "arguments" not in result.out
+
+
+@pytest.mark.parametrize("what", ["SystemExit(3)", "KeyboardInterrupt", "BaseException('x')"])
+def test_what_the_start_needs_may_raise_anything(
+    what: str, installed: Any, leaky: Path, tmp_path: Path
+) -> None:
+    """A dependency that cannot be imported, in whatever way, costs the tracing only."""
+    (tmp_path / "wrapt.py").write_text(f"raise {what}\n", encoding="utf-8")
+    environ = {"CSPTRACE": "1", "PYTHONPATH": str(tmp_path)}
+    result = installed.run(leaky, environ=environ)
+
+    assert result.status == 0, result.err
+    assert result.out == "arguments []\n"
+    (line,) = result.err.splitlines()
+    assert line.startswith("csptrace: not tracing: ")
+
+
+def test_strict_lets_everything_out(installed: Any, leaky: Path, tmp_path: Path) -> None:
+    """For tests of csptrace itself nothing is hidden."""
+    (tmp_path / "wrapt.py").write_text("raise SystemExit(3)\n", encoding="utf-8")
+    environ = {"CSPTRACE": "1", "CSPTRACE_STRICT": "1", "PYTHONPATH": str(tmp_path)}
+
+    result = installed.run(leaky, environ=environ)
+
+    assert result.status != 0
+    assert "SystemExit: 3" in result.err

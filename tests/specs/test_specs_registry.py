@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +42,23 @@ BROKEN = {
     "syntax error": ("SPEC = (", "SyntaxError"),
     "raises": ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
     "exits": ("import sys; sys.exit(3)", "SystemExit: 3"),
+    "interrupts": ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+    "interrupts in words": ("raise KeyboardInterrupt('no')", "KeyboardInterrupt: no"),
+    "interrupts in a block": (
+        "try:\n    raise KeyboardInterrupt\nfinally:\n    x = 1",
+        "KeyboardInterrupt",
+    ),
+    "interrupts again": (
+        "try:\n    raise KeyboardInterrupt\nexcept KeyboardInterrupt as e:\n    raise e",
+        "KeyboardInterrupt",
+    ),
+    "ends a generator": ("raise GeneratorExit('x')", "GeneratorExit: x"),
+    "own base": ("class Odd(BaseException): pass\nraise Odd('x')", "Odd: x"),
+    "group": ("raise BaseExceptionGroup('x', [KeyboardInterrupt()])", "BaseExceptionGroup: x"),
+    "no words": (
+        "class Odd(Exception):\n    def __str__(self): raise SystemExit\nraise Odd",
+        "Odd (which cannot be put into words)",
+    ),
     "no such name": ("spec = 1", "AttributeError"),
     "no spec": ("SPEC = {'name': 'boxes'}", "it is dict, not a Spec"),
     "bad row": (GOOD.replace('uses(BOX, "hBox")', 'uses(BOX, "hBxo")'), "'hBxo' (param=)"),
@@ -243,3 +262,76 @@ def test_spec_without_anything_is_named(packages: Packages) -> None:
     lone = Spec("lone", "Lone", (Kind("HX", "x"),), (), ())
     with pytest.raises(SpecError, match=f"^{__file__}: spec 'lone': no binding"):
         validate(lone)
+
+
+def test_finders_of_others_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no package can be looked for, the built-in specs are used, and it is said why."""
+
+    class Finder:
+        def find_spec(self, *_args: object) -> None:
+            return None
+
+        def find_distributions(self, *_args: object) -> None:
+            raise SystemExit(3)
+
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    told: list[str] = []
+
+    assert _names(load(complain=told.append)) == list(BUILT_IN)
+    assert told == ["no spec of another package can be found: SystemExit: 3"]
+    assert _names(load()) == list(BUILT_IN)
+
+
+INTERRUPTED = """
+import os, signal, sys
+signal.raise_signal(signal.{signal})
+for _ in range(10_000_000):
+    pass
+SPEC = None
+"""
+HANDLER = "def handler(number, frame):\n    raise {what}\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "handler", "expected"),
+    [
+        ("SIGINT", None, KeyboardInterrupt),
+        ("SIGINT", "KeyboardInterrupt", KeyboardInterrupt),
+        ("SIGTERM", "SystemExit(4)", SystemExit),
+        ("SIGTERM", "TimeoutError('too long')", TimeoutError),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [False, True], ids=["function", "partial"])
+def test_what_a_signal_raises_is_not_the_specs(
+    number: str,
+    handler: str | None,
+    expected: type[BaseException],
+    wrapped: object,
+    packages: Packages,
+) -> None:
+    """Ctrl-C, and what the program's own signal handlers raise, is not taken for the spec's."""
+    packages.add("slow", INTERRUPTED.format(signal=number))
+    what: Any = signal.default_int_handler
+    if handler is not None:
+        names: dict[str, Any] = {}
+        exec(HANDLER.format(what=handler), names)
+        what = functools.partial(names["handler"]) if wrapped else names["handler"]
+    before = signal.signal(getattr(signal, number), what)
+    told: list[str] = []
+    try:
+        with pytest.raises(expected):
+            load(complain=told.append)
+    finally:
+        signal.signal(getattr(signal, number), before)
+    assert told == []
+
+
+def test_an_interrupted_wait_is_the_users(packages: Packages) -> None:
+    """Ctrl-C while the spec's code waits inside a function of C is the user's, too."""
+    packages.add("slow", "import signal\nsignal.raise_signal(signal.SIGINT)\nSPEC = None\n")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            load()
+    finally:
+        signal.signal(signal.SIGINT, before)
