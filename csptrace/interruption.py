@@ -7,9 +7,9 @@ What somebody outside has sent meanwhile belongs to the program and must not be 
 
 from __future__ import annotations
 
-import dis
 import functools
 import signal
+from opcode import opmap
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["came_by_signal", "told"]
 
-_RAISING: Final = frozenset(
-    dis.opmap[name] for name in ("RAISE_VARARGS", "RERAISE") if name in dis.opmap
-)
+_RAISING: Final = frozenset(opmap[name] for name in ("RAISE_VARARGS", "RERAISE"))
 
 
 def came_by_signal(error: BaseException) -> bool:

@@ -261,7 +261,7 @@ def test_a_file_of_somebody_else_steers_nothing(above: object, place: Path) -> N
 def test_it_is_the_effective_user_who_counts() -> None:
     """A process that has another user's rights reads that user's files, and root's."""
     code = (
-        "import os, sys, tomllib\n"
+        "import encodings.utf_8_sig, os, sys, tomllib\n"
         "from csptrace.settings import Settings\n"
         "from pathlib import Path\n"
         f"os.seteuid({OTHER})\n"

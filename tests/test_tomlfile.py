@@ -182,6 +182,20 @@ def test_what_is_no_file_is_not_opened(
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no FIFOs in folders")
+def test_what_is_no_file_is_not_even_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening alone does something to a device (a tape rewinds), so it is looked at before."""
+    os.mkfifo(tmp_path / "known.toml")
+    opened: list[object] = []
+    monkeypatch.setattr(os, "open", lambda *arguments: opened.append(arguments))
+
+    with pytest.raises(BaselineError, match="cannot be read: it is not a regular file"):
+        baseline.read(tmp_path / "known.toml")
+    assert opened == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no FIFOs in folders")
 def test_a_file_that_is_exchanged_after_it_was_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

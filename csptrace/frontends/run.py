@@ -108,7 +108,7 @@ def execute(target: list[str], *, module: bool) -> int:
         The exit status that the program asked for.
 
     Raises:
-        ActivationError: the program cannot be read.
+        ActivationError: the program cannot be read, or there is no such module.
     """
     try:
         if module:
@@ -161,7 +161,11 @@ def _status(code: object) -> int:
 
 
 def _show(error: BaseException) -> None:
-    """Show an uncaught exception without the frames that ran the program."""
+    """Show an uncaught exception without the frames that ran the program.
+
+    Raises:
+        ActivationError: there are no others, since what -m names is not there.
+    """
     traceback: TracebackType | None = error.__traceback__
     own = os.path.dirname(os.path.abspath(__file__))
     while traceback is not None:
@@ -169,7 +173,6 @@ def _show(error: BaseException) -> None:
         if not name.startswith((own, "<frozen runpy>")) and "runpy" not in name:
             break
         traceback = traceback.tb_next
-    if traceback is None and isinstance(error, ImportError):  # what -m names is not there
-        terminal.complain(f"csptrace: run: {error}")
-        return
+    if traceback is None and isinstance(error, ImportError):
+        raise ActivationError(f"run: {error}") from None
     sys.excepthook(type(error), error.with_traceback(traceback), traceback)

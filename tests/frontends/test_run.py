@@ -219,6 +219,8 @@ def test_command_line_wins_over_environment(tmp_path: Path) -> None:
     [
         ([], "which program?"),
         (["missing.py"], "cannot read missing.py"),
+        (["-m", "missing.module"], "run: "),
+        (["-m", "missing\x1b"], r"No module named missing\x1b"),
         (["--level", "all", "program.py"], "level = 'all': allowed are count, acquire, full"),
         (["--apis", "nothing", "program.py"], "unknown api 'nothing'; known: cryptoapi"),
     ],
