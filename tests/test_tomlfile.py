@@ -138,7 +138,7 @@ def test_an_endless_file_is_not_read_to_its_end(
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no FIFOs in folders")
 @pytest.mark.parametrize("kind", ["fifo", "socket", "device", "folder", "link to a fifo", "loop"])
 def test_what_is_no_file_is_not_opened(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A FIFO, socket, device or folder by the name of the file never makes anybody wait."""
     import socket
@@ -149,7 +149,7 @@ def test_what_is_no_file_is_not_opened(
     elif kind == "socket":
         server = socket.socket(socket.AF_UNIX)
         request.addfinalizer(server.close)
-        os.chdir(tmp_path)
+        monkeypatch.chdir(tmp_path)
         server.bind("pyproject.toml")
     elif kind == "device":
         file.symlink_to("/dev/zero")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Function", "Release", "Target", "function_of"]
 
+ast.unparse(ast.Pass())  # CPython 3.14 imports what it needs at the first call
+
 _Scope: TypeAlias = (
     ast.FunctionDef
     | ast.AsyncFunctionDef

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+if sys.platform != "win32":
+    import fcntl
+
 __all__ = ["EventLog"]
 
 _AGAIN: Final = (
@@ -168,13 +171,20 @@ class EventLog:
         if file < 3 and sys.platform != "win32":
             # The program runs without standard streams. Whatever writes to number 2 all the same
             # must not write into the log.
-            low, file = file, _dup_above(file)
-            os.close(low)
+            low = file
+            try:
+                file = _dup_above(low)
+            finally:
+                _close(low)
         _lease(file)
-        found = os.fstat(file)
+        try:
+            found, size = os.fstat(file), os.lseek(file, 0, os.SEEK_END)
+        except OSError:
+            _close(file)
+            raise
         self._file, self.path = file, path
         self._identity = (found.st_dev, found.st_ino)
-        self._size = os.lseek(file, 0, os.SEEK_END)
+        self._size = size
 
     def _is_ours(self) -> bool:
         """Return whether the descriptor is still the log.
@@ -311,7 +321,7 @@ class EventLog:
                 f"{escape(str(path))}: {error.strerror or error}",
             )
             return
-        os.close(full)
+        _close(full)
         self._pieces += 1
         self._earlier += size
 
@@ -331,7 +341,7 @@ class EventLog:
                 _copy(lost, self._file)
                 self._size = os.lseek(self._file, 0, os.SEEK_END)
             finally:
-                os.close(lost)
+                _close(lost)
         except OSError as error:
             self._fail(
                 f"the event log was deleted and cannot be restored: {name}: "
@@ -346,7 +356,7 @@ class EventLog:
     def close(self) -> None:
         """Close the file; later events are dropped."""
         if self._file >= 0 and self._is_ours():
-            os.close(self._file)
+            _close(self._file)
         self._file = -1
 
     def abandon(self) -> None:
@@ -381,16 +391,18 @@ def _lease(file: int) -> None:
     so with the process, however it ends; Windows deletes no file that is open anyway.
     """
     if sys.platform != "win32":
-        import fcntl  # noqa: PLC0415 - not on Windows
-
         with suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
+def _close(file: int) -> None:
+    # The descriptor is free in any case; what could not be written is lost by now.
+    with suppress(OSError):
+        os.close(file)
+
+
 def _dup_above(file: int) -> int:
     """Return a copy of a descriptor whose number is none of the standard streams'."""
-    import fcntl  # noqa: PLC0415 - not on Windows
-
     return fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
