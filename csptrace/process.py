@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from csptrace import forks
 from csptrace.errors import ActivationError, HandleLeak, LeakWarning
-from csptrace.patch.interceptor import is_deliberate
+from csptrace.model import CallSite
+from csptrace.patch.interceptor import Sheltered, is_deliberate
 from csptrace.patch.targets import when_imported
 from csptrace.settings import Settings
 from csptrace.tracer import Tracer
@@ -179,7 +180,8 @@ def _at_exit() -> None:
         tracer, _current = _current, None
     if tracer is None:
         return
-    tracer.stop(exiting=True)
+    with Sheltered(tracer, CallSite("the end of the process", "", "")):
+        tracer.stop(exiting=True)
     code = tracer.settings.exit_code
     failed = tracer.program_status or getattr(sys, "last_value", None) is not None
     if code and tracer.serious and not failed:
@@ -193,7 +195,9 @@ def _end_with_multiprocessing(util: Any) -> None:
         # Last of all its finalizers, which may still release handles.
         util.Finalize(None, _at_exit, exitpriority=-1_000_000)
 
-    util.register_after_fork(_end_with_multiprocessing, in_child)
+    # A program may have put a module of its own in its place.
+    with suppress(AttributeError):
+        util.register_after_fork(_end_with_multiprocessing, in_child)
 
 
 def _after_fork_in_child() -> None:

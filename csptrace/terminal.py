@@ -120,7 +120,9 @@ def _spelled(char: str) -> str:
     if char.isprintable():  # which Python does not spell out
         number = ord(char)
         return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
-    return char.encode("unicode_escape").decode()
+    # Not by the codec "unicode_escape": a codec is imported when it is used for the first time, and
+    # if that fails, it stays unknown to the program.
+    return repr(char)[1:-1]
 
 
 def render(lines: Iterable[Line], *, colour: bool = False) -> Rendered:

@@ -79,7 +79,13 @@ from csptrace.model import (
     frame_at,
 )
 from csptrace.patch.exits import INTERNAL, LAUNCHER, LIBRARY, USER, Exits
-from csptrace.patch.interceptor import DELIBERATE, THE_LIBRARY, in_flight, is_deliberate
+from csptrace.patch.interceptor import (
+    DELIBERATE,
+    THE_LIBRARY,
+    Sheltered,
+    in_flight,
+    is_deliberate,
+)
 from csptrace.patch.questions import Answer, ask, ask_limit
 from csptrace.patch.stacks import StackTable
 from csptrace.patch.targets import Installation
@@ -190,8 +196,9 @@ class Tracer:
         self._threads = _ThreadNames()
         self._collected: deque[tuple[Handle, CallSite, bool]] = deque()
         self._scopes = itertools.count(1)
-        self._run = uuid.uuid4().hex[:16]
+        self._run = _new_run()
         self._broken: set[str] = set()
+        self._doubtful = False
         self._nameless = -1
         self.program_status = 0
         self.serious = 0
@@ -258,29 +265,36 @@ class Tracer:
         """
         if not self.active:
             return []
-        if self._lookout is not None:
-            self._lookout.stop()
-        self._ask_about(self.graph.owed())
         frame = _caller()
-        with self.graph.lock:
-            owed = self._owed(None)
+        leaked: list[Finding] = []
+        with self._sheltered("asking what is left"):
             if self._lookout is not None:
-                self._find_overdue(owed)
-            self._observe(owed, frame)
-            leaked = leaked_at_exit(
-                owed, self._ownership, self.graph.epoch, "", self._causes_known()
-            )
-            leaked = self._report(leaked)
-            self.active = False
-            if self.exits is not None:
-                self.exits.stop()
-        if not exiting:
-            for error in self.installation.uninstall():
-                self._complain_of_bug(_SELF, error)
+                self._lookout.stop()
+            self._ask_about(self.graph.owed())
         with self.graph.lock:
-            self._write_end()
-            self.graph.clear()
-            self._stacks.clear()
+            with self._sheltered("judging what is left"):
+                owed = self._owed(None)
+                if self._lookout is not None:
+                    self._find_overdue(owed)
+                self._observe(owed, frame)
+                leaked = leaked_at_exit(
+                    owed, self._ownership, self.graph.epoch, "", self._causes_known()
+                )
+                leaked = self._report(leaked)
+            self.active = False
+            with self._sheltered("watching how functions are left"):
+                if self.exits is not None:
+                    self.exits.stop()
+        if not exiting:
+            with self._sheltered("taking the patches back"):
+                for error in self.installation.uninstall():
+                    self._complain_of_bug(_SELF, error)
+        with self.graph.lock:
+            with self._sheltered("writing the summary"):
+                self._write_end()
+            with self._sheltered("letting go of the handles"):
+                self.graph.clear()
+                self._stacks.clear()
         self._react_to_leaks(leaked, exiting=exiting)
         return leaked
 
@@ -351,6 +365,15 @@ class Tracer:
 
     def after_fork_in_child(self) -> None:
         """Start anew in the child: a log of its own, and no duty for the parent's handles."""
+        with self._sheltered("going on after a fork"):
+            self._go_on_in_child()
+        if self._lookout is not None:
+            try:
+                self._lookout.start()
+            except Exception as error:  # noqa: BLE001 - the system may allow no more threads
+                self._complain_of_bug(CallSite("looking for handles held too long", "", ""), error)
+
+    def _go_on_in_child(self) -> None:
         self.graph.forked()
         self._collected.clear()
         self._held.clear()
@@ -362,14 +385,13 @@ class Tracer:
         self._budget = Budget(self.settings.session_limit, self.settings.session_share, _limit)
         for stack in self._stacks:
             stack.logged = False
-        parent, self._run = self._run, uuid.uuid4().hex[:16]
-        if self._log is not None:
-            self._log.abandon()
-            self._open_log(parent)
         if self.exits is not None:
             self.exits.forked()
-        if self._lookout is not None:
-            self._lookout.start()
+        parent, self._run = self._run, _new_run()
+        log, self._log = self._log, None
+        if log is not None:
+            log.abandon()
+            self._open_log(parent)
 
     # --- what users ask -----------------------------------------------------------------------
 
@@ -431,18 +453,19 @@ class Tracer:
                 _scope.reset(token)
             with self.graph.lock:
                 found: list[Finding] = []
-                if self.active:
-                    self._ask_about(self.graph.owed(scope))
-                    owed = self._owed(scope)
-                    self._observe(owed, _caller())
-                    found = leaked_at_exit(
-                        owed, self._ownership, self.graph.epoch, name, self._causes_known()
-                    )
-                    for handle in self.graph.owed(scope):
-                        handle.duty = False  # judged; the process must not report it again
-                    found = self._report(found)
-                    if self._log is not None:
-                        self._log.emit("csptrace.scope_ended", scope=name, leaked=len(found))
+                with self._sheltered("judging a scope"):
+                    if self.active:
+                        self._ask_about(self.graph.owed(scope))
+                        owed = self._owed(scope)
+                        self._observe(owed, _caller())
+                        found = leaked_at_exit(
+                            owed, self._ownership, self.graph.epoch, name, self._causes_known()
+                        )
+                        for handle in self.graph.owed(scope):
+                            handle.duty = False  # judged; the process must not report it again
+                        found = self._report(found)
+                        if self._log is not None:
+                            self._log.emit("csptrace.scope_ended", scope=name, leaked=len(found))
                 scope.ended = True
             self._react_to_leaks(found, exiting=failed)
 
@@ -642,14 +665,17 @@ class Tracer:
 
     def touched(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Record a use."""
-        handle.last_use = self._moment(site, frame)
+        try:
+            handle.last_use = self._moment(site, frame)
+        except RecursionError:
+            pass  # no room for a complaint
+        except Exception as error:  # noqa: BLE001 - as above
+            self.broken(site, error)
 
     def acquirer(self, kind: Kind, site: CallSite) -> Enter:
         """Return a function `(value, parent, needs, name, frame)` that enters a new handle."""
         graph, collected, moment_of = self.graph, self._collected, self._moment_maker(site)
         exits = self.exits if kind.must_release else None
-        if exits is not None and self._causes is None:
-            self._causes = self._new_causes()
         self.graph.table(kind)
         own_name = os.path.basename(kind.realm) if kind.library else ""
         counted = kind.counted
@@ -951,10 +977,30 @@ class Tracer:
 
     def patching_failed(self, what: str, error: BaseException) -> None:
         """Note that a target could not be patched."""
+        self._doubtful = True
         self._complain_of_bug(CallSite(f"patching {what}", "", ""), error)
+
+    def foresee(self) -> None:
+        """Import what findings need, before the first function of a provider is patched.
+
+        Not earlier, since most runs have none. Not later either: when a finding is made, or a
+        function is looked up, the program may have no file descriptors left, fewer rights or
+        another root directory, and the graph's lock is held, perhaps in the middle of an import.
+        """
+        if self._causes is not None or self.exits is None:
+            return
+        try:
+            from csptrace.detect.causes import Causes  # noqa: PLC0415 - it reads sources
+
+            self._causes = Causes(self.installation.specs, self._ownership, self._broken_causes)
+        except Exception as error:  # noqa: BLE001 - findings then have no cause
+            self._broken_causes(error)
 
     def broken(self, site: CallSite, error: BaseException) -> None:
         """Note a bug of the tracer itself; the program goes on.
+
+        What was missed may make a correct call look wrong. From here on, misuse and leaks are
+        logged, but neither raised nor counted for the exit status.
 
         Raises:
             BaseException: the error itself, if it is not the tracer's own (the program's signal
@@ -962,7 +1008,11 @@ class Tracer:
         """
         if _is_foreign(error):
             raise error
+        self._doubtful = True
         self._complain_of_bug(site, error)
+
+    def _sheltered(self, what: str) -> Sheltered:
+        return Sheltered(self, CallSite(what, "", ""))
 
     def _complain_of_bug(self, site: CallSite, error: BaseException) -> None:
         if self.settings.strict:
@@ -971,19 +1021,20 @@ class Tracer:
         if where in self._broken:
             return
         self._broken.add(where)
-        # Frames and type, not the text: it may quote what the program has passed.
-        text = "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
+        then = ""
+        if self._doubtful and "raise" in (self.settings.on_misuse, self.settings.on_leak):
+            then = ", and nothing is raised any more"
         self.complain(
             "internal",
-            f"internal error in {where}; what it traces may be incomplete from here on, the "
+            f"internal error in {where}; what it traces may be incomplete from here on{then}, the "
             "program is not affected:",
-            *text.split("\n"),
+            *_trace_of(error).split("\n"),
         )
 
     # --- complaints ---------------------------------------------------------------------------
 
     def complain(self, code: str, line: str, *more: str) -> None:
-        """Say once what csptrace cannot do, on stderr and in the log.
+        """Say once what csptrace cannot do, on stderr and in the log, as far as that is possible.
 
         Args:
             code: a short name of the sort of complaint.
@@ -994,12 +1045,16 @@ class Tracer:
         if message in self._complaints:
             return
         self._complaints[message] = code
-        if self._complaint is not None:
-            self._complaint(message)
-        else:
-            self._terminal.line(line, "bad", *more)
-        if self._log is not None and code != "log":
-            self._log.emit("csptrace.notice", code=code, message=message)
+        try:
+            if self._complaint is not None:
+                self._complaint(message)
+            else:
+                self._terminal.line(line, "bad", *more)
+            if self._log is not None and code != "log":
+                self._log.emit("csptrace.notice", code=code, message=message)
+        except Exception as error:
+            if self.settings.strict or _is_foreign(error):
+                raise
 
     def _complain_of_spec(self, message: str) -> None:
         self.complain("spec", message)
@@ -1053,9 +1108,10 @@ class Tracer:
         """Enter the objects that the collector has taken since the last change."""
         while self._collected:
             handle, site, released = self._collected.popleft()
-            # A destructor has no caller of its own; where it runs is chance.
-            changes = self.graph.collect(handle, self._moment(site, None), released=released)
-            self._publish(changes)
+            with Sheltered(self, site):
+                # A destructor has no caller of its own; where it runs is chance.
+                changes = self.graph.collect(handle, self._moment(site, None), released=released)
+                self._publish(changes)
 
     def _owed(self, scope: Scope | None) -> list[Handle]:
         self._drain()
@@ -1110,17 +1166,11 @@ class Tracer:
             self._roles[name] = known
         return known
 
-    def _new_causes(self) -> Causes:
-        # Not before a function of a provider is patched, since most runs have none; and not at the
-        # first finding, which is made with the graph's lock held, perhaps in the middle of an
-        # import.
-        from csptrace.detect.causes import Causes  # noqa: PLC0415 - it reads sources: ast, dis
-
-        return Causes(
-            self.installation.specs,
-            self._ownership,
-            lambda error: self.broken(CallSite("working out a cause", "", ""), error),
-        )
+    def _broken_causes(self, error: Exception) -> None:
+        """Note a bug in working out why handles leak; what leaks is known all the same."""
+        if _is_foreign(error):
+            raise error
+        self._complain_of_bug(CallSite("working out a cause", "", ""), error)
 
     def _causes_known(self) -> Causes | None:
         return self._causes if self.exits is not None and self.exits.watching else None
@@ -1139,11 +1189,10 @@ class Tracer:
         """Note a bug in watching; never raise it, since it would come out of the program's code."""
         if _is_foreign(error):
             raise error
-        text = "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
         self.complain(
             "internal",
             "internal error in watching how functions are left; why handles leak is not told from "
-            f"here on, the program is not affected:\n{text}",
+            f"here on, the program is not affected:\n{_trace_of(error)}",
         )
 
     def _look(self) -> float:
@@ -1155,7 +1204,7 @@ class Tracer:
                 self._drain()
                 return self._find_overdue(self.graph.owed()) / 1e9
         except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
-            self.broken(CallSite("looking for handles held too long", "", ""), error)
+            self._complain_of_bug(CallSite("looking for handles held too long", "", ""), error)
             return 60.0
 
     def _find_overdue(self, owed: list[Handle]) -> int:
@@ -1272,7 +1321,7 @@ class Tracer:
             if finding.severity is not Severity.INFO:
                 if self._accepted[finding.fingerprint] > 0:
                     self._accepted[finding.fingerprint] -= 1
-                else:
+                elif not self._doubtful:
                     self.serious += 1
             redact = self.settings.redact_names
             if self._log is not None:
@@ -1293,19 +1342,29 @@ class Tracer:
         return wanted
 
     def _react_to_misuse(self, finding: Finding | None) -> None:
-        if finding is None or self.settings.on_misuse == "log":
+        if finding is None or self.settings.on_misuse == "log" or self._doubtful:
             return
-        text = self.explain(finding)
+        text = self._in_words(finding)
         if self.settings.on_misuse == "raise":
             raise _ERRORS[finding.code](text, finding)
         warnings.warn(text, MisuseWarning, stacklevel=_stacklevel())
 
+    def _in_words(self, *findings: Finding) -> str:
+        """Return the message of an exception; without words, it is at least of the right sort."""
+        try:
+            return summary(findings, self._ownership, redact=self.settings.redact_names)
+        except Exception as error:
+            if _is_foreign(error):
+                raise
+            self._complain_of_bug(CallSite("putting findings into words", "", ""), error)
+            return ", ".join(f"{each.code.value}: {each.handle.kind}" for each in findings)
+
     def _react_to_leaks(
         self, findings: list[Finding], *, exiting: bool = False, deferred: bool = False
     ) -> HandleLeak | None:
-        if not findings or self.settings.on_leak == "log":
+        if not findings or self.settings.on_leak == "log" or self._doubtful:
             return None
-        text = summary(findings, self._ownership, redact=self.settings.redact_names)
+        text = self._in_words(*findings)
         if self.settings.on_leak == "warn":
             try:
                 warnings.warn(text, LeakWarning, stacklevel=_stacklevel())
@@ -1330,6 +1389,26 @@ def _accepted(file: Path | None) -> Counter[str]:
     return Counter(
         {entry.fingerprint: entry.count for entry in baseline.read(file) if not entry.is_expired()}
     )
+
+
+def _new_run() -> str:
+    """Return the identifier of a run."""
+    try:
+        return uuid.uuid4().hex[:16]
+    except OSError:  # no random numbers, for a child that is short of everything
+        return f"{time.time_ns() % (1 << 40):010x}{os.getpid() % (1 << 24):06x}"
+
+
+def _trace_of(error: BaseException) -> str:
+    """Return where an exception came from, and its type.
+
+    Not its text, which may quote what the program has passed.
+    """
+    name = type(error).__name__
+    try:
+        return "".join(traceback.format_tb(error.__traceback__)) + name
+    except Exception:  # noqa: BLE001 - whatever is missing to read the sources
+        return name
 
 
 def _in_no_scope() -> None:
@@ -1403,7 +1482,9 @@ def _stacklevel() -> int:
     level = 1
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        name = os.path.abspath(frame.f_code.co_filename)
+        name = frame.f_code.co_filename
+        with suppress(OSError):  # the working directory is gone
+            name = os.path.abspath(name)
         if not name.startswith(_HERE) or name.startswith(_EXAMPLES):
             return level
         level += 1
@@ -1433,7 +1514,6 @@ def _task_name() -> str:
         _running_loop = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
     if _running_loop is None or _running_loop() is None:
         return ""
-    from asyncio import current_task  # noqa: PLC0415 - imported it is: a loop runs
-
-    task = current_task()
-    return "" if task is None else task.get_name()
+    current_task = getattr(sys.modules.get("asyncio.tasks"), "current_task", None)
+    task = None if current_task is None else current_task()
+    return "" if task is None else str(task.get_name())

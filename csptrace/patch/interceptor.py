@@ -48,6 +48,7 @@ __all__ = [
     "LastError",
     "Monitor",
     "Outcome",
+    "Sheltered",
     "Signature",
     "compile_call",
     "compile_own_use",
@@ -155,6 +156,41 @@ class Monitor(Protocol):
 
     def broken(self, site: CallSite, error: BaseException) -> None:
         """Note a bug of the tracer itself; the program goes on."""
+
+
+class Sheltered:
+    """Keeps a bug of the tracer from the program whose call, import or object led to it.
+
+    For `with`: what is raised in the block is reported to the monitor and goes no further, unless
+    it is raised on purpose, is not the tracer's, or is no `Exception` (Ctrl-C).
+
+    Args:
+        monitor: is told.
+        site: what was done, as a complaint names it.
+    """
+
+    __slots__ = ("_monitor", "_site")
+
+    def __init__(self, monitor: Monitor, site: CallSite) -> None:
+        self._monitor = monitor
+        self._site = site
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, cls: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> bool:
+        """Report what was raised; return whether it goes no further."""
+        if not isinstance(error, Exception) or isinstance(error, DELIBERATE):
+            return False
+        _note(self._monitor, self._site, error)
+        return True
+
+
+def _note(monitor: Monitor, site: CallSite, error: Exception) -> None:
+    if not isinstance(error, RecursionError):  # there is no room for a complaint
+        monitor.broken(site, error)
 
 
 class LastError(Protocol):
@@ -417,7 +453,11 @@ def _compile_object_uses(
         def traced_object(*args: Any, **kwargs: Any) -> Any:
             monitor.called = True
             if len(args) > index:
-                handle = find_one(args[index])
+                try:
+                    handle = find_one(args[index])
+                except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
+                    _note(monitor, site, error)
+                    handle = None
                 if handle is not None:
                     if handle.alert:
                         misused(handle, site, _caller())
@@ -438,7 +478,11 @@ def _compile_object_uses(
     def traced_objects(*args: Any, **kwargs: Any) -> Any:
         monitor.called = True
         for read, find in finders:
-            handle = find(read(args, kwargs))
+            try:
+                handle = find(read(args, kwargs))
+            except Exception as error:  # noqa: BLE001 - as above
+                _note(monitor, site, error)
+                handle = None
             if handle is not None:
                 if handle.alert:
                     misused(handle, site, _caller())

@@ -8,7 +8,6 @@ wrapped when they are handed out.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import operator
@@ -18,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from csptrace.model import LIVE, VANISHED, CallSite
 from csptrace.patch.interceptor import (
-    DELIBERATE,
     THE_LIBRARY,
     Guards,
+    Sheltered,
     Signature,
     compile_call,
     compile_own_use,
@@ -147,15 +146,13 @@ class LibraryPatcher:
         binding = next(each for each in spec.bindings if each.name == self.binding.name)
         return _Way(self, spec, binding, next(_serials) if serial is None else serial)
 
-    @contextlib.contextmanager
-    def _unbroken(self, what: str) -> Iterator[None]:
-        """Keep a bug of the tracer from the program, whose library is loaded all the same."""
-        try:
-            yield
-        except DELIBERATE:
-            raise
-        except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
-            self.monitor.broken(CallSite(what, self.spec.name, self.binding.name), error)
+    def sheltered(self, what: str) -> Sheltered:
+        """Return what keeps a bug of the tracer from the program.
+
+        Args:
+            what: what is done, as a complaint names it.
+        """
+        return Sheltered(self.monitor, CallSite(what, self.spec.name, self.binding.name))
 
     # --- owners that can be patched -----------------------------------------------------------
 
@@ -174,7 +171,7 @@ class LibraryPatcher:
         def load(owner: Any, *args: Any, **kwargs: Any) -> Any:
             result = original(owner, *args, **kwargs)
             if self.monitor.active:
-                with self._unbroken(name):
+                with self.sheltered(name):
                     file = args[at] if len(args) > at else kwargs.get(self.target.file)
                     way = self.way(str(file))
                     way.compile(shape, lambda *_args, **_kwargs: result)(owner, *args, **kwargs)
@@ -186,7 +183,7 @@ class LibraryPatcher:
     def _copier(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def copy(owner: Any, other: Any) -> Any:
             result = original(owner, other)
-            with self._unbroken("copy"):
+            with self.sheltered("copy"):
                 way = self._owners.get(other)
                 if way is not None and self.monitor.active:
                     self._install(owner, way)
@@ -239,7 +236,7 @@ class LibraryPatcher:
             raw = original(*args, **kwargs)
             if not self.monitor.active:
                 return raw
-            with self._unbroken(name):
+            with self.sheltered(name):
                 way = self.way(getattr(raw, self.target.file))
                 return way.compile(shape, lambda *_args, **_kwargs: raw)(*args, **kwargs)
             return raw
@@ -263,10 +260,11 @@ class LibraryPatcher:
 
         def construct(target: Any, *args: Any, **kwargs: Any) -> None:
             original(target, *map(unwrap, args), **unwrap(kwargs))
-            for argument in args:
-                way = getattr(argument, "_self_way", None)
-                if way is not None:
-                    way._mark(target, None, (argument,))
+            with self.sheltered(cls.__name__):
+                for argument in args:
+                    way = getattr(argument, "_self_way", None)
+                    if way is not None:
+                        way._mark(target, None, (argument,))
 
         cls.__init__ = functools.update_wrapper(construct, original)
 
@@ -285,8 +283,10 @@ class LibraryPatcher:
                 return original(target, *args, **kwargs)
             traced = way[0].methods.get(name)
             if traced is None:
-                shape = way[0].binding.shapes[name]
-                traced = way[0].methods[name] = way[0].method(shape, _unwrapping(original))
+                traced = plain = _unwrapping(original)
+                with self.sheltered(name):
+                    traced = way[0].method(way[0].binding.shapes[name], plain)
+                way[0].methods[name] = traced
             return traced(target, *args, **kwargs)
 
         return functools.update_wrapper(dispatch, original)
@@ -537,7 +537,10 @@ class _Way:
         }
 
     def _linked(self, attribute: str, cls: str, proxy: HandleObject) -> Any:
-        return self.wrap(getattr(proxy.__wrapped__, attribute), cls)
+        found = getattr(proxy.__wrapped__, attribute)
+        with self.patcher.sheltered(f"{cls}.{attribute}"):
+            return self.wrap(found, cls)
+        return found
 
     def _collected(self, proxy: HandleObject) -> None:
         """Report that the last reference to a wrapped object is gone."""
@@ -545,16 +548,17 @@ class _Way:
         if not monitor.active:
             return
         site = CallSite("garbage collection", self.spec.name, self.binding.name)
-        if handle.kind is self.module_kind:
-            if handle.state != LIVE:  # it was unloaded: the library that is there is another life's
-                return
-            # Its destructor finalises and unloads.
-            for get, value in reversed(self.guards):
-                known = get(value)
-                if known is not None and known.state == LIVE:
-                    monitor.collected(known, site, released=True)
-        elif handle.duty:
-            monitor.collected(handle, site, released=False)
+        with Sheltered(monitor, site):
+            if handle.kind is self.module_kind:
+                if handle.state != LIVE:  # unloaded: the library that is there is another life's
+                    return
+                # Its destructor finalises and unloads.
+                for get, value in reversed(self.guards):
+                    known = get(value)
+                    if known is not None and known.state == LIVE:
+                        monitor.collected(known, site, released=True)
+            elif handle.duty:
+                monitor.collected(handle, site, released=False)
 
     # --- compiling ----------------------------------------------------------------------------
 
@@ -601,7 +605,7 @@ class _Way:
         if lost is not None:
             traced = self._losing(shape, traced, lost)
         if shape.result and not shape.many:
-            traced = self._marking(traced)
+            traced = self._marking(shape, traced)
         if not shape.returns:
             return traced
         name, many, wrap = shape.returns, shape.many, self.wrap
@@ -610,7 +614,7 @@ class _Way:
             result = traced(*args, **kwargs)
             if not self.monitor.active:
                 return result
-            with self.patcher._unbroken(shape.python):
+            with self.patcher.sheltered(shape.python):
                 if many:
                     return type(result)([wrap(each, name, args) for each in result])
                 return wrap(result, name, args)
@@ -618,13 +622,14 @@ class _Way:
 
         return handing_out
 
-    def _marking(self, traced: Callable[..., Any]) -> Callable[..., Any]:
+    def _marking(self, shape: Shape, traced: Callable[..., Any]) -> Callable[..., Any]:
         """Mark a result that turned out to stand for no handle, but may hand some out later."""
 
         def marking(*args: Any, **kwargs: Any) -> Any:
             result = traced(*args, **kwargs)
             if self.monitor.active and _WAY not in getattr(result, "__dict__", (_WAY,)):
-                self._mark(result, None, args)
+                with self.patcher.sheltered(shape.python):
+                    self._mark(result, None, args)
             return result
 
         return marking
@@ -642,7 +647,7 @@ class _Way:
                 return traced(*args, **kwargs)
             except Exception as error:
                 if monitor.active and type(error).__name__ in lost:
-                    with self.patcher._unbroken(site.call):
+                    with Sheltered(monitor, site):
                         for effect in acquired:
                             monitor.lost(effect.kind, args[0]._self_handle, site, sys._getframe(1))
                 raise
@@ -657,17 +662,25 @@ class _Way:
         begun = [e for e in self._rows[shape.call].effects if isinstance(e, Acquires)]
         held_as = {c_name: own for own, c_name in shape.attributes}
         attribute = held_as.get(begun[0].out, "") if begun else ""
+        table = self.monitor.table(begun[0].kind) if begun else {}
+
+        def handed(item: Any, target: Any) -> Any:
+            with self.patcher.sheltered(shape.python):
+                return self.wrap(item, shape.returns, (target,)) if shape.returns else item
+            return item
 
         def run(target: Any, inner: Any) -> Iterator[Any]:
-            holder = getattr(target, attribute) if attribute else target
-            number = self._number_of(holder) if begun else None
+            number: int | None = None
             operation: Handle | None = None
+            with self.patcher.sheltered(shape.python):
+                holder = getattr(target, attribute) if attribute else target
+                number = self._number_of(holder) if begun else None
             try:
                 item = start(target, inner)
                 if number is not None:
-                    operation = self.monitor.table(begun[0].kind).get(number)
+                    operation = table.get(number)
                 while item is not _DONE:
-                    yield self.wrap(item, shape.returns, (target,)) if shape.returns else item
+                    yield handed(item, target)
                     item = step(target, inner)
             finally:
                 self._finish(inner, operation, shape)
@@ -688,11 +701,13 @@ class _Way:
         if (ended_by is not None and ended_by.kind is self.library) or any(
             (known := get(value)) is not None and known.alert for get, value in self.guards
         ):
-            keep_for_ever(inner)  # its own end would call into a library that is gone
+            with self.patcher.sheltered(shape.python):
+                keep_for_ever(inner)  # its own end would call into a library that is gone
         elif operation is None or operation.state == LIVE:
             try:
                 inner.close()
             finally:
                 if operation is not None:
                     site = CallSite(shape.steps[1], self.spec.name, self.binding.name)
-                    self.monitor.completed(operation, site, sys._getframe(1))
+                    with Sheltered(self.monitor, site):
+                        self.monitor.completed(operation, site, sys._getframe(1))

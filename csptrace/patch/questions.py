@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from csptrace.specs.vocabulary import Question
 
-__all__ = ["Answer", "ask", "ask_limit", "library_file"]
+__all__ = ["Answer", "ask", "ask_limit", "foresee", "library_file"]
 
 _CKR_OK: Final = 0
 _CKR_OBJECT_HANDLE_INVALID: Final = 0x82
@@ -45,6 +45,14 @@ class Answer(enum.Enum):
     UNKNOWN = "unknown"
 
 
+def foresee() -> None:
+    """Import what questions need, while modules can be imported; they may be asked at any time."""
+    import ctypes  # noqa: F401, PLC0415 - a program may have no other use for it
+
+    if sys.platform != "win32":
+        _dladdr()
+
+
 def ask(question: Question, library: str, session: int, value: int) -> Answer:
     """Ask for a boolean attribute of an object (C_GetAttributeValue).
 
@@ -57,7 +65,7 @@ def ask(question: Question, library: str, session: int, value: int) -> Answer:
     Returns:
         The answer; `UNKNOWN` if the library is not loaded or refuses.
     """
-    import ctypes  # noqa: PLC0415 - a program may have no other use for it
+    import ctypes  # noqa: PLC0415 - as above
 
     class Attribute(ctypes.Structure):
         if os.name == "nt":

@@ -28,6 +28,7 @@ from csptrace.patch.interceptor import (
     Guards,
     Monitor,
     Outcome,
+    Sheltered,
     Signature,
     compile_call,
 )
@@ -45,7 +46,7 @@ from csptrace.patch.proxy import (
     module_function,
     unwrap,
 )
-from csptrace.patch.questions import library_file
+from csptrace.patch.questions import foresee, library_file
 from csptrace.specs.vocabulary import (
     Binding,
     Call,
@@ -80,6 +81,9 @@ class ObjectMonitor(Monitor, LibraryMonitor, Protocol):
 
     def patching_failed(self, what: str, error: BaseException) -> None:
         """Note that a target could not be patched; it stays as it was."""
+
+    def foresee(self) -> None:
+        """Import what findings need: from now on they may come, and files be out of reach."""
 
 
 class _Row(NamedTuple):
@@ -279,6 +283,7 @@ class Installation:
                     return  # one module under two names
                 mark = len(self.journal)
                 try:
+                    self._monitor.foresee()
                     patch(module)
                     self._patched[id(module), patch] = module
                     self._waiting.pop(name, None)
@@ -390,19 +395,21 @@ class Installation:
 
     def _expose(self, spec: Spec, argument: Any) -> None:
         """Trace the functions of a table that a call has handed out."""
-        from csptrace.patch.tables import FunctionTables  # noqa: PLC0415 - imports ctypes
-
-        if self._tables is None:
-            self._tables = FunctionTables(self.journal)
         rows = self._rows_of(spec)
-        self._tables.adopt(
-            argument, lambda name, function: self._foreign(name, rows[name], function), rows
-        )
+
+        def trace(name: str, function: Any) -> Any:
+            with Sheltered(self._monitor, CallSite(name, spec.name, "ctypes")):
+                return self._foreign(name, rows[name], function)
+            return function
+
+        assert self._tables is not None  # noqa: S101 - for the type checker
+        self._tables.adopt(argument, trace, rows)
 
     def _library_patcher(
         self, spec: Spec, binding: Binding, target: LibraryObjects
     ) -> Callable[[ModuleType], None]:
         def patch(module: ModuleType) -> None:
+            foresee()
             patcher = LibraryPatcher(
                 spec,
                 binding,
@@ -432,27 +439,35 @@ class Installation:
         """Patch `CDLL.__getitem__`, which every attribute look-up of every library goes through."""
         CDLL = module.CDLL
         rows = self._rows(Codec.CTYPES)
+        # Not when a function is looked up: by then the program may have no file descriptors left,
+        # fewer rights or another root directory.
+        from csptrace.patch.tables import FunctionTables  # noqa: PLC0415 - imports ctypes
+
+        self._codec(Codec.CTYPES)
+        _last_error()
+        if self._tables is None:
+            self._tables = FunctionTables(self.journal)
 
         def getitem(
             wrapped: Callable[..., Any], library: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
         ) -> Any:
             function = wrapped(*args, **kwargs)
             row = rows.get(args[0]) if args and isinstance(args[0], str) else None
-            if row is not None and row.spec.scoped and self._monitor.active:
-                if not self._is_marked(library, row, wrapped):
-                    return function
-                self._cdlls.add(library)
-                return self._foreign(
-                    args[0], self._rows_within(library, row.spec)[args[0]], function
-                )
-            if (
-                row is None
-                or not self._monitor.active
-                or not (library in self._cdlls or self._known_library(Codec.CTYPES, library._name))
-            ):
+            if row is None or not self._monitor.active:
                 return function
-            self._cdlls.add(library)
-            return self._foreign(args[0], row, function)
+            with Sheltered(self._monitor, CallSite(args[0], row.spec.name, row.binding.name)):
+                if row.spec.scoped:
+                    if not self._is_marked(library, row, wrapped):
+                        return function
+                    row = self._rows_within(library, row.spec)[args[0]]
+                elif not (
+                    library in self._cdlls or self._known_library(Codec.CTYPES, library._name)
+                ):
+                    return function
+                traced = self._foreign(args[0], row, function)
+                self._cdlls.add(library)
+                return traced
+            return function
 
         self._replace(
             CDLL, "__getitem__", wrapt.FunctionWrapper(vars(CDLL)["__getitem__"], getitem)
@@ -520,12 +535,16 @@ class Installation:
             wrapped: Callable[..., Any], _ffi: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
         ) -> Any:
             library = wrapped(*args, **kwargs)
-            name = args[0] if args else kwargs.get("name")
-            if self._monitor.active and self._known_library(Codec.CFFI, name):
-                self._adopt_cffi(library)
+            if self._monitor.active:
+                with Sheltered(self._monitor, CallSite("dlopen", "", "cffi")):
+                    name = args[0] if args else kwargs.get("name")
+                    if self._known_library(Codec.CFFI, name):
+                        self._adopt_cffi(library)
             return library
 
         FFI = module.FFI
+        self._codec(Codec.CFFI)  # now, as for ctypes
+        _last_error()
         self._replace(FFI, "dlopen", wrapt.FunctionWrapper(vars(FFI)["dlopen"], dlopen))
         for ffi in self._existing(FFI, module):
             for library in ffi._libraries:
@@ -544,9 +563,11 @@ class Installation:
             row = rows.get(name)
             if row is None or not self._monitor.active:
                 return found
-            proxy = self._foreign(name, row, found)
-            vars(library_of())[name] = proxy
-            return proxy
+            with Sheltered(self._monitor, CallSite(name, row.spec.name, row.binding.name)):
+                proxy = self._foreign(name, row, found)
+                vars(library_of())[name] = proxy
+                return proxy
+            return found
 
         def library_of() -> Any:
             return reference()
@@ -580,6 +601,9 @@ class Installation:
         self, spec: Spec, binding: Binding, target: Objects
     ) -> Callable[[ModuleType], None]:
         def patch(module: ModuleType) -> None:
+            if binding.quarantine:
+                foresee()
+            _last_error()
             handles = _ObjectHandles(spec, binding, target, self._monitor, self._codec)
             originals = {
                 name: value
@@ -640,31 +664,43 @@ class Installation:
             library = library.__wrapped__
         cls = type(library)
         ctypes = sys.modules.get("ctypes")
+        site = CallSite("trace_library", api, "")
         if ctypes is not None and issubclass(cls, ctypes.CDLL):
-            rows = self._rows(Codec.CTYPES)
-            own = {n: row for n, row in rows.items() if row.spec.name == api}
-            for row in own.values():
-                if row.spec.scoped:
-                    self._rows_within(library, row.spec)
-            self._adopt_cdll(library, own)
+            with Sheltered(self._monitor, site):
+                rows = self._rows(Codec.CTYPES)
+                own = {n: row for n, row in rows.items() if row.spec.name == api}
+                for row in own.values():
+                    if row.spec.scoped:
+                        self._rows_within(library, row.spec)
+                self._adopt_cdll(library, own)
             return library
         if hasattr(cls, "__cffi_close__"):
-            self._adopt_cffi(library)
+            with Sheltered(self._monitor, site):
+                self._adopt_cffi(library)
             return library
         if cls.__module__ == "_cffi_backend" and cls.__name__ == "Lib":
-            rows = self._rows(Codec.CFFI)
-            return disguised(_CompiledLibrary, cls, {})(
-                library,
-                lambda name, function: (
-                    self._foreign(name, rows[name], function)
-                    if name in rows and rows[name].spec.name == api
-                    else function
-                ),
-            )
+            with Sheltered(self._monitor, site):
+                return self._compiled(library, api)
+            return library
         raise ActivationError(
             f"trace_library: {cls.__module__}.{cls.__qualname__} is no library object; pass a "
             "ctypes.CDLL, the result of ffi.dlopen(), or the lib of a compiled cffi module"
         )
+
+    def _compiled(self, library: Any, api: str) -> _CompiledLibrary:
+        """Return the proxy for a compiled cffi library."""
+        rows = self._rows(Codec.CFFI)
+        self._codec(Codec.CFFI)
+
+        def trace(name: str, function: Any) -> Any:
+            row = rows.get(name)
+            if row is not None and row.spec.name == api:
+                with Sheltered(self._monitor, CallSite(name, api, row.binding.name)):
+                    return self._foreign(name, row, function)
+            return function
+
+        made: _CompiledLibrary = disguised(_CompiledLibrary, type(library), {})(library, trace)
+        return made
 
     # --- the journal --------------------------------------------------------------------------
 
@@ -826,8 +862,9 @@ class _ObjectHandles:
             finally:
                 if was != RELEASED and handle.state == RELEASED:
                     code = 0 if last_error is None else last_error.save()
-                    quarantine(self)
-                    monitor.quarantined(handle, site)
+                    with Sheltered(monitor, site):
+                        quarantine(self)
+                        monitor.quarantined(handle, site)
                     if last_error is not None:
                         last_error.restore(code)
 
@@ -846,13 +883,14 @@ class _ObjectHandles:
             with contextlib.suppress(Exception):
                 getattr(proxy.__wrapped__, proxy._self_handle.kind.release)()
         if monitor.active:
-            if self._binding.quarantine and proxy._self_handle.state == INVALIDATED:
-                # Its destructor would release a value that died with its parent and may be
-                # somebody else's by now.
-                self._quarantine(proxy)
             site = CallSite("garbage collection", self._spec.name, self._binding.name)
-            released = self._binding.on_collect is Collects.RELEASES
-            monitor.collected(proxy._self_handle, site, released=released)
+            with Sheltered(monitor, site):
+                if self._binding.quarantine and proxy._self_handle.state == INVALIDATED:
+                    # Its destructor would release a value that died with its parent and may be
+                    # somebody else's by now.
+                    self._quarantine(proxy)
+                released = self._binding.on_collect is Collects.RELEASES
+                monitor.collected(proxy._self_handle, site, released=released)
 
 
 def _parent_getter(attribute: str) -> Callable[[HandleObject], Any]:
