@@ -162,10 +162,9 @@ def wants_colour(stream: Any, environ: Mapping[str, str] = os.environ) -> bool:
     if environ.get("TERM") == "dumb":
         return False
     try:
-        terminal = bool(stream.isatty())
+        return bool(stream.isatty()) and (sys.platform != "win32" or _enable_ansi())
     except Exception:  # noqa: BLE001 - the program may have put anything in place of stderr
         return False
-    return terminal and (sys.platform != "win32" or _enable_ansi())
 
 
 def _enable_ansi() -> bool:  # pragma: no cover - needs a Windows console

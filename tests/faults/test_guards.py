@@ -7,15 +7,16 @@ import os
 import subprocess
 import sys
 from ctypes import byref, c_size_t
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import csptrace
-from csptrace.detect.wording import escape
 from csptrace.events.log import EventLog
 from csptrace.model import CallSite
 from csptrace.patch.interceptor import Sheltered
+from csptrace.terminal import escape, wants_colour
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -246,6 +247,15 @@ def test_a_finder_that_breaks_changes_no_call(
     context.CryptReleaseContext()
 
 
+def test_a_console_that_cannot_be_asked_has_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows' console is switched by a library that may be out of reach by then."""
+    monkeypatch.setattr("csptrace.terminal.sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setattr("csptrace.terminal._enable_ansi", BROKEN)
+    stream = type("Console", (), {"isatty": lambda _self: True})()
+
+    assert not wants_colour(stream, {})
+
+
 # --- what is done without imports ---------------------------------------------------------------
 
 
@@ -260,7 +270,7 @@ def test_escapes_are_those_of_the_codec() -> None:
 def test_escaping_imports_nothing() -> None:
     """A codec that is imported in vain would be unknown to the program ever after."""
     program = (
-        "import sys; from csptrace.detect.wording import escape; before = set(sys.modules);"
+        "import sys; from csptrace.terminal import escape; before = set(sys.modules);"
         "escape('\\x1b\\u200b\\ud800'); print(set(sys.modules) - before)"
     )
     done = subprocess.run(
