@@ -17,6 +17,7 @@ Every verb must be called with `lock` held; `table` may be read without it.
 from __future__ import annotations
 
 from collections import deque
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from csptrace import forks
@@ -51,7 +52,8 @@ class Graph:
 
     Args:
         tombstones: how many ended handles are remembered. The oldest are forgotten first, and a
-            use of a forgotten handle is no longer recognised as wrong.
+            use of a forgotten handle is no longer recognised as wrong. What one release has ended
+            is remembered as a whole, however much it is, and made up for by what ends later.
 
     Attributes:
         lock: held by every caller of a verb. Reentrant, because a signal handler of the program
@@ -112,6 +114,10 @@ class Graph:
             for handle in list(table.values()):
                 if handle.state in (LIVE, RELEASING):
                     yield handle
+
+    def known(self) -> list[Handle]:
+        """Return every handle that has a value of its own, alive or dead, as fast as possible."""
+        return list(chain.from_iterable(table.values() for table in self._tables.values()))
 
     def owed(self, scope: Scope | None = None) -> list[Handle]:
         """Return the live handles that somebody still has to release, oldest first.
@@ -313,7 +319,9 @@ class Graph:
         handle.refs -= 1
         if handle.refs > 0:
             return [RefChanged(handle, moment)]
-        return [self._end(handle, moment)]
+        ended = self._end(handle, moment)
+        self._forget_oldest(1 + len(ended.invalidated))
+        return [ended]
 
     def settle_leaf(self, handle: Handle, moment: Moment) -> bool:
         """Confirm the last release of a handle that nothing else hangs on.
@@ -345,10 +353,9 @@ class Graph:
         if parent is not None and parent.children is not None:
             parent.children.pop(handle, None)
         self.live -= 1
-        tombstones = self._tombstones
-        tombstones.append(handle)
-        if len(tombstones) > self._limit:
-            self._drop(tombstones.popleft())
+        self._tombstones.append(handle)
+        if len(self._tombstones) > self._limit:
+            self._forget_oldest(1)
         return True
 
     def cancel_release(self, handle: Handle) -> None:
@@ -429,15 +436,19 @@ class Graph:
             One `Ended` for each that another thread has not ended in the meantime.
         """
         changes: list[Change] = []
+        fresh = 0
         for handle in handles:
             handle.pending = max(handle.pending - handle.refs, 0)
             if handle.state not in (LIVE, RELEASING):
                 continue
             if released:
-                changes.append(self._end(handle, moment))
+                ended = self._end(handle, moment)
+                fresh += 1 + len(ended.invalidated)
+                changes.append(ended)
             elif handle.pending < handle.refs:
                 handle.state = LIVE
                 self._vanish_displaced(handle, moment, changes)
+        self._forget_oldest(fresh)
         return changes
 
     def collect(self, handle: Handle, moment: Moment, *, released: bool) -> list[Change]:
@@ -457,7 +468,9 @@ class Graph:
         if released:
             handle.refs -= 1
             if handle.refs <= 0:
-                changes.append(self._end(handle, moment))
+                ended = self._end(handle, moment)
+                self._forget_oldest(1 + len(ended.invalidated))
+                changes.append(ended)
             else:
                 if handle.pending >= handle.refs:
                     handle.state = RELEASING
@@ -556,16 +569,21 @@ class Graph:
             self._unlink(handle)
         else:
             self.live -= 1
-        tombstones = self._tombstones
-        tombstones.append(handle)
-        if len(tombstones) > self._limit:
-            self._drop(tombstones.popleft())
+        self._tombstones.append(handle)
 
     def _remember(self, handle: Handle) -> None:
         """Keep a dead handle for a while, and forget the one that has been dead for longest."""
         self._tombstones.append(handle)
-        if len(self._tombstones) > self._limit:
-            self._drop(self._tombstones.popleft())
+        self._forget_oldest(1)
+
+    def _forget_oldest(self, fresh: int) -> None:
+        """Forget what has been dead for longest: two for each that is fresh, not the fresh ones."""
+        tombstones, limit = self._tombstones, self._limit
+        many = min(len(tombstones) - limit, 2 * fresh)
+        if limit:
+            many = min(many, len(tombstones) - fresh)
+        for _ in range(many):
+            self._drop(tombstones.popleft())
 
     def _unlink(self, handle: Handle) -> None:
         self.live -= 1
