@@ -137,7 +137,7 @@ class HandleLeak(CspTraceError):
     """Handles were leaked and `on_leak` is `raise`. Raised after the native release.
 
     Attributes:
-        findings: one finding for each leaked handle.
+        findings: what has leaked; one finding may stand for many handles (`Finding.times`).
     """
 
     def __init__(self, message: str, findings: tuple[Finding, ...]) -> None:

@@ -785,6 +785,9 @@ class Finding:
         time: wall-clock nanoseconds since the epoch.
         cause: why it was not released, where that is known.
         harm: what such a leak costs; empty for a finding that is no leak.
+        times: how many handles it stands for, this one included: more than one for leaks of
+            which very many were found at once. The others are alike: of the same kind, from the
+            same place, left in the same way.
     """
 
     code: Code
@@ -809,6 +812,7 @@ class Finding:
     time: int
     cause: Cause | None = None
     harm: str = ""
+    times: int = 1
 
     @property
     def moment(self) -> Moment | None:

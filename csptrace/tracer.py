@@ -27,6 +27,7 @@ from csptrace import __version__
 from csptrace.detect.budget import Budget
 from csptrace.detect.holding import Lookout, overdue
 from csptrace.detect.judgement import (
+    Leaks,
     findings_of,
     held_too_long,
     leaked_at_exit,
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
 
     from csptrace.detect.causes import Causes
     from csptrace.events.log import EventLog
+    from csptrace.model import Departure, Stay
     from csptrace.patch.interceptor import Begin, Enter, Settle
     from csptrace.settings import Settings
     from csptrace.specs.vocabulary import Kind, Question
@@ -119,10 +121,19 @@ _ERRORS: dict[Code, type[HandleError]] = {
         ReleaseWhileInUse,
     )
 }
+_HARMLESS = (Acquired, RefChanged, HandedOver, Vanished)
 _MOST_KEPT_FINDINGS = 10_000
+_FEW = 64
+"""How many handles may end in one call for all of that to be told at once."""
+_STEP = 256
+"""If there are more, of how many it is told until other threads may go on: some milliseconds."""
+_FINDINGS_A_STEP = 16
+_PAUSE = 50e-6
+"""Seconds; a lock that is only let go of is taken again before another thread has woken up."""
 _scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("csptrace", default=None)
 _new_moment = tuple.__new__
 _monotonic = time.monotonic_ns
+_sleep = time.sleep
 
 
 class _ThreadNames(threading.local):
@@ -151,6 +162,48 @@ class Snapshot(NamedTuple):
         return tuple(handle for handle in self.tracer.snapshot().handles if handle.hid not in known)
 
 
+class _Aftermath:
+    """What is still to be told of changes that have happened.
+
+    Attributes:
+        changes: those of which nothing has been told yet.
+        below: handles that the last one has made invalid.
+        by: the last one.
+        frame: the innermost frame of the call.
+        running: see `Exits.observe`.
+        leaks: what has leaked.
+        descriptions: the findings that these become, once they are all known.
+        found: the leaks among the findings that were reported.
+        busy: whether it is being told, by this thread and below on its stack.
+        done: whether everything is told.
+    """
+
+    __slots__ = (
+        "below",
+        "busy",
+        "by",
+        "changes",
+        "descriptions",
+        "done",
+        "found",
+        "frame",
+        "leaks",
+        "running",
+    )
+
+    def __init__(self, changes: Iterable[Change], frame: FrameType | None, leaks: Leaks) -> None:
+        self.changes = deque(changes)
+        self.below: deque[Handle] = deque()
+        self.by: Ended | None = None
+        self.frame = frame
+        self.running: dict[Stay, Departure] = {}
+        self.leaks = leaks
+        self.descriptions: Iterator[tuple[Finding, list[Handle]]] | None = None
+        self.found: list[Finding] = []
+        self.busy = False
+        self.done = False
+
+
 class Tracer:
     """One stretch of tracing.
 
@@ -163,7 +216,8 @@ class Tracer:
         active: whether it traces.
         touches: whether every use is recorded with its stack (level `full`).
         called: whether a traced call was made so far, or since somebody has set it back.
-        findings: what was found so far, oldest first; the first 10,000 are kept.
+        findings: what was found so far, oldest first; the first 10,000 are kept. One may stand
+            for many, see `Finding.times`.
         counts: how many findings there were of each fingerprint.
         log_path: the event log of this process, `None` if there is none.
         graph: what is alive.
@@ -195,6 +249,7 @@ class Tracer:
         self._log: EventLog | None = None
         self._threads = _ThreadNames()
         self._collected: deque[tuple[Handle, CallSite, bool]] = deque()
+        self._aftermaths: list[_Aftermath] = []
         self._scopes = itertools.count(1)
         self._run = _new_run()
         self._broken: set[str] = set()
@@ -275,8 +330,8 @@ class Tracer:
             with self._sheltered("judging what is left"):
                 owed = self._owed(None)
                 if self._lookout is not None:
-                    self._find_overdue(owed)
-                self._observe(owed, frame)
+                    self._report_overdue(self._overdue(owed)[0])
+                self._observe(owed, frame, {})
                 leaked = leaked_at_exit(
                     owed, self._ownership, self.graph.epoch, "", self._causes_known()
                 )
@@ -376,6 +431,7 @@ class Tracer:
     def _go_on_in_child(self) -> None:
         self.graph.forked()
         self._collected.clear()
+        self._aftermaths.clear()
         self._held.clear()
         self._threads = _ThreadNames()
         self.findings = []
@@ -399,6 +455,7 @@ class Tracer:
         """Return what was found so far; tracing goes on."""
         with self.graph.lock:
             self._drain()
+            self._tell_rest()
             return tuple(self.findings)
 
     def live(self) -> tuple[HandleRef, ...]:
@@ -457,15 +514,16 @@ class Tracer:
                     if self.active:
                         self._ask_about(self.graph.owed(scope))
                         owed = self._owed(scope)
-                        self._observe(owed, _caller())
+                        self._observe(owed, _caller(), {})
                         found = leaked_at_exit(
                             owed, self._ownership, self.graph.epoch, name, self._causes_known()
                         )
-                        for handle in self.graph.owed(scope):
+                        for handle in owed:
                             handle.duty = False  # judged; the process must not report it again
                         found = self._report(found)
                         if self._log is not None:
-                            self._log.emit("csptrace.scope_ended", scope=name, leaked=len(found))
+                            leaked = sum(finding.times for finding in found)
+                            self._log.emit("csptrace.scope_ended", scope=name, leaked=leaked)
                 scope.ended = True
             self._react_to_leaks(found, exiting=failed)
 
@@ -500,6 +558,7 @@ class Tracer:
         """Return what was acquired in these scopes and is still to be released, oldest first."""
         with self.graph.lock:
             self._drain()
+            self._tell_rest()
             owed = [
                 handle
                 for scope in scopes
@@ -517,16 +576,19 @@ class Tracer:
             name: the scope's name.
 
         Returns:
-            The handles, each with what was found.
+            The handles, each with the finding that is about it, or stands for it.
         """
         with self.graph.lock:
-            judged: list[tuple[Handle, Finding]] = []
+            leaks = Leaks(self._ownership)
             for handle in handles:
-                found = leaked_at_exit(
-                    (handle,), self._ownership, self.graph.epoch, name, self._causes_known()
-                )
+                leaks.add_owed(handle, name)
                 handle.duty = False
-                judged.extend((handle, finding) for finding in self._report(found))
+            judged = [
+                (handle, finding)
+                for finding, alike in leaks.described(self.graph.epoch, self._causes_known())
+                if self._report([finding])
+                for handle in alike
+            ]
             if judged and self._log is not None:
                 self._log.emit("csptrace.scope_ended", scope=name, leaked=len(judged))
             return judged
@@ -771,7 +833,10 @@ class Tracer:
                     changes = graph.lose_track(handle, moment)
                 else:
                     changes = graph.settle_release(handle, moment, released=released)
-                leaked = self._publish(changes, frame)
+                rest = self._begin_to_tell(changes, frame)
+            if rest is None:
+                return None
+            leaked = self._tell_in_steps(rest)
             return self._react_to_leaks(leaked, deferred=True) if leaked else None
 
         return begin, settle
@@ -942,12 +1007,11 @@ class Tracer:
     ) -> HandleLeak | None:
         """Confirm or roll back the end of many handles."""
         with self.graph.lock:
-            leaked = self._publish(
-                self.graph.settle_release_all(
-                    handles, self._moment(site, frame), released=released
-                ),
-                frame,
+            changes = self.graph.settle_release_all(
+                handles, self._moment(site, frame), released=released
             )
+            rest = self._begin_to_tell(changes, frame)
+        leaked = None if rest is None else self._tell_in_steps(rest)
         return self._react_to_leaks(leaked, deferred=True) if leaked else None
 
     def collected(self, handle: Handle, site: CallSite, *, released: bool) -> None:
@@ -957,7 +1021,7 @@ class Tracer:
         before the next change, so before the value can be seen again.
         """
         try:
-            self._observe((handle,), sys._getframe())  # where it was let go
+            self._observe((handle,), sys._getframe(), {})  # where it was let go
         except Exception as error:  # noqa: BLE001 - a finalizer has nobody to tell
             self._broken_exits(error)
         self._collected.append((handle, site, released))
@@ -1106,48 +1170,135 @@ class Tracer:
 
     def _drain(self) -> None:
         """Enter the objects that the collector has taken since the last change."""
+        many = len(self._collected) > _FEW
+        together: list[Change] = []
         while self._collected:
             handle, site, released = self._collected.popleft()
             with Sheltered(self, site):
                 # A destructor has no caller of its own; where it runs is chance.
                 changes = self.graph.collect(handle, self._moment(site, None), released=released)
-                self._publish(changes)
+                if many:
+                    together += changes
+                else:
+                    self._publish(changes)
+        with self._sheltered("entering what was collected"):
+            self._publish(together)
 
     def _owed(self, scope: Scope | None) -> list[Handle]:
         self._drain()
+        self._tell_rest()
         return self.graph.owed(scope)
 
-    def _publish(self, changes: list[Change], frame: FrameType | None = None) -> list[Finding]:
-        """Pass changes on to the log and have them judged; return the leaks among the findings."""
-        leaks: list[Finding] = []
-        for change in changes:
-            if self._held:
-                self._note_unheld(change)
-            if self._log is not None and self.settings.level != "count":
-                self._record(change)
-            if isinstance(change, Ended):
-                self._count_release(change.handle, change.moment)
-                if not change.invalidated:
-                    continue
-            elif isinstance(change, Acquired | RefChanged | HandedOver | Vanished):
-                continue
-            if isinstance(change, Ended):
-                self._observe(change.invalidated, frame or sys._getframe())
-            found = self._report(
-                findings_of(
-                    change,
-                    self._ownership,
-                    self.graph.epoch,
-                    self._causes_known(),
-                    self.settings.implied,
-                )
-            )
-            leaks.extend(
+    def _publish(self, changes: list[Change]) -> None:
+        """Pass changes on to the log and have them judged."""
+        rest = self._begin_to_tell(changes, None)
+        while rest is not None and not rest.done:
+            self._tell(rest)
+
+    def _begin_to_tell(self, changes: list[Change], frame: FrameType | None) -> _Aftermath | None:
+        """Pass changes on to the log and have them judged, all of them if they are few.
+
+        Args:
+            changes: what has happened.
+            frame: the innermost frame of the call.
+
+        Returns:
+            What is left to be told, if there was something to judge.
+        """
+        if len(changes) > _FEW:
+            return self._aftermath(changes, frame)
+        for number, change in enumerate(changes, 1):
+            if self._note(change):
+                # The rest of them comes behind what this one has led to.
+                rest = self._aftermath(changes[number:], frame)
+                self._judge(change, rest)
+                below = sum(len(each.invalidated) for each in changes if isinstance(each, Ended))
+                if below <= _FEW:
+                    while not rest.done:
+                        self._tell(rest)
+                return rest
+        return None
+
+    def _aftermath(self, changes: list[Change], frame: FrameType | None) -> _Aftermath:
+        rest = _Aftermath(changes, frame or sys._getframe(), Leaks(self._ownership))
+        self._aftermaths.append(rest)
+        return rest
+
+    def _note(self, change: Change) -> bool:
+        """Tell the log what has happened to one handle; return whether it is to be judged."""
+        if self._held:
+            self._note_unheld(change)
+        if self._log is not None and self.settings.level != "count":
+            self._record(change)
+        if isinstance(change, Ended):
+            self._count_release(change.handle, change.moment)
+            return bool(change.invalidated)
+        return not isinstance(change, _HARMLESS)
+
+    def _judge(self, change: Change, rest: _Aftermath) -> None:
+        if isinstance(change, Ended):
+            rest.by = change
+            rest.below.extend(change.invalidated)
+        elif isinstance(change, Collected):
+            rest.leaks.add_collected(change, self.graph.epoch)
+        else:
+            self._report(findings_of(change, self._ownership, self.graph.epoch))
+
+    def _tell(self, rest: _Aftermath) -> None:
+        """Tell a part of what is left; called with the graph's lock held."""
+        rest.busy = True
+        try:
+            for _ in range(_STEP):
+                if rest.below:
+                    self._tell_of_invalid(rest.below.popleft(), rest)
+                elif rest.changes:
+                    change = rest.changes.popleft()
+                    if self._note(change):
+                        self._judge(change, rest)
+                else:
+                    break
+            else:
+                return
+            if rest.descriptions is None:
+                rest.descriptions = rest.leaks.described(self.graph.epoch, self._causes_known())
+            some = [one for one, _ in itertools.islice(rest.descriptions, _FINDINGS_A_STEP)]
+            rest.found += (
                 finding
-                for finding in found
+                for finding in self._report(some)
                 if finding.code.is_leak and finding.severity is not Severity.INFO
             )
-        return leaks
+            if len(some) < _FINDINGS_A_STEP:
+                rest.done = True
+        finally:
+            rest.busy = False
+            if rest.done:
+                with suppress(ValueError):  # a fork has forgotten it
+                    self._aftermaths.remove(rest)
+
+    def _tell_of_invalid(self, handle: Handle, rest: _Aftermath) -> None:
+        """Tell of a handle that the release of another one has made invalid."""
+        by = rest.by
+        if by is not None and self._log is not None and self.settings.level != "count":
+            self._record_invalid(handle, by)
+        exits = self.exits
+        if exits is not None and exits.watching and handle.duty:
+            exits.observe(handle, rest.frame, rest.running)
+        rest.leaks.add_invalidated(handle, self.graph.epoch, self.settings.implied)
+
+    def _tell_in_steps(self, rest: _Aftermath) -> list[Finding]:
+        """Tell all that is left, and let other threads go on in between; return the leaks."""
+        while not rest.done:
+            _sleep(_PAUSE)
+            with self.graph.lock:
+                if not rest.done:
+                    self._tell(rest)
+        return rest.found
+
+    def _tell_rest(self) -> None:
+        """Tell what other threads have not told to its end; called with the graph's lock held."""
+        for rest in list(self._aftermaths):
+            while not (rest.done or rest.busy):
+                self._tell(rest)
 
     # --- why it leaked, and what is held too long ----------------------------------------------
 
@@ -1175,12 +1326,17 @@ class Tracer:
     def _causes_known(self) -> Causes | None:
         return self._causes if self.exits is not None and self.exits.watching else None
 
-    def _observe(self, handles: Iterable[Handle], frame: FrameType | None) -> None:
+    def _observe(
+        self,
+        handles: Iterable[Handle],
+        frame: FrameType | None,
+        running: dict[Stay, Departure],
+    ) -> None:
         exits = self.exits
         if exits is not None and exits.watching:
             for handle in handles:
                 if handle.duty:
-                    exits.observe(handle, frame)
+                    exits.observe(handle, frame, running)
 
     def _complain_of_exits(self, message: str) -> None:
         self.complain("causes", message)
@@ -1202,24 +1358,40 @@ class Tracer:
                 if not self.active:
                     return 60.0
                 self._drain()
-                return self._find_overdue(self.graph.owed()) / 1e9
+                handles = self.graph.known()
+            # Other threads need not wait while all of them are looked at.
+            late, wait = self._overdue(handles)
+            if late:
+                with self.graph.lock:
+                    if self.active:
+                        self._report_overdue(late)
+            return wait / 1e9
         except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
             self._complain_of_bug(CallSite("looking for handles held too long", "", ""), error)
             return 60.0
 
-    def _find_overdue(self, owed: list[Handle]) -> int:
+    def _overdue(self, handles: Iterable[Handle]) -> tuple[list[Handle], int]:
+        """Return what is held too long and was not reported yet, and when to look again."""
         threshold = int(self.settings.held_too_long * 1e9)
-        fresh = [handle for handle in owed if handle not in self._held]
-        late, wait = overdue(fresh, _monotonic(), threshold)
-        if late:
-            self._held.update(late)
-            exits = self.exits
-            watching = exits is not None and exits.watching
-            seen = [exits.glance(handle) if exits and watching else [] for handle in late]
-            self._report(
-                held_too_long(late, seen, self._ownership, self.graph.epoch, self._causes_known())
-            )
-        return wait
+        epoch, held = self.graph.epoch, self._held
+        fresh = [
+            handle
+            for handle in handles
+            if handle.duty and handle.epoch == epoch and handle not in held
+        ]
+        return overdue(fresh, _monotonic(), threshold)
+
+    def _report_overdue(self, late: Iterable[Handle]) -> None:
+        epoch = self.graph.epoch
+        late = [
+            handle
+            for handle in late
+            if handle.state == LIVE and handle.epoch == epoch and handle not in self._held
+        ]
+        self._held.update(late)
+        exits = self.exits
+        glance = exits.glance if exits is not None and exits.watching else _see_nothing
+        self._report(held_too_long(late, glance, self._ownership, epoch, self._causes_known()))
 
     def _note_unheld(self, change: Change) -> None:
         """Follow up on a handle that had been reported as held too long."""
@@ -1259,19 +1431,11 @@ class Tracer:
                     "csptrace.handle_acquired",
                     records.acquired(handle, moment, live, redact=self.settings.redact_names),
                 )
-            case Ended(handle, moment, invalidated):
+            case Ended(handle, moment):
                 self._define_both(handle, moment)
                 log.record(
                     "csptrace.handle_released", records.released(handle, moment, live, "released")
                 )
-                for child in invalidated:
-                    if child.kind.given:
-                        continue
-                    self._define_both(child, moment)
-                    log.record(
-                        "csptrace.handle_invalidated",
-                        records.invalidated(child, handle, moment, live),
-                    )
             case (
                 RefChanged(handle, moment, added=False)
                 | HandedOver(handle, moment)
@@ -1290,6 +1454,15 @@ class Tracer:
                     records.released(handle, moment, live, "collected"),
                 )
 
+    def _record_invalid(self, handle: Handle, by: Ended) -> None:
+        """Write the event of a handle that the release of another one has made invalid."""
+        if self._log is not None and not handle.kind.given:
+            self._define_both(handle, by.moment)
+            self._log.record(
+                "csptrace.handle_invalidated",
+                records.invalidated(handle, by.handle, by.moment, self.graph.live),
+            )
+
     def _define_both(self, handle: Handle, moment: Moment) -> None:
         # The acquisition of an inherited handle stands in the log of the parent process.
         if handle.acquired is not None:
@@ -1304,8 +1477,6 @@ class Tracer:
 
     def _report(self, findings: list[Finding]) -> list[Finding]:
         """Keep, log and show findings; return those that are wanted."""
-        if findings and self._causes is not None:
-            self._causes.forget()
         wanted = []
         for finding in findings:
             moments = (finding.acquired, finding.ended, finding.misused, finding.last_use)
@@ -1316,13 +1487,13 @@ class Tracer:
             if len(self.findings) < _MOST_KEPT_FINDINGS:
                 self.findings.append(finding)
             first = not self.counts[finding.fingerprint]
-            self.counts[finding.fingerprint] += 1
-            self.codes[finding.code.value] += 1
+            self.counts[finding.fingerprint] += finding.times
+            self.codes[finding.code.value] += finding.times
             if finding.severity is not Severity.INFO:
-                if self._accepted[finding.fingerprint] > 0:
-                    self._accepted[finding.fingerprint] -= 1
-                elif not self._doubtful:
-                    self.serious += 1
+                accepted = min(self._accepted[finding.fingerprint], finding.times)
+                self._accepted[finding.fingerprint] -= accepted
+                if not self._doubtful:
+                    self.serious += finding.times - accepted
             redact = self.settings.redact_names
             if self._log is not None:
                 for stack in stacks:
@@ -1409,6 +1580,11 @@ def _trace_of(error: BaseException) -> str:
         return "".join(traceback.format_tb(error.__traceback__)) + name
     except Exception:  # noqa: BLE001 - whatever is missing to read the sources
         return name
+
+
+def _see_nothing(_handle: Handle) -> list[Departure]:
+    """Return what is known of the functions that had a handle where they are not watched."""
+    return []
 
 
 def _in_no_scope() -> None:

@@ -427,14 +427,21 @@ class _Reader:
 
     def _put_aside(self, logs: Sequence[Log], sources: list[dict[str, Any]]) -> None:
         """Make `sides`: the rarer events with all that is asked of any of them."""
-        fields = ", ".join(f'"{name}"' for name in questions.READ)
         self._cursor.execute(
-            f"CREATE OR REPLACE TEMP TABLE sides AS SELECT {fields} FROM (SELECT "
+            "CREATE OR REPLACE TEMP TABLE sides AS "
+            f"SELECT {', '.join(map(_quoted, questions.READ))} FROM (SELECT "
             f"UNNEST(from_json(side, {literal(_SIDE_TYPES)})) FROM events WHERE side IS NOT NULL)"
         )
         for number, (log, source) in enumerate(zip(logs, sources, strict=True)):
             if log.form == "parquet" and source["events"]:
-                query = f"SELECT {fields} FROM {parquet_source(log.path)} WHERE {RARE}"
+                # An older one lacks the fields that have been added since.
+                rows = parquet_source(log.path)
+                described = self._cursor.execute(
+                    f"SELECT column_name FROM (DESCRIBE SELECT * FROM {rows})"
+                ).fetchall()
+                columns = {name for (name,) in described}
+                fields = ", ".join(_quoted(name) for name in questions.READ if name in columns)
+                query = f"SELECT {fields} FROM {rows} WHERE {RARE}"
                 if source["repeated"]:
                     query += (
                         f" AND (run, seq) IN (SELECT (run, seq) FROM events WHERE file = {number})"

@@ -49,7 +49,7 @@ class State(NamedTuple):
     Attributes:
         kinds: live handles of the processes that have not ended, by kind, most first.
         processes: those that have not ended first, then by live handles.
-        findings: the newest findings, newest first.
+        findings: the newest findings, newest first; one may stand for many.
         counts: all findings by code, most first.
         events: events read.
         skipped: lines that are no events.
@@ -141,7 +141,7 @@ class Follower:
             run = self._runs[event["run"]] = _Run(event["run"])
         run.take(event)
         if event["event"] == "csptrace.finding":
-            self._counts[str(event.get("code", ""))] += 1
+            self._counts[str(event.get("code", ""))] += _times(event)
             self._findings.append(
                 Seen(
                     event["ts"],
@@ -152,6 +152,12 @@ class Follower:
                     ),
                 )
             )
+
+
+def _times(event: dict[str, Any]) -> int:
+    """Return how many findings an event stands for."""
+    times = event.get("times", 1)
+    return times if isinstance(times, int) else 1
 
 
 class _Run:
@@ -178,7 +184,7 @@ class _Run:
             case "csptrace.handle_invalidated":
                 self.live.pop(event.get("hid", 0), None)
             case "csptrace.finding":
-                self.findings += 1
+                self.findings += _times(event)
             case "csptrace.run_started":
                 self.host = str(event.get("host", ""))
                 self.program = str(event.get("program", ""))

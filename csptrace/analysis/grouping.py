@@ -66,13 +66,13 @@ def _group(members: list[Occurrence]) -> Group:
         severity=severity,
         api=event["api"],
         kind=event["kind"],
-        count=len(members),
+        count=sum(_times(member.event) for member in members),
         runs=len({member.run for member in members}),
         first_seen=event.get("ts", 0),
         last_seen=members[-1].event.get("ts", 0),
         hosts=tuple(sorted({member.host for member in members})),
-        scopes=_counts(member.event.get("scope", "") for member in members),
-        causes=_counts(_cause(member.event) for member in members),
+        scopes=_counts((member.event.get("scope", ""), member.event) for member in members),
+        causes=_counts((_cause(member.event), member.event) for member in members),
         where=event.get("where", ""),
         remedy=event["remedy"],
         hint=_hint(members[-1].event),
@@ -85,8 +85,18 @@ def _cause(event: Mapping[str, Any]) -> str:
     return "/".join(filter(None, (event.get("cause_exit"), event.get("cause_pattern"))))
 
 
-def _counts(texts: Iterable[str]) -> tuple[tuple[str, int], ...]:
-    counts = Counter(text for text in texts if text)
+def _times(event: Mapping[str, Any]) -> int:
+    """Return how many findings an event stands for."""
+    return int(event.get("times", 1))
+
+
+def _counts(
+    texts: Iterable[tuple[str, Mapping[str, Any]]],
+) -> tuple[tuple[str, int], ...]:
+    counts = Counter[str]()
+    for text, event in texts:
+        if text:
+            counts[text] += _times(event)
     return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 

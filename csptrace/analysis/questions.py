@@ -106,7 +106,7 @@ _RENAMED: Final = {"value": "val", "where": "place", "age_ns": "age"}
 _ABOUT: Final = {
     "csptrace.finding": (
         *("code", "severity", "api", "kind", "value", "gen", "fingerprint", "thread", "task"),
-        *("scope", "name", "age_ns", "uses", "remedy", "where", "culprit_kind"),
+        *("scope", "name", "age_ns", "uses", "remedy", "where", "culprit_kind", "times"),
         *("acquired_by", "ended_by", "misused_by", "last_use_by"),
         *("acquired_stack", "ended_stack", "misused_stack", "last_use_stack"),
         *("siblings_acquired", "siblings_released", "siblings_where", "siblings_where_count"),
@@ -196,6 +196,8 @@ _COUNTS: Final = """(
     AND COALESCE(x.seq, e.seq) >= e.seq
 )"""
 _IS_END: Final = f"e.how <> 'acquired' AND {_COUNTS}"
+_FINDINGS: Final = "CAST(SUM(COALESCE(times, 1)) AS BIGINT)"
+"""How many findings the events stand for."""
 _SIZE: Final = "POWER(2, FLOOR(LOG2(e.age)) - 5)"
 
 PARTIALS: Final[dict[str, str]] = {
@@ -314,8 +316,8 @@ PARTIALS: Final[dict[str, str]] = {
             LEFT JOIN places p ON p.run = w.run AND p.stack = r.stack""",
     # Findings by fingerprint.
     "hosts_of": "SELECT run, MAX(host) AS host FROM starts GROUP BY run",
-    "groups": """
-        SELECT fingerprint, COUNT(*) AS times, COUNT(DISTINCT run) AS runs,
+    "groups": f"""
+        SELECT fingerprint, {_FINDINGS} AS times, COUNT(DISTINCT run) AS runs,
             MIN(ts) AS first_seen, MAX(ts) AS last_seen,
             MIN(CASE severity WHEN 'error' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END) AS severity
         FROM findings WHERE fingerprint IS NOT NULL GROUP BY fingerprint""",
@@ -323,11 +325,11 @@ PARTIALS: Final[dict[str, str]] = {
         SELECT DISTINCT f.fingerprint, h.host
         FROM findings f JOIN hosts_of h ON h.run = f.run
         WHERE f.fingerprint IS NOT NULL AND h.host IS NOT NULL""",
-    "group_scopes": """
-        SELECT fingerprint, scope, COUNT(*) AS times FROM findings
+    "group_scopes": f"""
+        SELECT fingerprint, scope, {_FINDINGS} AS times FROM findings
         WHERE fingerprint IS NOT NULL AND scope IS NOT NULL GROUP BY fingerprint, scope""",
     "group_causes": f"""
-        SELECT fingerprint, {_CAUSE} AS cause, COUNT(*) AS times FROM findings
+        SELECT fingerprint, {_CAUSE} AS cause, {_FINDINGS} AS times FROM findings
         WHERE fingerprint IS NOT NULL AND {_CAUSE} IS NOT NULL
         GROUP BY fingerprint, {_CAUSE}""",
     "firsts": """
@@ -348,8 +350,8 @@ PARTIALS: Final[dict[str, str]] = {
         + " WHERE f.nth = 1"
     ),
     # The runs.
-    "codes": """
-        SELECT run, code, COUNT(*) AS times FROM findings WHERE code IS NOT NULL
+    "codes": f"""
+        SELECT run, code, {_FINDINGS} AS times FROM findings WHERE code IS NOT NULL
         GROUP BY run, code""",
     "last_words": """
         SELECT run, MAX(acquired) AS acquired, MAX(peak) AS peak FROM stops GROUP BY run""",

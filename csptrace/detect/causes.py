@@ -9,7 +9,9 @@ was not reached, or let it go out of sight.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from bisect import bisect_left
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from csptrace.detect.source import Release, Target, function_of
 from csptrace.model import (
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Causes"]
 
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 _MOVES: Final = frozenset({Exit.HANDED_ON, Exit.YIELDED})
 _MOST_KEPT: Final = 1024
 _MOST_RIVALS: Final = 16
@@ -178,33 +182,33 @@ class Causes:
         found: dict[Handle, int] = {}
         for number, departure in enumerate(departures):
             handles = departure.stay.handles
-            at = self.places(departure.stay).get(handle)
-            if at is None:
+            at = self.place(departure.stay, handle)
+            if at < 0:
                 continue
             for other in handles[at + 1 : at + 1 + _MOST_RIVALS]:
                 if other.kind is handle.kind and other.hid > handle.hid:
                     found.setdefault(other, number)
         return list(found.items())
 
-    def places(self, stay: Stay) -> dict[Handle, int]:
-        """Return where each handle stands in a function's list; many are asked for at once."""
-        length, places = self._placed.get(stay, (-1, {}))
-        if length != len(stay.handles):
-            if len(self._placed) >= _MOST_PLACED:
-                self._placed.clear()
-            places = {handle: number for number, handle in enumerate(stay.handles)}
-            self._placed[stay] = len(stay.handles), places
-        return places
+    def place(self, stay: Stay, handle: Handle) -> int:
+        """Return where a handle stands in a function's list, -1 if it does not."""
+        handles = stay.handles
+        at = bisect_left(handles, handle.hid, key=_hid)
+        if at < len(handles) and handles[at] is handle:
+            return at  # most functions get their handles in the order of acquisition
+        length, places = self._placed.pop(stay, (-1, {}))
+        if length != len(handles):
+            places = {each: number for number, each in enumerate(handles)}
+        _keep(self._placed, stay, (len(handles), places))
+        return places.get(handle, -1)
 
     def spent(self, departure: Departure) -> frozenset[Stack]:
         """Return where handles were released that went this way together with others."""
         if not departure.shared:
             return _NO_STACKS
-        stacks = self._spent.get(departure)
+        stacks = self._spent.pop(departure, None)
         if stacks is None:
-            if len(self._spent) >= _MOST_PLACED:
-                self._spent.clear()
-            stacks = self._spent[departure] = frozenset(
+            stacks = frozenset(
                 other.ended.stack
                 for other in departure.stay.handles
                 if other.state == RELEASED
@@ -212,6 +216,7 @@ class Causes:
                 and other.ended.stack is not None
                 and any(each is departure for each in other.departures or ())
             )
+        _keep(self._spent, departure, stacks)
         return stacks
 
     def forget(self) -> None:
@@ -543,8 +548,8 @@ class _Inquiry:
         return any(id(each) in mine for each in other.departures or ())
 
     def _same_run(self, other: Handle, stage: _Stage) -> bool:
-        places = self.causes.places(stage.departure.stay)
-        return other in places and self.handle in places
+        stay = stage.departure.stay
+        return all(self.causes.place(stay, handle) >= 0 for handle in (other, self.handle))
 
     def _shares(self, stage: _Stage, other: Handle) -> bool:
         """Return whether two calls of a function bind the same variable of theirs."""
@@ -886,6 +891,18 @@ class _Inquiry:
 
 
 # --- parts ----------------------------------------------------------------------------------------
+
+_hid = attrgetter("hid")
+
+
+def _keep(known: dict[_K, _V], key: _K, value: _V) -> None:
+    """Keep what was last asked for in place of what was not asked for for longest.
+
+    One function may have very many handles, each of which came from a run of another one.
+    """
+    if len(known) >= _MOST_PLACED:
+        del known[next(iter(known))]
+    known[key] = value
 
 
 def _key(departure: Departure) -> object:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from csptrace.model import Code, Frame
 
-__all__ = ["VERSION", "fingerprint"]
+__all__ = ["VERSION", "fingerprint", "names"]
 
 VERSION: Final = "1"
 _MOST_FRAMES: Final = 5
@@ -33,17 +33,29 @@ def fingerprint(code: Code, kind: str, api: str, frames: Sequence[Frame]) -> str
     Returns:
         `"1:"` (the version of this algorithm) and 16 hexadecimal digits.
     """
-    names: list[str] = []
+    text = "\n".join((VERSION, code.value, kind, api, *names(frames)))
+    return f"{VERSION}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def names(frames: Sequence[Frame]) -> tuple[str, ...]:
+    """Return what a fingerprint knows of a stack.
+
+    Args:
+        frames: the user's frames, innermost first.
+
+    Returns:
+        The innermost five different ones, as `module:qualname`.
+    """
+    found: list[str] = []
     for frame in frames:
         name = f"{frame.module}:{_stable(frame.qualname)}"
         # A made-up function (a comprehension, a lambda) folds into the one around it, and so does
         # recursion, mutual too: CPython 3.12 and later have no frame for a comprehension at all.
-        if name not in names:
-            names.append(name)
-        if len(names) == _MOST_FRAMES:
+        if name not in found:
+            found.append(name)
+        if len(found) == _MOST_FRAMES:
             break
-    text = "\n".join((VERSION, code.value, kind, api, *names))
-    return f"{VERSION}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return tuple(found)
 
 
 def _stable(qualname: str) -> str:

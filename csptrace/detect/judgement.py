@@ -1,12 +1,17 @@
-"""The verdicts: which use or release is wrong, and which change of the graph is a finding."""
+"""The verdicts: which use or release is wrong, and which change of the graph is a finding.
+
+One call may leak very many handles: the release of a context, a sweep, the end of a scope. Each of
+them is counted, but only some of those that are alike are described: see `Leaks`.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from csptrace.detect.fingerprint import fingerprint
+from csptrace.detect.fingerprint import fingerprint, names
 from csptrace.detect.wording import remedy
 from csptrace.model import (
     INVALIDATED,
@@ -27,13 +32,16 @@ from csptrace.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from csptrace.detect.causes import Causes
     from csptrace.detect.ownership import Ownership
-    from csptrace.model import Change, Departure, Frame
+    from csptrace.model import Change, Departure, Frame, Stack
 
 __all__ = [
+    "MOST_ALIKE",
+    "MOST_DESCRIBED",
+    "Leaks",
     "Verdict",
     "findings_of",
     "held_too_long",
@@ -42,6 +50,12 @@ __all__ = [
     "verdict_on_use",
 ]
 
+MOST_ALIKE: Final = 100
+"""How many leaks that are alike are described when they are found at once; the rest is counted.
+
+Describing one takes some 100 µs (cause, stacks, words, event), counting one 2 µs."""
+MOST_DESCRIBED: Final = 1000
+"""How many leaks that are found at once are described, unless there are more bugs than that."""
 _MOST_EXITS = 16
 
 
@@ -113,46 +127,17 @@ def findings_of(
         The findings, in the order of acquisition.
     """
     match change:
-        case Ended(handle, moment, invalidated):
-            leaks = [
-                leaked
-                for leaked in sorted(invalidated, key=lambda child: child.hid)
-                if leaked.duty
-                and leaked.kind.orderly
-                and leaked.epoch == epoch
-                and not (implied == "ignore" and _is_implied(leaked, handle))
-            ]
-            _count_exits(leaks)
-            return [
-                _finding(
-                    Code.LEAKED_AT_RELEASE,
-                    leaked,
-                    ownership,
-                    epoch,
-                    ended=moment,
-                    culprit=handle,
-                    causes=causes,
-                    severity=Severity(implied) if _is_implied(leaked, handle) else None,
-                )
-                for leaked in leaks
-            ]
+        case Ended(_, _, invalidated):
+            leaks = Leaks(ownership)
+            for handle in invalidated:
+                leaks.add_invalidated(handle, epoch, implied)
+            return [finding for finding, _ in leaks.described(epoch, causes)]
+        case Collected():
+            leaks = Leaks(ownership)
+            leaks.add_collected(change, epoch)
+            return [finding for finding, _ in leaks.described(epoch, causes)]
         case Refused(handle, moment):
             return [_finding(Code.FAILED_RELEASE, handle, ownership, epoch, misused=moment)]
-        case Collected(handle, moment, released, owed) if owed and handle.epoch == epoch:
-            # A destructor that releases has cost nothing but the certainty of when it does.
-            severity = Severity.INFO if released else None
-            _count_exits([handle])
-            return [
-                _finding(
-                    Code.LOST,
-                    handle,
-                    ownership,
-                    epoch,
-                    ended=moment,
-                    severity=severity,
-                    causes=causes,
-                )
-            ]
         case Misused(handle, moment, code, culprit, reused_by, meanwhile):
             return [
                 _finding(
@@ -170,12 +155,207 @@ def findings_of(
     return []
 
 
-def _is_implied(leaked: Handle, ended: Handle) -> bool:
-    """Return whether a release has destroyed what it destroys by specification.
+class _Alike(NamedTuple):
+    """Leaks of which one description fits all, but for the handle.
 
-    Not if the parent was itself taken away by the end of something else.
+    Attributes:
+        code: the finding code.
+        ended: the end of the object, that of the first; the end of a parent is the handle's own.
+        severity: if it is not the usual one.
+        scope: the scope that has ended, if that is what makes them leaks.
+        handles: they themselves.
     """
-    return leaked.kind.implied and leaked.parent is ended
+
+    code: Code
+    ended: Moment | None
+    severity: Severity | None
+    scope: str | None
+    handles: list[Handle]
+
+
+class Leaks:
+    """Leaks that are found at once: each is counted, some are described.
+
+    Alike are handles of one kind from one place that were left in the same way and belong to the
+    same scope. Of those that are alike the first are described, of which the last one stands for
+    all that are not: its finding says of how many. The very last is described as well, since what
+    is said of it may differ (a loop overwrites all but the last). If there are more sorts than
+    are to be described, all leaks of one fingerprint are alike.
+
+    Args:
+        ownership: tells user code from library code.
+    """
+
+    def __init__(self, ownership: Ownership) -> None:
+        self._ownership = ownership
+        self._alike: dict[tuple[object, ...], _Alike] = {}
+
+    def add_invalidated(self, handle: Handle, epoch: int, implied: str) -> None:
+        """Take in a handle that the release of another one has made invalid.
+
+        Args:
+            handle: the handle.
+            epoch: the graph's epoch; what was acquired in an earlier one is no leak of this one.
+            implied: see `findings_of`.
+        """
+        culprit = handle.ended_by
+        if not (handle.duty and handle.kind.orderly and handle.epoch == epoch) or culprit is None:
+            return
+        severity = None
+        if _is_implied(handle, culprit):
+            if implied == "ignore":
+                return
+            severity = Severity(implied)
+        self._add(Code.LEAKED_AT_RELEASE, handle, severity=severity)
+
+    def add_collected(self, change: Collected, epoch: int) -> None:
+        """Take in a handle whose object the garbage collector has taken.
+
+        Args:
+            change: what happened to it.
+            epoch: as above.
+        """
+        handle = change.handle
+        if change.owed and handle.epoch == epoch:
+            # A destructor that releases has cost nothing but the certainty of when it does.
+            severity = Severity.INFO if change.released else None
+            self._add(Code.LOST, handle, ended=change.moment, severity=severity)
+
+    def add_owed(self, handle: Handle, scope: str) -> None:
+        """Take in a handle that is still to be released when a scope ends.
+
+        Args:
+            handle: the handle.
+            scope: the scope's name.
+        """
+        if handle.state == LIVE:
+            self._add(Code.LEAKED_AT_EXIT, handle, scope=scope)
+
+    def add_late(self, handle: Handle) -> None:
+        """Take in a handle that is held too long."""
+        self._add(Code.HELD_TOO_LONG, handle)
+
+    def _add(
+        self,
+        code: Code,
+        handle: Handle,
+        *,
+        ended: Moment | None = None,
+        severity: Severity | None = None,
+        scope: str | None = None,
+    ) -> None:
+        begin = handle.acquired
+        culprit, over = _end_of(handle, code, ended)
+        way = _exit_of(handle)
+        stack = owner = keeper = None
+        if begin is not None:
+            stack = begin.stack
+            if begin.scope is not None:
+                owner, keeper = begin.scope.name, begin.scope.keeper
+            if way is not None and stack is not None and code is not Code.HELD_TOO_LONG:
+                _count_exit(stack, way)
+        key = (
+            stack,
+            handle.kind,
+            code,
+            severity,
+            owner,
+            keeper,
+            None if culprit is None else culprit.kind,
+            None if over is None else over.stack,
+            way,
+            None if handle.last_use is None else handle.last_use.stack,
+        )
+        alike = self._alike.get(key)
+        if alike is None:
+            alike = self._alike[key] = _Alike(code, ended, severity, scope, [])
+        alike.handles.append(handle)
+
+    def _by_fingerprint(self) -> list[_Alike]:
+        """Put together what has one fingerprint and belongs to one scope."""
+        bugs: dict[object, tuple[str, ...]] = {}
+        found: dict[object, _Alike] = {}
+        for key, alike in self._alike.items():
+            begin = alike.handles[0].acquired
+            stack = begin.stack if begin is not None else None
+            if stack not in bugs:
+                bugs[stack] = names(self._ownership.users(stack))
+            known = found.setdefault((bugs[stack], *key[1:6]), alike)
+            if known is not alike:
+                known.handles.extend(alike.handles)
+        return list(found.values())
+
+    def described(
+        self,
+        epoch: int,
+        causes: Causes | None = None,
+        glance: Callable[[Handle], list[Departure]] | None = None,
+    ) -> Iterator[tuple[Finding, list[Handle]]]:
+        """Describe leaks, in the order of acquisition; each is taken out.
+
+        Args:
+            epoch: the graph's epoch.
+            causes: says why handles leaked; without it, findings do not.
+            glance: says of a handle that lives on how the functions that had it were left.
+
+        Yields:
+            A finding, and the handles that it stands for, the described one first.
+        """
+        sorts = list(self._alike.values())
+        if len(sorts) > MOST_DESCRIBED:
+            sorts = self._by_fingerprint()
+        self._alike = {}
+        most = min(MOST_ALIKE, MOST_DESCRIBED // max(1, len(sorts)))
+        chosen: list[tuple[_Alike, list[Handle]]] = []
+        for alike in sorts:
+            handles = alike.handles
+            if len(handles) == 1:
+                chosen.append((alike, handles))
+                continue
+            handles.sort(key=_hid)
+            if len(handles) <= most:
+                chosen.extend((alike, [handle]) for handle in handles)
+            elif most < 3:
+                chosen.append((alike, handles))
+            else:
+                chosen.extend((alike, [handle]) for handle in handles[: most - 2])
+                chosen.append((alike, handles[most - 2 : -1]))
+                chosen.append((alike, handles[-1:]))
+        if len(chosen) > 1:
+            chosen.sort(key=lambda one: one[1][0].hid)
+        for alike, handles in chosen:
+            handle = handles[0]
+            culprit, over = _end_of(handle, alike.code, alike.ended)
+            yield (
+                _finding(
+                    alike.code,
+                    handle,
+                    self._ownership,
+                    epoch,
+                    ended=over,
+                    culprit=culprit,
+                    scope=alike.scope,
+                    severity=alike.severity,
+                    causes=causes,
+                    departures=None if glance is None else glance(handle),
+                    times=len(handles),
+                ),
+                handles,
+            )
+        if causes is not None:
+            causes.forget()
+
+
+_hid = attrgetter("hid")
+
+
+def _end_of(
+    handle: Handle, code: Code, ended: Moment | None
+) -> tuple[Handle | None, Moment | None]:
+    """Return which release has made a leak of a handle, and where that was."""
+    if code is Code.LEAKED_AT_RELEASE:
+        return handle.ended_by, handle.ended
+    return None, ended
 
 
 def leaked_at_exit(
@@ -195,19 +375,17 @@ def leaked_at_exit(
         causes: says why handles leaked; without it, findings do not.
 
     Returns:
-        One finding for each.
+        The findings, in the order of acquisition.
     """
-    leaks = [handle for handle in handles if handle.state == LIVE]
-    _count_exits(leaks)
-    return [
-        _finding(Code.LEAKED_AT_EXIT, handle, ownership, epoch, scope=scope, causes=causes)
-        for handle in leaks
-    ]
+    leaks = Leaks(ownership)
+    for handle in handles:
+        leaks.add_owed(handle, scope)
+    return [finding for finding, _ in leaks.described(epoch, causes)]
 
 
 def held_too_long(
     handles: Iterable[Handle],
-    departures: Iterable[list[Departure]],
+    glance: Callable[[Handle], list[Departure]],
     ownership: Ownership,
     epoch: int,
     causes: Causes | None = None,
@@ -216,33 +394,34 @@ def held_too_long(
 
     Args:
         handles: the handles.
-        departures: for each, what is known of the functions that had it.
+        glance: says of a handle what is known of the functions that had it.
         ownership: tells user code from library code.
         epoch: the graph's epoch.
         causes: says where the functions that have them stand; without it, findings do not.
 
     Returns:
-        One finding for each.
+        The findings, in the order of acquisition.
     """
-    return [
-        _finding(
-            Code.HELD_TOO_LONG, handle, ownership, epoch, causes=causes, departures=departures_of
-        )
-        for handle, departures_of in zip(handles, departures, strict=True)
-    ]
+    leaks = Leaks(ownership)
+    for handle in handles:
+        leaks.add_late(handle)
+    return [finding for finding, _ in leaks.described(epoch, causes, glance)]
 
 
-def _count_exits(leaks: Iterable[Handle]) -> None:
-    """Count, for each site, in which ways the functions were left that leaked."""
-    for handle in leaks:
-        stack = handle.acquired.stack if handle.acquired is not None else None
-        way = _exit_of(handle)
-        if stack is None or way is None:
-            continue
-        if stack.leaked is None:
-            stack.leaked = {}
-        if way in stack.leaked or len(stack.leaked) < _MOST_EXITS:
-            stack.leaked[way] = stack.leaked.get(way, 0) + 1
+def _is_implied(leaked: Handle, ended: Handle) -> bool:
+    """Return whether a release has destroyed what it destroys by specification.
+
+    Not if the parent was itself taken away by the end of something else.
+    """
+    return leaked.kind.implied and leaked.parent is ended
+
+
+def _count_exit(stack: Stack, way: object) -> None:
+    """Count, for a site, in which ways the functions were left that leaked."""
+    if stack.leaked is None:
+        stack.leaked = {}
+    if way in stack.leaked or len(stack.leaked) < _MOST_EXITS:
+        stack.leaked[way] = stack.leaked.get(way, 0) + 1
 
 
 _SEVERITY: dict[Code, Severity] = {
@@ -269,6 +448,7 @@ def _finding(
     causes: Causes | None = None,
     departures: list[Departure] | None = None,
     last_use: Moment | None = None,
+    times: int = 1,
 ) -> Finding:
     moment = misused or ended or handle.acquired
     about = misused if code.is_misuse or code is Code.FAILED_RELEASE else handle.acquired
@@ -308,6 +488,7 @@ def _finding(
         time=time.time_ns(),
         cause=cause,
         harm=handle.kind.harm if costs else "",
+        times=times,
     )
 
 

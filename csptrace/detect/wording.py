@@ -167,12 +167,14 @@ def summary(findings: Iterable[Finding], ownership: Ownership, *, redact: bool =
         redact: leave out the names of key containers, and the source lines that may quote them.
 
     Returns:
-        A head line, and the text of each finding.
+        A head line with the number of handles, and the text of each finding.
     """
+    findings = list(findings)
     texts = [as_text(explain(finding, ownership, redact=redact)) for finding in findings]
     if len(texts) == 1:
         return texts[0]
-    return "\n".join((f"{len(texts)} handles were leaked", *texts))
+    count = sum(finding.times for finding in findings)
+    return "\n".join((f"{count} handles were leaked", *texts))
 
 
 def unheld(handle: Handle, moment: Moment, ownership: Ownership) -> str:
@@ -344,6 +346,8 @@ def _hints(finding: Finding) -> Iterable[str]:
         )
     if finding.children:
         yield "under it: " + ", ".join(f"{count} {kind}" for kind, count in finding.children)
+    if finding.times > 1:
+        yield f"it stands for {finding.times:,} handles from there that were left in the same way"
     siblings = finding.siblings
     if siblings is not None and siblings.released:
         text = f"{siblings.released} of {siblings.acquired} handles acquired there were released"

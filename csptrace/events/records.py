@@ -163,6 +163,8 @@ def finding_event(finding: Finding, ownership: Ownership, *, redact: bool) -> di
         fields["task"] = moment.task
     if finding.scope:
         fields["scope"] = finding.scope
+    if finding.times > 1:
+        fields["times"] = finding.times
     if handle.name:
         fields["name"] = "<redacted>" if redact else handle.name
     if finding.parents:

@@ -167,6 +167,11 @@ EVENTS: Final[dict[str, tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any
                 **_COUNT,
                 "description": "how many from there leaked in the same way; 0 if not known",
             },
+            "times": {
+                **_COUNT,
+                "minimum": 1,
+                "description": "how many handles it stands for, this one included; 1 if missing",
+            },
             "harm": {**_TEXT, "description": "what such a leak costs"},
             "cause": {**_TEXT, "description": "why it was not released, in words"},
             "cause_exit": {

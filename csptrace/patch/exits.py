@@ -310,20 +310,29 @@ class Exits:
             steps += 1
         return -1
 
-    def observe(self, handle: Handle, frame: FrameType | None) -> None:
+    def observe(
+        self, handle: Handle, frame: FrameType | None, running: dict[Stay, Departure]
+    ) -> None:
         """Note, because a finding is about to be made, what the function that has it does now.
 
         Args:
             handle: the handle.
             frame: the innermost frame of this thread.
+            running: what is known already of functions that have not ended, for all handles that
+                are observed at once.
         """
         stay = handle.stay
         if stay is None:
             return
         handle.stay = None  # the last entry
-        departure = self._now(handle, stay, frame)
-        if departure is not None:
-            self._append(handle, departure)
+        departure = running.get(stay)
+        if departure is None:
+            departure = self._now(handle, stay, frame)
+            if departure is None:
+                return
+            if self._stays.get(stay.key) is stay:
+                running[stay] = departure
+        self._append(handle, departure)
 
     def forget(self, handle: Handle) -> None:
         """Let go of what is known of a handle that the program has released.

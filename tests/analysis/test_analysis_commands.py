@@ -397,6 +397,29 @@ def test_compacted_logs_give_the_same_report(tmp_path: Path) -> None:
     assert sum(one.repeated for one in both.sources) == sum(one.events for one in plain.sources)
 
 
+def test_parquet_may_lack_what_was_added_later(tmp_path: Path) -> None:
+    """A file of an older csptrace has no column for a newer field of the schema."""
+    import duckdb
+
+    folder = tmp_path / "logs"
+    write_golden(folder)
+    plain = embedded.analyse(reading.find([str(folder)]))
+    compaction.compact([str(folder)], str(tmp_path / "new"))
+    (tmp_path / "old").mkdir()
+    for number, path in enumerate((tmp_path / "new").rglob("*.parquet")):
+        target = tmp_path / "old" / f"{number}.parquet"
+        duckdb.sql(
+            f"COPY (SELECT * EXCLUDE (times) FROM read_parquet('{path}', "
+            f"hive_partitioning = false)) TO '{target}' (FORMAT parquet)"
+        )
+    old = embedded.analyse(reading.find([str(tmp_path / "old")]))
+
+    assert old.groups == plain.groups
+    assert [one.unreadable for one in old.sources if one.unreadable] == [
+        one.unreadable for one in plain.sources if one.unreadable
+    ]
+
+
 def test_compact_puts_a_log_under_its_day_and_machine(tmp_path: Path) -> None:
     """A rotated log becomes one file, in the folder of the day and the host of its first event."""
     write_golden(tmp_path / "logs")

@@ -60,6 +60,8 @@ def _fill(draw: st.DrawFn, book: Logbook) -> None:
             severity = draw(st.sampled_from(("error", "warning", "info")))
             one = draw(st.sampled_from(sorted(book.acquired_at)))
             more = {"scope": draw(st.sampled_from(("one", "two")))} if draw(st.booleans()) else {}
+            if draw(st.booleans()):
+                more["times"] = draw(st.integers(2, 1000))
             book.find(at, one, code, f"1:{letter * 16}", severity=severity, **more)
     if draw(st.booleans()):
         book.ended(at + 1)

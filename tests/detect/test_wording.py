@@ -196,7 +196,7 @@ def test_held_too_long(bench: Bench) -> None:
     """It says how old the handle is and where it was acquired."""
     made = below()
     key = bench.acquire(KEY, 0x20)
-    (finding,) = held_too_long([key], [[]], bench.ownership, 0)
+    (finding,) = held_too_long([key], lambda _key: [], bench.ownership, 0)
     text = text_of(finding)
     assert re.search(r"It has been alive for [\d,.]+ seconds and was not released yet\.", text)
     assert f"> {HERE}:{made} in test_held_too_long" in text

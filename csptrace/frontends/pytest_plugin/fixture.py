@@ -26,7 +26,7 @@ class Expectation:
     """Findings that a test provokes on purpose.
 
     Attributes:
-        findings: those that came.
+        findings: those that came; one may stand for many (`Finding.times`).
         error: the exception that ended the block, if it was one of them.
     """
 
@@ -62,7 +62,10 @@ class Csptrace:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What this test was found guilty of so far, without what it expects."""
+        """What this test was found guilty of so far, without what it expects.
+
+        One may stand for many (`Finding.times`).
+        """
         tracer = self._watch.tracer
         tracer.check()  # enters what the garbage collector has taken
         return tuple(find.finding for find in self._attempt.finds)
@@ -148,7 +151,7 @@ class Csptrace:
                         self._attempt.take(find.finding)
             finally:
                 watch.expected.remove(expectation)
-        found = len(expectation.findings)
+        found = sum(finding.times for finding in expectation.findings)
         if found != count if count is not None else not found:
             wanted = "at least one" if count is None else str(count)
             pytest.fail(

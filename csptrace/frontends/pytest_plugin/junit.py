@@ -14,7 +14,7 @@ from _pytest.junitxml import LogXML, bin_xml_escape, mangle_test_address
 from csptrace.frontends.pytest_plugin import reporting
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import pytest
 
@@ -44,7 +44,7 @@ class Entry(NamedTuple):
 def amend(
     manager: pytest.PytestPluginManager,
     entries: Iterable[Entry],
-    withdrawn: Container[str],
+    left_of: Callable[[Record], Record | None],
     late: Sequence[pytest.TestReport],
 ) -> None:
     """Take out of the JUnit file what was withdrawn, add what came late, and write it again.
@@ -52,17 +52,17 @@ def amend(
     Args:
         manager: knows what writes the file, if one is wanted.
         entries: what is in it.
-        withdrawn: the ids of findings that do not count.
+        left_of: returns what counts of a record, the record itself if all of it does.
         late: reports of failures that came after it was written.
 
     Raises:
         OSError: it cannot be written.
     """
-    changed = [
-        (entry, [record for record in entry.records if record["id"] not in withdrawn])
-        for entry in entries
-        if any(record["id"] in withdrawn for record in entry.records)
-    ]
+    changed = []
+    for entry in entries:
+        left = [left_of(record) for record in entry.records]
+        if any(rest is not record for rest, record in zip(left, entry.records, strict=True)):
+            changed.append((entry, [record for record in left if record is not None]))
     if not changed and not late:
         return
     for xml in manager.get_plugins():

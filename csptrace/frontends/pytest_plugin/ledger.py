@@ -67,6 +67,7 @@ class Ledger:
         self._header = watch.header
         self._records: dict[str, Record] = {}
         self._earlier: dict[str, Record] = {}
+        self._released: dict[str, dict[str, int]] = {}
         self._withdrawn: dict[str, str] = {}
         self._reports: list[tuple[pytest.TestReport, Sequence[Record]]] = []
         self._entries: list[tuple[pytest.TestReport, Sequence[Record]]] = []
@@ -129,7 +130,7 @@ class Ledger:
             self._take_results(results)
 
     def _take_results(self, results: dict[str, Any]) -> None:
-        self._withdrawn.update(results["withdrawn"])
+        self._released.update(results["withdrawn"])
         self._called |= results["called"]
         self._errors += [error for error in results["errors"] if error not in self._errors]
         self._take_others(results["others"])
@@ -200,6 +201,7 @@ class Ledger:
         before = len(self._reports)
         if self._watch is not None:
             self._take_results(self._watch.results())
+        self._set_withdrawn_apart()
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         for report, records in self._reports[before:]:  # too late for the usual way
             session.testsfailed += not may_be_withdrawn(records)
@@ -226,6 +228,34 @@ class Ledger:
         if self._switches.sarif is not None:
             self._write_sarif()
         self._set_exit_status(session)
+
+    def _set_withdrawn_apart(self) -> None:
+        """Give what was released after all, and in which test, records of its own."""
+        for name, times in self._released.items():
+            record = self._records.pop(name, None)
+            if record is None or name in self._earlier:  # does not count anyway
+                self._withdrawn[name] = next(iter(times))
+                continue
+            left = self._left_of(record)
+            if left is not None:
+                self._records[name] = left
+            elif len(times) == 1:
+                self._records[name] = record
+            for later, count in times.items():
+                if left is not None or len(times) > 1:
+                    part = f"{name} {later}"
+                    self._records[part] = reporting.part(record, part, count)
+                    self._withdrawn[part] = later
+            if left is None:
+                self._withdrawn[name] = later
+
+    def _left_of(self, record: Record) -> Record | None:
+        """Return a record without what was released after all, `None` if nothing is left."""
+        released = sum(self._released.get(record["id"], {}).values())
+        if not released:
+            return record
+        count = reporting.times((record,)) - released
+        return reporting.part(record, record["id"], count) if count > 0 else None
 
     def _settle(self, session: pytest.Session, terminal: Any) -> None:
         """Count the failures that could have been taken back, or take them back."""
@@ -263,7 +293,7 @@ class Ledger:
             for payload in (report.__dict__["csptrace"],)
         ]
         try:
-            junit.amend(self.config.pluginmanager, entries, self._withdrawn, late)
+            junit.amend(self.config.pluginmanager, entries, self._left_of, late)
         except OSError as error:
             self._reasons.append(f"{path}: cannot be written: {error.strerror or error}")
 
@@ -344,10 +374,11 @@ class Ledger:
         for record in records:
             name = record["event"]["fingerprint"]
             first.setdefault(name, record)
+            times = reporting.times((record,))
             if record["kind"] == "test":
-                tests[name] += 1
+                tests[name] += times
             else:
-                others.setdefault(name, Counter())[record["run"]] += 1
+                others.setdefault(name, Counter())[record["run"]] += times
         return {
             name: Seen(
                 name,
@@ -448,7 +479,8 @@ class Ledger:
 
     def _show(self, terminal: _Lines, equal: Sequence[Record], *, quiet: bool) -> None:
         first = equal[0]
-        times = f" ({len(equal)} times)" if len(equal) > 1 else ""
+        count = reporting.times(equal)
+        times = f" ({count} times)" if count > 1 else ""
         if quiet:
             terminal.line(f"{reporting.headline(first)}{times}", red=True)
         else:
@@ -468,25 +500,25 @@ class Ledger:
 
     def _show_overlooked(self, terminal: _Lines, records: Sequence[Record]) -> None:
         """Name what does not count, and why."""
-        lines = []
+        lines: Counter[str] = Counter()
         for record in records:
+            times = reporting.times((record,))
             name = record["owner"]
             reason = f": {record['reason']}" if record.get("reason") else ""
             if record["id"] in self._withdrawn:
                 later = self._withdrawn[record["id"]]
-                lines.append(
+                lines[
                     f"withdrawn: {reporting.headline(record)} of {name}: released after all in "
                     f"{later}"
-                )
+                ] += times
             elif record["verdict"] == "known":
-                lines.append(f"in the baseline: {reporting.headline(record)} in {name}{reason}")
+                lines[f"in the baseline: {reporting.headline(record)} in {name}{reason}"] += times
             elif record["verdict"] == "allowed":
-                lines.append(f"allowed: {reporting.headline(record)} in {name}{reason}")
-        lines += [
-            f"in an earlier attempt: {reporting.headline(record)} in {record['owner']}"
-            for record in self._earlier.values()
-        ]
-        for line, count in Counter(lines).items():
+                lines[f"allowed: {reporting.headline(record)} in {name}{reason}"] += times
+        for record in self._earlier.values():
+            line = f"in an earlier attempt: {reporting.headline(record)} in {record['owner']}"
+            lines[line] += reporting.times((record,))
+        for line, count in lines.items():
             terminal.line(line + (f" ({count} times)" if count > 1 else ""))
 
     def _show_totals(self, terminal: _Lines, records: Sequence[Record]) -> None:
@@ -499,18 +531,22 @@ class Ledger:
                 terminal.line(f"{group.count:>6}  {group.code} {group.kind}  {where}")
         counted = [record for record in records if record["verdict"] in _SHOWN]
         counted = [record for record in counted if record["id"] not in self._withdrawn]
+        times = reporting.times
         others = Counter(
             {
-                "allowed": sum(record["verdict"] == "allowed" for record in records),
-                "in the baseline": sum(record["verdict"] == "known" for record in records),
-                "withdrawn": sum(record["id"] in self._withdrawn for record in records),
-                "in earlier attempts": len(self._earlier),
+                "allowed": times(one for one in records if one["verdict"] == "allowed"),
+                "in the baseline": times(one for one in records if one["verdict"] == "known"),
+                "withdrawn": times(one for one in records if one["id"] in self._withdrawn),
+                "in earlier attempts": times(self._earlier.values()),
             }
         )
         if not counted and not +others:
             return
-        codes = Counter(record["event"]["code"] for record in counted)
-        text = f"csptrace: {len(counted)} finding{'s' if len(counted) != 1 else ''}"
+        codes: Counter[str] = Counter()
+        for record in counted:
+            codes[record["event"]["code"]] += times((record,))
+        total = codes.total()
+        text = f"csptrace: {total} finding{'s' if total != 1 else ''}"
         if codes:
             text += f" ({', '.join(f'{count} {code}' for code, count in sorted(codes.items()))})"
             sites = len({record["event"]["fingerprint"] for record in counted})

@@ -147,7 +147,9 @@ class Policy:
             rules.append(Rule(self._switches.leaks, _LEAKS, (), "csptrace_leaks in the ini file"))
         return tuple(rules)
 
-    def rule_on(self, finding: Finding, rules: tuple[Rule, ...], *, mine: bool) -> Ruling:
+    def rule_on(
+        self, finding: Finding, rules: tuple[Rule, ...], *, mine: bool
+    ) -> tuple[tuple[Ruling, int], ...]:
         """Decide what a finding means.
 
         Args:
@@ -156,8 +158,29 @@ class Policy:
             mine: whether the call it is about came straight from the user's own code.
 
         Returns:
-            The ruling.
+            The ruling, and on how many of the handles that the finding stands for: a baseline may
+            accept only some of them.
         """
+        ruling = self._rule_by_marker(finding, rules, mine=mine)
+        if ruling is None and _ORDER[finding.severity] < _ORDER[self._switches.fail_on]:
+            ruling = Ruling("noted", f"only {finding.severity.value}")
+        if ruling is not None:
+            return ((ruling, finding.times),)
+        name, times = finding.fingerprint, finding.times
+        entry = self._accepted.get(name)
+        left = 0 if entry is None else max(0, entry.count - self._seen[name])
+        self._seen[name] += times
+        known = min(left, times)
+        rulings = []
+        if entry is not None and known:
+            rulings.append((Ruling("known", entry.reason), known))
+        if known < times:
+            rulings.append((self._rule_by_baseline(name), times - known))
+        return tuple(rulings)
+
+    def _rule_by_marker(
+        self, finding: Finding, rules: tuple[Rule, ...], *, mine: bool
+    ) -> Ruling | None:
         code, kind = finding.code.value, finding.handle.kind
         for rule in rules:
             if code not in rule.codes or (rule.kinds and kind not in rule.kinds):
@@ -169,19 +192,18 @@ class Policy:
                     break
                 return Ruling("allowed", rule.reason or "acquired by an installed library")
             return Ruling("fail", rule.reason)
-        if _ORDER[finding.severity] < _ORDER[self._switches.fail_on]:
-            return Ruling("noted", f"only {finding.severity.value}")
-        entry = self._accepted.get(finding.fingerprint)
-        self._seen[finding.fingerprint] += 1
-        if entry is not None and self._seen[finding.fingerprint] <= entry.count:
-            return Ruling("known", entry.reason)
+        return None
+
+    def _rule_by_baseline(self, fingerprint: str) -> Ruling:
+        """Decide on findings that the baseline does not accept, or not any more."""
         if self._switches.update_baseline:
             return Ruling("noted", "the baseline is being rewritten")
         if self._switches.soft:
             return Ruling("noted", "--csptrace-soft")
+        entry = self._accepted.get(fingerprint)
         if entry is not None:
             return Ruling("fail", f"more than the {entry.count} that the baseline accepts")
-        expired = self._expired.get(finding.fingerprint)
+        expired = self._expired.get(fingerprint)
         if expired is not None:
             return Ruling("fail", f"the entry in the baseline expired on {expired.expires}")
         return Ruling("fail", "")

@@ -22,10 +22,12 @@ __all__ = [
     "failure",
     "groups",
     "headline",
+    "part",
     "place",
     "places",
     "properties",
     "relative",
+    "times",
     "verdict",
 ]
 
@@ -36,6 +38,22 @@ def verdict(records: Iterable[Record]) -> str:
     """Return the category of a test that fails on these records."""
     failing = [record for record in records if record["verdict"] == "fail"]
     return "leaked" if all(record["leak"] for record in failing) else "misused"
+
+
+def times(records: Iterable[Record]) -> int:
+    """Return how many findings these are; a record may stand for many that are alike."""
+    return sum(record["event"].get("times", 1) for record in records)
+
+
+def part(record: Record, name: str, count: int) -> Record:
+    """Return a record that stands for some of the findings that another one stands for.
+
+    Args:
+        record: the other one.
+        name: the id of the part.
+        count: how many.
+    """
+    return {**record, "id": name, "event": {**record["event"], "times": count}}
 
 
 def by_fingerprint(records: Iterable[Record]) -> list[list[Record]]:
@@ -59,18 +77,19 @@ def failure(name: str, records: Sequence[Record]) -> str:
     failing = [record for record in records if record["verdict"] == "fail"]
     if not failing:
         return ""
-    leaks = sum(record["leak"] for record in failing)
+    leaks = times(record for record in failing if record["leak"])
     parts = []
     if leaks:
         parts.append(f"leaked {leaks} handle{'s' if leaks > 1 else ''}")
-    if len(failing) > leaks:
-        count = len(failing) - leaks
+    count = times(failing) - leaks
+    if count:
         parts.append(f"misused {count} handle{'s' if count > 1 else ''}")
     lines = [f"csptrace: {name} {' and '.join(parts)}"]
     for equal in by_fingerprint(failing):
         first = equal[0]
-        times = f"  ({len(equal)} times)" if len(equal) > 1 else ""
-        lines += ["", f"in {place(first)}{times}", *first["text"].split("\n")]
+        many = times(equal)
+        often = f"  ({many} times)" if many > 1 else ""
+        lines += ["", f"in {place(first)}{often}", *first["text"].split("\n")]
         if first["reason"]:
             lines.append(f"  note: {first['reason']}")
     return "\n".join(map(escape, lines))
@@ -88,10 +107,8 @@ def places(records: Iterable[Record]) -> list[tuple[str, int]]:
     """Return who had these findings, with counts, most first."""
     counts: Counter[str] = Counter()
     for record in records:
-        if record["kind"] == "test":
-            counts[f"{record['owner']} ({place(record)})"] += 1
-        else:
-            counts[record["owner"]] += 1
+        of = f" ({place(record)})" if record["kind"] == "test" else ""
+        counts[f"{record['owner']}{of}"] += times((record,))
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
@@ -108,10 +125,12 @@ def properties(records: Iterable[Record]) -> list[tuple[str, str]]:
     given = list(records)
     if not given:
         return []
-    found = [("csptrace.findings", str(len(given)))]
+    found = [("csptrace.findings", str(times(given)))]
     for record in given:
         event = record["event"]
         text = f"{headline(record).partition(': ')[2]} in {place(record)}: {record['verdict']}"
+        if times((record,)) > 1:
+            text += f" ({times((record,))} times)"
         found.append((f"csptrace.{event['code']}", text))
     return found
 

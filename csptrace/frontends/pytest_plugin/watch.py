@@ -482,20 +482,25 @@ class Watch:
         except BadMarkerError as error:  # added while the test ran
             rules = ()
             self.errors.append(f"{owner.name}: {error}")
-        handles = {id(finding): handle for handle, finding in owner.leaks}
+        handles: dict[int, list[Handle]] = {}
+        for handle, finding in owner.leaks:
+            handles.setdefault(id(finding), []).append(handle)
         records = []
         for finding, place in owner.finds:
             record = self.record(finding, owner, place)
             about = finding.acquired if finding.code.is_leak else finding.misused
             mine = self.tracer.is_users(about.stack if about is not None else None)
-            verdict, reason = self._policy.rule_on(finding, rules, mine=mine)
-            if verdict == "fail" and id(finding) in self._raised:
-                verdict = "raised"
-            handle = handles.get(id(finding))
-            record |= {"verdict": verdict, "reason": reason, "alive": handle is not None}
-            records.append(record)
-            if handle is not None:
-                self._leaks.append((handle, record["id"]))
+            left = handles.get(id(finding), [])
+            rulings = self._policy.rule_on(finding, rules, mine=mine)
+            for ruling, times in rulings:
+                raised = ruling.verdict == "fail" and id(finding) in self._raised
+                verdict = "raised" if raised else ruling.verdict
+                name = record["id"] if len(rulings) == 1 else f"{record['id']} {verdict}"
+                part = record if len(rulings) == 1 else reporting.part(record, name, times)
+                ruled = {"verdict": verdict, "reason": ruling.reason, "alive": bool(left)}
+                records.append({**part, **ruled})
+                self._leaks.extend((handle, name) for handle in left[:times])
+                del left[:times]
         owner.finds.clear()
         owner.leaks.clear()
         return records
@@ -550,12 +555,14 @@ class Watch:
     def results(self) -> dict[str, Any]:
         """Return what is known at the end, apart from what has travelled in reports."""
         self._judge_rest()
-        withdrawn = {}
+        withdrawn: dict[str, dict[str, int]] = {}
         for handle, name in self._leaks:
             if handle.state == RELEASED:
                 scope = handle.ended.scope if handle.ended is not None else None
                 keeper = scope.keeper if scope is not None else None
-                withdrawn[name] = keeper.name if keeper is not None else self._session.name
+                later = keeper.name if keeper is not None else self._session.name
+                times = withdrawn.setdefault(name, {})
+                times[later] = times.get(later, 0) + 1
         late, self._late = self._late, []
         if not self.tracer.active:
             where = f" in {self._stopped_in}" if self._stopped_in else ""
