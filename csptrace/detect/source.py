@@ -7,11 +7,12 @@ that cannot be read, or that was changed since, says nothing.
 from __future__ import annotations
 
 import ast
-import copy
 import dis
 import functools
 import linecache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
+
+from csptrace import quoting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,8 +69,7 @@ class Target(NamedTuple):
             `yielded`, `discarded` or `unknown`.
         outlives: whether what it is bound to lives on when the function has ended.
         line: where it is bound.
-        shown: the expression as messages quote it: without the texts in it, which may be names of
-            key containers.
+        shown: the expression as messages quote it, without what could be a secret.
     """
 
     text: str
@@ -468,7 +468,7 @@ class Function:
             form = "attribute"
         elif isinstance(node, ast.Subscript):
             form = "item"
-        return Target(text, form, outlives, line, _without_texts(node))
+        return Target(text, form, outlives, line, quoting.expression(node))
 
     def _form(self, name: str) -> str:
         code = self.code
@@ -614,7 +614,7 @@ class Function:
                 return Release(f"{name}(… {given} …)" if name else given, given, node.lineno, node)
         through = self._leads_to(name, names)
         if through:
-            shown = _without_texts(node)
+            shown = quoting.expression(node)
             if len(shown) > _LONGEST:
                 shown = f"{name}()"
             return Release(shown, through, node.lineno, node)
@@ -679,22 +679,6 @@ def _owners(text: str) -> set[str]:
         text = text[: max(text.rfind("."), text.rfind("["))]
         found.add(text)
     return found
-
-
-class _NoTexts(ast.NodeTransformer):
-    """Replaces the texts in an expression by an ellipsis."""
-
-    def visit_Constant(self, node: ast.Constant) -> ast.expr:
-        """Replace one."""
-        return ast.Constant(...) if isinstance(node.value, str | bytes) else node
-
-    def visit_JoinedStr(self, _node: ast.JoinedStr) -> ast.expr:
-        """Replace one with fields in it."""
-        return ast.Constant(...)
-
-
-def _without_texts(node: ast.expr) -> str:
-    return ast.unparse(_NoTexts().visit(copy.deepcopy(node)))
 
 
 def _wraps(call: ast.Call) -> bool:

@@ -11,6 +11,7 @@ import linecache
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from csptrace import quoting
 from csptrace.model import Code, Moment, Severity, value_text
 from csptrace.terminal import Span, escape, render
 
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 _MOST_FRAMES = 4
+_MOST_QUOTED = 64
 _REDACTED = "<redacted>"
 
 
@@ -370,8 +372,19 @@ def _seconds(nanoseconds: int) -> str:
     return f"{seconds:.1f} seconds" if seconds < 10 else f"{seconds:,.0f} seconds"
 
 
+_quoted: dict[str, tuple[list[str], tuple[str, ...]]] = {}
+
+
 def _source(frame: Frame) -> str:
-    return escape(linecache.getline(frame.filename, frame.line).strip())
+    """Return the line of a frame as it may be quoted, empty if it cannot be had."""
+    source = linecache.getlines(frame.filename)
+    known = _quoted.get(frame.filename)
+    if known is None or known[0] is not source:
+        if len(_quoted) >= _MOST_QUOTED:
+            _quoted.clear()
+        known = _quoted[frame.filename] = source, quoting.lines(source)
+    lines = known[1]
+    return escape(lines[frame.line - 1].strip()) if 1 <= frame.line <= len(lines) else ""
 
 
 def _place(verb: str, moment: Moment, ownership: Ownership, *, redact: bool, most: int) -> Place:

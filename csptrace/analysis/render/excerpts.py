@@ -3,16 +3,18 @@
 A log names files of the machine that ran the program, and may name anything at all. So a file is
 only read if it is Python source below the folder that the user gave (links resolved), and a line is
 only quoted if it lies in a function with the frame's name: otherwise the file has changed since, or
-is another one.
+is another one. What could be a secret is left out of it.
 """
 
 from __future__ import annotations
 
 import ast
+import io
 import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from csptrace import quoting
 from csptrace.analysis.render.escaping import shortened
 
 if TYPE_CHECKING:
@@ -89,10 +91,11 @@ class Excerpts:
         try:
             if not os.path.isfile(path) or os.path.getsize(path) > _LARGEST:
                 return None
-            with open(path, "rb") as stream:
-                source = stream.read()
+            with open(path, "rb") as file:
+                source = file.read()
             tree = ast.parse(source)
-            text = source.decode(_encoding(source))
+            with io.TextIOWrapper(io.BytesIO(source), _encoding(source)) as stream:
+                lines = quoting.lines(stream.readlines())
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
             return None  # unreadable, another language, or not what it was: nothing to quote
         functions = [
@@ -101,11 +104,10 @@ class Excerpts:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         ]
         spans = sorted((first, -(node.end_lineno or first), node.name) for first, node in functions)
-        return _File(tuple(text.splitlines()), tuple((a, -b, name) for a, b, name in spans))
+        return _File(lines, tuple((a, -b, name) for a, b, name in spans))
 
 
 def _encoding(source: bytes) -> str:
-    import io  # noqa: PLC0415 - only with a source root
     import tokenize  # noqa: PLC0415 - likewise
 
     return tokenize.detect_encoding(io.BytesIO(source).readline)[0]

@@ -30,7 +30,7 @@ def test_the_report_is_what_a_person_needs(suite: Suite) -> None:
             "leaked-at-release: HCRYPTKEY 0x*, a key",
             "  acquired by CryptGenKey",
             "    > csp.py:* in key",
-            "        assert advapi32.CryptGenKey(hProv, 0x660E, 1, byref(hKey))",
+            "        assert advapi32.CryptGenKey(hProv, ..., ..., byref(hKey))",
             "      test_it.py:8 in test_bad",
             "  provider context released by CryptReleaseContext",
             "      test_it.py:9 in test_bad",
