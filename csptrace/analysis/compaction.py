@@ -258,7 +258,7 @@ class _Compactor:
             try:
                 (unknown,) = self._database.execute(
                     "SELECT MIN(name) FROM (SELECT UNNEST(json_keys(json)) AS name FROM "
-                    f"{embedded.json_lines(log.path)}) WHERE name NOT IN ({known})"
+                    f"{embedded.raw_lines(log.path)}) WHERE name NOT IN ({known})"
                 ).fetchone()
             except duckdb.Error as error:
                 return f"a part of it could not be read: {embedded.first_line(error)}"
@@ -380,21 +380,37 @@ class _Compactor:
         """Convert one file; return what in it was no event."""
         import duckdb  # noqa: PLC0415 - an extra, there by now
 
-        known: reading.Strays | None = None
+        reason = reading.unreadable(log)
+        try:
+            if not reason:
+                return self._read(log, target)
+        except duckdb.OutOfMemoryException:
+            reason = embedded.TOO_BIG
+        empty = os.path.join(self._spill, "empty.jsonl")
+        with open(empty, "wb"):
+            pass
+        self._copy(_rows(empty), target)
+        return reading.Strays(0, 0, reason)
+
+    def _read(self, log: Log, target: str) -> reading.Strays:
         try:
             self._copy(_rows(log.path), target)
-        except (duckdb.InvalidInputException, duckdb.IOException, duckdb.ConversionException):
-            copy = os.path.join(self._spill, "salvaged.jsonl")
-            with open(copy, "wb") as file:
-                known = reading.salvage(log, file)
-            self._copy(_rows(copy), target)
-            os.unlink(copy)
-        (count,) = self._database.execute(
-            f"SELECT COUNT(*) FROM read_parquet({embedded.literal(target)}) WHERE stray IS NOT NULL"
-        ).fetchone()
-        if known is None and (count or reading.is_cut_off(log)):
+            (count,) = self._database.execute(
+                f"SELECT COUNT(*) FROM {parquet_source(target)} WHERE stray IS NOT NULL"
+            ).fetchone()
+            if not count and not reading.is_cut_off(log):
+                return reading.Strays(0, 0, "")
             known = reading.inspect(log, count)
-        return known or reading.Strays(0, 0, "")
+            if known.torn + known.foreign == count:
+                return known
+        except embedded.unreadable_lines():
+            pass
+        copy = os.path.join(self._spill, "salvaged.jsonl")
+        with open(copy, "wb") as file:
+            known = reading.salvage(log, file)
+        self._copy(_rows(copy), target)
+        os.unlink(copy)
+        return known
 
     def _copy(self, query: str, target: str, pieces: Mapping[str, _Piece] | None = None) -> None:
         about = "snappy"  # on its way, and read again at once
@@ -479,12 +495,13 @@ def _free_name(path: str) -> str:
 
 def _rows(path: str) -> str:
     """Return the SQL of a log's rows: every field, and `stray` where a line is no event."""
+    lines = embedded.all_lines(path)
     fields = ", ".join(
-        f'CASE WHEN {embedded.IS_EVENT} THEN "{name}" END AS "{name}"' for name in questions.COLUMNS
+        f'CASE WHEN fits THEN "{name}" END AS "{name}"' for name in questions.COLUMNS
     )
     return (
-        f"SELECT {fields}, CASE WHEN NOT COALESCE({embedded.IS_EVENT}, FALSE) THEN 'foreign' END "
-        f"AS stray FROM {embedded.json_source(path, questions.COLUMNS)}"
+        f"SELECT {fields}, CASE WHEN NOT fits THEN 'foreign' END AS stray "
+        f"FROM (SELECT *, {lines.fits} AS fits FROM {lines.source})"
     )
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
-from csptrace.analysis import assembly, questions, reading
+from csptrace.analysis import assembly, contract, questions, reading
 from csptrace.analysis.results import Source
 from csptrace.errors import AnalysisError, MissingExtraError
 
@@ -28,11 +28,28 @@ __all__ = ["analyse", "session"]
 
 _TYPES: Final = {"BIGINT": "BIGINT", "BOOLEAN": "BOOLEAN", "VARCHAR": "STRING"}
 _CORRUPT: Final = "_corrupt_record"
-_IS_EVENT: Final = (
-    "(event LIKE 'csptrace.%' AND run IS NOT NULL AND seq IS NOT NULL AND ts IS NOT NULL "
-    "AND mono IS NOT NULL)"
-)
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+
+
+def _is_event() -> str:
+    """Return the SQL of whether a line is an event.
+
+    Spark leaves NULL where a number is none, also where DuckDB converts a text or a fraction, and
+    keeps the line; where a text is expected, it takes anything.
+    """
+    fits = contract.condition(
+        lambda _event: True, matches="COALESCE({} RLIKE r'^{}$', FALSE)", quote="`"
+    )
+    cases = "".join(
+        f" WHEN '{event}' THEN {' AND '.join(map(_is_not_lost, optional))}"
+        for event, needs in contract.NEEDS.items()
+        if (optional := [f for f, n in needs.items() if n.sort == "integer" and not n.required])
+    )
+    return f"({fits} AND ({_CORRUPT} IS NULL OR CASE event{cases} ELSE TRUE END))"
+
+
+def _is_not_lost(field: str) -> str:
+    return f"(`{field}` IS NOT NULL OR GET_JSON_OBJECT({_CORRUPT}, '$.{field}') IS NULL)"
 
 
 @contextmanager
@@ -203,7 +220,7 @@ class _Analysis:
         reader = self._spark.read
         text = sql.col(_CORRUPT)
         stray = (
-            sql.when(sql.expr(_IS_EVENT), None)
+            sql.when(sql.expr(_is_event()), None)
             .when(text.isNull() | sql.try_parse_json(text).isNotNull(), "foreign")
             .when(text.rlike('^[\\x00\\s]*(\\{".*)?$'), "torn")
             .otherwise("foreign")

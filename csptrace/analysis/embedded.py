@@ -18,22 +18,24 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 
 from csptrace import forks
-from csptrace.analysis import assembly, questions, reading
+from csptrace.analysis import assembly, contract, questions, reading
 from csptrace.analysis.results import Source
 from csptrace.analysis.symbols import Symbols, in_sample
 from csptrace.errors import AnalysisError, MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from csptrace.analysis.partials import Cache
     from csptrace.analysis.reading import Log
     from csptrace.analysis.results import Report
 
 __all__ = [
-    "IS_EVENT",
     "RARE",
+    "TOO_BIG",
     "Progress",
+    "Rows",
+    "all_lines",
     "analyse",
     "connect",
     "escaped",
@@ -42,6 +44,9 @@ __all__ = [
     "json_source",
     "literal",
     "parquet_source",
+    "raw_lines",
+    "stored",
+    "unreadable_lines",
 ]
 
 _BATCH: Final = 48 << 20
@@ -55,6 +60,8 @@ _LOADING: Final = 0.7
 """How much of the time of a big file its reading takes; the rest are the answers."""
 _SOURCES: Final = "sources.json"
 _DAMAGE: Final = "damage: "
+TOO_BIG: Final = "it does not fit into the memory that is allowed: see --memory-limit"
+"""Why a log was not read."""
 _LEAST_MEMORY: Final = 128 << 20
 _THREAD_MEMORY: Final = 100 << 20
 """What a thread that reads JSON needs; with more threads than memory they would only wait."""
@@ -303,7 +310,7 @@ class _Analysis:
     def _partial(self, batch: Batch) -> str:
         key = ""
         if self._cache is not None:
-            key = self._cache.key(batch.logs, self._run)
+            key = self._cache.key(batch.logs, self._run + _CONTRACT)
             known = self._cache.get(key)
             if known is not None:
                 return known
@@ -427,21 +434,16 @@ class _Reader:
 
     def _put_aside(self, logs: Sequence[Log], sources: list[dict[str, Any]]) -> None:
         """Make `sides`: the rarer events with all that is asked of any of them."""
+        fields = ", ".join(map(_quoted, questions.READ))
         self._cursor.execute(
-            "CREATE OR REPLACE TEMP TABLE sides AS "
-            f"SELECT {', '.join(map(_quoted, questions.READ))} FROM (SELECT "
-            f"UNNEST(from_json(side, {literal(_SIDE_TYPES)})) FROM events WHERE side IS NOT NULL)"
+            f"CREATE OR REPLACE TEMP TABLE sides AS SELECT {fields} FROM (SELECT "
+            f"{_parsed('side', _SIDE_TYPES)} FROM events WHERE side IS NOT NULL)"
         )
         for number, (log, source) in enumerate(zip(logs, sources, strict=True)):
             if log.form == "parquet" and source["events"]:
-                # An older one lacks the fields that have been added since.
-                rows = parquet_source(log.path)
-                described = self._cursor.execute(
-                    f"SELECT column_name FROM (DESCRIBE SELECT * FROM {rows})"
-                ).fetchall()
-                columns = {name for (name,) in described}
-                fields = ", ".join(_quoted(name) for name in questions.READ if name in columns)
-                query = f"SELECT {fields} FROM {rows} WHERE {RARE}"
+                query = (
+                    f"SELECT {fields} FROM {_complete(log.path)} WHERE {RARE} AND {_STORED_FITS}"
+                )
                 if source["repeated"]:
                     query += (
                         f" AND (run, seq) IN (SELECT (run, seq) FROM events WHERE file = {number})"
@@ -456,7 +458,7 @@ class _Reader:
             pass
         self._cursor.execute(
             "CREATE OR REPLACE TEMP TABLE events AS "
-            f"{self._symbols.select(_select(_lines(empty), 0))} LIMIT 0"
+            f"{self._symbols.select(_select(json_lines(empty), 0))} LIMIT 0"
         )
 
     def _expected(self, logs: Sequence[Log]) -> dict[str, set[str]]:
@@ -485,51 +487,70 @@ class _Reader:
     def _load(self, number: int, log: Log) -> dict[str, Any]:
         import duckdb  # noqa: PLC0415 - an extra, there by now
 
-        found: dict[str, Any] = {}
-        path = log.path
-        if log.form == "parquet":
-            try:
-                return self._insert(number, parquet_source(path), parquet=True)
-            except duckdb.Error as error:
-                self._cursor.execute(f"DELETE FROM events WHERE file = {number}")
-                reason = f"not a file of csptrace compact: {first_line(error)}"
-                return _source(unreadable=reason)
-        known: reading.Strays | None = None
         try:
-            counted = self._insert(number, _lines(path))
-        except (
-            duckdb.InvalidInputException,
-            duckdb.IOException,
-            duckdb.ConversionException,
-            OSError,  # it has gone since it was found
-        ):
-            self._cursor.execute(f"DELETE FROM events WHERE file = {number}")
-            copy = os.path.join(self._folder, "salvaged.jsonl")
+            if log.form == "parquet":
+                return self._insert(number, stored(log.path))
+            return self._load_lines(number, log)
+        except duckdb.OutOfMemoryException:
+            reason = TOO_BIG
+        except duckdb.Error as error:
+            if log.form != "parquet":
+                raise
+            reason = f"not a file of csptrace compact: {first_line(error)}"
+        self._cursor.execute(f"DELETE FROM events WHERE file = {number}")
+        return _source(unreadable=reason)
+
+    def _load_lines(self, number: int, log: Log) -> dict[str, Any]:
+        reason = reading.unreadable(log)
+        if reason:
+            return _source(unreadable=reason)
+        try:
+            counted = self._insert(number, json_lines(log.path))
+            strays = counted["foreign"]
+            if not strays and not reading.is_cut_off(log):
+                return counted
+            known = reading.inspect(log, strays)
+            if known.torn + known.foreign == strays:
+                found = {"torn": known.torn, "foreign": known.foreign, "unreadable": known.damage}
+                return {**counted, **found}
+        except unreadable_lines():
+            pass
+        self._cursor.execute(f"DELETE FROM events WHERE file = {number}")
+        copy = os.path.join(self._folder, "salvaged.jsonl")
+        try:
             with open(copy, "wb") as file:
                 known = reading.salvage(log, file)
-            counted = self._insert(number, _lines(copy))
+            counted = self._insert(number, json_lines(copy))
+        finally:
             os.unlink(copy)
-        strays = counted["foreign"]
-        if known is None and (strays or reading.is_cut_off(log)):
-            known = reading.inspect(log, strays)
-        if known is not None:
-            found = {"torn": known.torn, "foreign": known.foreign, "unreadable": known.damage}
-        return {**counted, **found}
+        foreign = known.foreign + counted["foreign"]
+        return {**counted, "torn": known.torn, "foreign": foreign, "unreadable": known.damage}
 
-    def _insert(self, number: int, source: str, *, parquet: bool = False) -> dict[str, Any]:
+    def _insert(self, number: int, rows: Rows) -> dict[str, Any]:
         """Add a file's rows; return what was in it, every stray line as foreign."""
         cursor = self._cursor
-        query = self._symbols.select(_select(source, number, parquet=parquet))
-        cursor.execute(f"INSERT INTO events BY NAME {query}")
-        self._symbols.settle("events")
-        rows = cursor.execute(
+        closer = rows.closer or rows
+        if not self._symbols.ambiguous:
+            self._add(number, rows)
+        if self._symbols.ambiguous:
+            cursor.execute(f"DELETE FROM events WHERE file = {number}")
+            self._add(number, closer)
+        if rows.closer is not None:
+            # The rarer events have more fields than the table.
+            cursor.execute(
+                "UPDATE events SET run = NULL, version = NULL, side = NULL WHERE rowid IN ("
+                f"SELECT place FROM (SELECT rowid AS place, {_parsed('side', _SIDE_TYPES)}, "
+                f"{_sorts('side')} FROM events WHERE file = {number} AND side IS NOT NULL) "
+                f"WHERE NOT {_FITS_RARE})"
+            )
+        counted = cursor.execute(
             "SELECT version, run IS NULL, COUNT(*) FROM events WHERE file = ? GROUP BY ALL",
             [number],
         ).fetchall()
         versions = Counter[str]()
         counts = Counter[str]()
         damage = ""
-        for version, stray, times in rows:
+        for version, stray, times in counted:
             if stray and version is not None and version.startswith(_DAMAGE):
                 damage = version.removeprefix(_DAMAGE)
             elif stray:
@@ -547,6 +568,11 @@ class _Reader:
             other_schema=sorted(versions.items()),
             unreadable=damage,
         )
+
+    def _add(self, number: int, rows: Rows) -> None:
+        query = self._symbols.select(_select(rows, number))
+        self._cursor.execute(f"INSERT INTO events BY NAME {query}")
+        self._symbols.settle("events")
 
     def _drop_repeated(self, sources: list[dict[str, Any]]) -> None:
         """Keep one of the events that are there twice: a log and its copy, or its Parquet."""
@@ -570,6 +596,7 @@ class _Reader:
 
 
 def _source(**given: Any) -> dict[str, Any]:
+    """Return what a file held, for `Source`."""
     return {
         "events": 0,
         "torn": 0,
@@ -581,14 +608,30 @@ def _source(**given: Any) -> dict[str, Any]:
     }
 
 
-_TYPES: Final = orjson.dumps(
-    {
-        name: sort
-        for name, sort in questions.READ.items()
-        if name in {"event", "schema", "how", *questions.INPUTS["events"][1].values()}
-    }
-).decode()
-_SIDE_TYPES: Final = orjson.dumps(questions.READ).decode()
+_FREQUENT: Final = {
+    name: sort
+    for name, sort in questions.READ.items()
+    if name in {"event", "schema", "how", *questions.INPUTS["events"][1].values()}
+}
+_SIDE_TYPES: Final = questions.READ
+
+
+class Rows(NamedTuple):
+    """How a file is read.
+
+    Attributes:
+        source: SQL of rows with the fields of events.
+        fits: SQL of whether a row is an event.
+        stray: SQL of what a row is that is none: `torn`, `foreign` or damage; NULL if not known.
+        side: SQL of a line that has to be read again for its other fields, else NULL.
+        closer: how to read it if some text may be none, see `contract.is_ambiguous`.
+    """
+
+    source: str
+    fits: str
+    stray: str
+    side: str
+    closer: Rows | None = None
 
 
 def json_source(path: str, fields: Mapping[str, str] = questions.READ) -> str:
@@ -599,39 +642,83 @@ def json_source(path: str, fields: Mapping[str, str] = questions.READ) -> str:
         fields: which fields, with their types.
     """
     columns = ", ".join(f"{literal(name)}: '{sort}'" for name, sort in fields.items())
-    return (
-        f"read_json({literal(escaped(path))}, format = 'newline_delimited', "
-        f"columns = {{{columns}}}, ignore_errors = true, compression = '{_compression(path)}')"
-    )
+    return f"read_json({_opened(path)}, format = 'newline_delimited', columns = {{{columns}}})"
 
 
-def _lines(path: str) -> str:
-    """Return the SQL of the fields that every event is asked for, and of the whole line, `json`.
+def json_lines(path: str) -> Rows:
+    """Return how a file of JSON lines is read: the fields that every event is asked for.
 
     A line with what only rarer events have is parsed again later. Reading those columns for all
     lines would take longer (measured: 60 columns for every line, 2.1 s for 1.25 million events;
     this, 1.9 s).
+
+    Args:
+        path: the file, plain or compressed.
     """
-    return f"(SELECT json, UNNEST(from_json(json, {literal(_TYPES)})) FROM {json_lines(path)})"
+    lines = raw_lines(path)
+    parsed = f"SELECT json, {_parsed('json', _FREQUENT)}"
+    side = f"CASE WHEN {RARE} THEN json END"
+    closer = Rows(
+        f"({parsed}, {_sorts('json')} FROM {lines})", _fits(_is_frequent, _sort), "NULL", side
+    )
+    return Rows(f"({parsed} FROM {lines})", _FITS_FREQUENT, "NULL", side, closer)
 
 
-def json_lines(path: str) -> str:
-    """Return the SQL that reads the lines of a file, plain or compressed, as the column `json`."""
+def raw_lines(path: str) -> str:
+    """Return the SQL that reads the lines of a file, plain or compressed, as the column `json`.
+
+    Args:
+        path: the file.
+    """
+    return f"read_ndjson_objects({_opened(path)})"
+
+
+def all_lines(path: str) -> Rows:
+    """Return how a file of JSON lines is read with all fields of all events, checked closely.
+
+    Args:
+        path: the file, plain or compressed.
+    """
+    return Rows(
+        f"(SELECT {_parsed('json', questions.COLUMNS)}, {_sorts('json')} "
+        f"FROM read_ndjson_objects({_opened(path)}))",
+        _fits(lambda _event: True, _sort),
+        "NULL",
+        "NULL",
+    )
+
+
+def stored(path: str) -> Rows:
+    """Return how a Parquet file of `csptrace compact` is read.
+
+    Args:
+        path: the file.
+    """
+    return Rows(_complete(path), _STORED_FITS, "stray", "CAST(NULL AS VARCHAR)")
+
+
+def unreadable_lines() -> tuple[type[Exception], ...]:
+    """Return what is raised for a file that DuckDB cannot read to its end as lines of JSON."""
+    import duckdb  # noqa: PLC0415 - an extra, there by now
+
     return (
-        f"read_ndjson_objects({literal(escaped(path))}, ignore_errors = true, "
-        f"compression = '{_compression(path)}')"
+        duckdb.InvalidInputException,
+        duckdb.IOException,
+        duckdb.ConversionException,
+        duckdb.OutOfMemoryException,  # a line that takes much memory may be none that counts
+        OSError,  # it has gone since it was found
+    )
+
+
+def _opened(path: str) -> str:
+    return (
+        f"{literal(escaped(path))}, ignore_errors = true, compression = '{_compression(path)}', "
+        f"maximum_object_size = {reading.LONGEST_LINE}"
     )
 
 
 def _compression(path: str) -> str:
     return "gzip" if _starts(path, b"\x1f\x8b") else "zstd" if _starts(path, _ZSTD) else "none"
-
-
-IS_EVENT: Final = (
-    "(event LIKE 'csptrace.%' AND run IS NOT NULL AND seq IS NOT NULL AND ts IS NOT NULL "
-    "AND mono IS NOT NULL)"
-)
-"""Whether a line is an event; `reading.is_event` in SQL."""
 
 
 _PREFIX: Final = literal(questions.HANDLE_EVENT)
@@ -641,10 +728,65 @@ RARE: Final = f"(event < {_PREFIX} OR event >= {_BEHIND})"
 skipped."""
 
 
+# --- what is an event ---
+
+
+def _parsed(line: str, types: Mapping[str, str]) -> str:
+    """Return the SQL of a line's fields as columns."""
+    return f"UNNEST(from_json({line}, {literal(orjson.dumps(types).decode())}))"
+
+
+_PLACES: Final = {name: place for place, name in enumerate(questions.READ, 1)}
+
+
+def _sorts(line: str) -> str:
+    """Return the SQL of the types that a line's fields have in JSON, as a column `sorts`."""
+    paths = ", ".join(literal(f'$."{name}"') for name in _PLACES)
+    return f"json_type({line}, [{paths}]) AS sorts"
+
+
+def _sort(field: str) -> str:
+    return f"sorts[{_PLACES[field]}]"
+
+
+def _is_frequent(event: str) -> bool:
+    return event.startswith(questions.HANDLE_EVENT)
+
+
+def _fits(
+    events: Callable[[str], bool],
+    sort_of: Callable[[str], str] | None = None,
+    trusted: Collection[str] = (),
+) -> str:
+    return contract.condition(events, sort_of, trusted)
+
+
+_FITS_FREQUENT: Final = _fits(
+    _is_frequent, lambda field: f"json_type(json, '$.\"{field}\"')", questions.SYMBOLS
+)
+_CONTRACT: Final = hashlib.sha256(_FITS_FREQUENT.encode()).hexdigest()
+"""Changes with what is an event."""
+_FITS_RARE: Final = _fits(lambda event: not _is_frequent(event), _sort)
+_STORED_FITS: Final = (
+    f"(CASE WHEN {RARE} THEN {_fits(lambda event: not _is_frequent(event))} "
+    f"ELSE {_fits(lambda _event: False)} END)"
+)
+"""The fields of frequent events were checked when the file was written; doing it again takes a
+tenth of the time of reading one (measured)."""
+
+
 def parquet_source(*paths: str) -> str:
     """Return the SQL that reads Parquet files together; the folders they are in mean nothing."""
     names = ", ".join(literal(escaped(path)) for path in paths)
     return f"read_parquet([{names}], union_by_name = true, hive_partitioning = false)"
+
+
+def _complete(path: str) -> str:
+    """Return the SQL that reads one of our Parquet files; an older one lacks newer columns."""
+    columns = ", ".join(
+        f"CAST(NULL AS {sort}) AS {_quoted(name)}" for name, sort in questions.COLUMNS.items()
+    )
+    return f"(SELECT {columns} WHERE FALSE UNION ALL BY NAME SELECT * FROM {parquet_source(path)})"
 
 
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -660,22 +802,19 @@ def escaped(path: str) -> str:
     return "".join(f"[{char}]" if char in "*?[" else char for char in path)
 
 
-def _select(source: str, number: int, *, parquet: bool = False) -> str:
+def _select(rows: Rows, number: int) -> str:
     """Return the SQL that turns the fields of events into the columns of `events`."""
     columns = [
         f"{field if not field.isidentifier() else _quoted(field)} AS {column}"
         for column, field in questions.INPUTS["events"][1].items()
         if column != "run"
     ]
-    stray, side = "stray", "CAST(NULL AS VARCHAR)"
-    if not parquet:  # all that cannot be asked for a second time
-        stray = "NULL"
-        side = f"CASE WHEN {RARE} THEN json END"
     return (
-        f"SELECT CASE WHEN {IS_EVENT} THEN run END AS run, {', '.join(columns)}, "
-        f"CASE WHEN NOT COALESCE({IS_EVENT}, FALSE) THEN {stray} "
+        f"SELECT CASE WHEN fits THEN run END AS run, {', '.join(columns)}, "
+        f"CASE WHEN NOT fits THEN {rows.stray} "
         "WHEN schema = 1 THEN NULL ELSE COALESCE(CAST(schema AS VARCHAR), 'none') END AS version, "
-        f"{side} AS side, CAST({number} AS INTEGER) AS file FROM {source}"
+        f"CASE WHEN fits THEN {rows.side} END AS side, CAST({number} AS INTEGER) AS file "
+        f"FROM (SELECT *, {rows.fits} AS fits FROM {rows.source})"
     )
 
 

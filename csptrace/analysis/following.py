@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import orjson
+from csptrace.analysis import contract, reading
 
-from csptrace.analysis.reading import is_event
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["Follower", "Process", "Seen", "State"]
 
 _SUFFIXES: Final = (".jsonl", ".ndjson")
-_CHUNK: Final = 4 << 20
+_CHUNK: Final = 1 << 20
+_BEGINNING: Final = 100
 _NEWEST: Final = 50
 
 
@@ -129,10 +131,10 @@ class Follower:
         if not line.strip(b"\0 \t\r"):
             return
         try:
-            event = orjson.loads(line)
-        except orjson.JSONDecodeError:
+            event = contract.event_of(reading.parse(line.strip(b" \t\r")))
+        except ValueError:
             event = None
-        if not is_event(event):
+        if event is None:
             self._skipped += 1
             return
         self._events += 1
@@ -190,8 +192,7 @@ class _Run:
                 self.program = str(event.get("program", ""))
             case "csptrace.run_ended":
                 self.ended = True
-        pid = event.get("pid")
-        self.pid = pid if isinstance(pid, int) else 0
+        self.pid = contract.integer(event.get("pid")) or 0
 
 
 class _File:
@@ -201,19 +202,34 @@ class _File:
         self._path = path
         self._position = 0
         self._rest = b""
+        self._skipping = False
 
-    def lines(self) -> list[bytes]:
-        """Return the whole lines that have been added; half a line waits for its end."""
+    def lines(self) -> Iterator[bytes]:
+        """Yield the whole lines that have been added; half a line waits for its end.
+
+        Of a line that is too long only the beginning is given, as soon as that is known.
+        """
         try:
             with open(self._path, "rb") as file:
                 if os.fstat(file.fileno()).st_size < self._position:  # it was replaced
-                    self._position, self._rest = 0, b""
+                    self._position, self._rest, self._skipping = 0, b"", False
                 file.seek(self._position)
-                found: list[bytes] = []
-                while chunk := file.read(_CHUNK):
+                # What is written meanwhile is for next time, or this would never end.
+                left = os.fstat(file.fileno()).st_size - self._position
+                while chunk := file.read(min(_CHUNK, left)):
                     self._position += len(chunk)
-                    *lines, self._rest = (self._rest + chunk).split(b"\n")
-                    found += lines
+                    left -= len(chunk)
+                    yield from self._take(chunk)
         except OSError:
-            return []  # deleted or not ours; it may come back
-        return found
+            return  # deleted or not ours; it may come back
+
+    def _take(self, chunk: bytes) -> Iterator[bytes]:
+        *lines, rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            if not self._skipping:
+                yield line[: reading.LONGEST_LINE + 1]
+            self._skipping = False
+        self._rest = b"" if self._skipping else rest
+        if len(self._rest) > reading.LONGEST_LINE:
+            yield self._rest[:_BEGINNING]
+            self._skipping, self._rest = True, b""

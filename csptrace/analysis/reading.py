@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import itertools
+import json
 import os
 import re
 import stat
@@ -18,12 +19,14 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
+from csptrace.analysis import contract
 from csptrace.errors import AnalysisError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = [
+    "LONGEST_LINE",
     "SUFFIXES",
     "Log",
     "Strays",
@@ -32,10 +35,12 @@ __all__ = [
     "inspect",
     "is_among",
     "is_cut_off",
-    "is_event",
     "is_log",
+    "parse",
     "salvage",
     "sample",
+    "split",
+    "unreadable",
 ]
 
 SUFFIXES: Final = (
@@ -50,14 +55,20 @@ SUFFIXES: Final = (
 """What a folder is searched for. A file that is named itself is read whatever its name."""
 
 _PIECE: Final = re.compile(r"^(?P<stem>.*?)(?P<piece>\.\d+)?\.(?:jsonl|ndjson)(?:\.gz|\.zst)?$")
+LONGEST_LINE: Final = 256 << 10
+"""In bytes. A longer line is no event; it is dropped while it is read."""
 _CHUNK: Final = 1 << 20
-_LONGEST_LINE: Final = 16 << 20
-"""A longer line is no event; it is dropped while it is read."""
 _FIRST_LINES: Final = 100
+_FEED: Final = 16 << 10
+"""What is given to a decompressor at once: what it has not used, it copies."""
+_WINDOW: Final = 8 << 20
+"""What RFC 8878 (3.1.1.1.2) asks of every decompressor, and what `zstd -19` needs."""
 _PROBES: Final = 32
 _PROBE: Final = 8 << 10
 _CUT: Final = "the compressed stream is cut off"
 _QUICK: Final = b'"event":"csptrace.'
+_BEGINNING: Final = 100
+"""How much of a line that is too long is kept, to say whether it is torn or foreign."""
 
 
 class Log(NamedTuple):
@@ -170,7 +181,7 @@ def is_log(path: str) -> bool:
         return True
     with suppress(OSError), open(path, "rb") as file:
         lines = file.read(_CHUNK).split(b"\n")[:_FIRST_LINES] if not log.error else []
-        return any(_sort(line, parse=True) == "event" for line in lines)
+        return any(_QUICK in line or _sort(line, parse_all=True)[0] == "event" for line in lines)
     return False
 
 
@@ -247,9 +258,32 @@ def is_cut_off(log: Log) -> bool:
         Whether it is.
     """
     try:
-        return log.form == "zst" and not _is_ended(log.path)
+        return log.form == "zst" and not _frames(log.path).ended
     except OSError:
         return True
+
+
+def unreadable(log: Log) -> str:
+    """Return why a log must not be given to an engine, which would need too much memory for it.
+
+    Args:
+        log: any file.
+
+    Returns:
+        The reason, empty if there is none.
+    """
+    try:
+        window = _frames(log.path).window if log.form == "zst" else 0
+    except OSError:
+        return ""  # whoever reads it will say so
+    return "" if window <= _WINDOW else _too_wide(window)
+
+
+def _too_wide(window: int) -> str:
+    return (
+        f"decompressing it takes a window of {window >> 20} MiB, allowed are {_WINDOW >> 20}; "
+        "compress it again with zstd -19 or less, without --long"
+    )
 
 
 def inspect(log: Log, strays: int) -> Strays:
@@ -266,7 +300,7 @@ def inspect(log: Log, strays: int) -> Strays:
     found = _read(log)
     if found.torn + found.foreign == strays:
         return found
-    return _read(log, parse=True)
+    return _read(log, parse_all=True)
 
 
 def salvage(log: Log, target: IO[bytes]) -> Strays:
@@ -279,47 +313,56 @@ def salvage(log: Log, target: IO[bytes]) -> Strays:
     Returns:
         What was left out.
     """
-    return _read(log, target, parse=True)
+    return _read(log, target, parse_all=True)
 
 
-def _read(log: Log, target: IO[bytes] | None = None, *, parse: bool = False) -> Strays:
+def _read(log: Log, target: IO[bytes] | None = None, *, parse_all: bool = False) -> Strays:
     damage: list[str] = []
     counts = {"torn": 0, "foreign": 0, "event": 0, "": 0}
-    for line in _lines(log, damage):
-        sort = _sort(line, parse=parse)
+    for line in split(_chunks(log, damage)):
+        sort, event = _sort(line, parse_all=parse_all)
         counts[sort] += 1
-        if sort == "event" and target is not None:
-            target.write(line.strip(b"\r\0") + b"\n")
+        if event is not None and target is not None:
+            # As it was understood: an engine may take another of two fields of one name.
+            target.write(orjson.dumps(event) + b"\n")
     return Strays(counts["torn"], counts["foreign"], damage[0] if damage else "")
 
 
-def _lines(log: Log, damage: list[str]) -> Iterator[bytes]:
-    """Yield the lines of a log without their ends; of one that is too long, the beginning."""
+def split(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a stream without their ends, the last one even if it has none.
+
+    Args:
+        chunks: pieces of it.
+
+    Yields:
+        The lines; of one longer than `LONGEST_LINE`, only the beginning.
+    """
     rest = b""
     skipping = False
-    for chunk in _chunks(log, damage):
+    for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             if not skipping:
-                yield line
+                yield line if len(line) <= LONGEST_LINE else line[:_BEGINNING]
             skipping = False
-        if len(rest) > _LONGEST_LINE:
-            if not skipping:
-                yield rest[:100]
+        if skipping:
+            rest = b""
+        elif len(rest) > LONGEST_LINE:
+            yield rest[:_BEGINNING]
             skipping, rest = True, b""
     if rest and not skipping:
         yield rest
 
 
 def _chunks(log: Log, damage: list[str]) -> Iterator[bytes]:
-    """Yield the decompressed bytes of a log as far as they can be read."""
+    """Yield the decompressed bytes of a log as far as they can be read, a bounded piece at once."""
     try:
         with open(log.path, "rb") as file:
             if log.form == "gz":
-                yield from _inflate(file, damage)
+                yield from _gathered(_inflate(file, damage))
             elif log.form == "zst":
                 yield from _decompress(file, damage)
-                if _is_ended(log.path) is False and not damage:
+                if not damage and not _frames(log.path).ended:
                     damage.append(_CUT)
             else:
                 while chunk := file.read(_CHUNK):
@@ -328,22 +371,43 @@ def _chunks(log: Log, damage: list[str]) -> Iterator[bytes]:
         damage.append(error.strerror or str(error))
 
 
+def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Put small pieces together: a file may consist of thousands of members of a few bytes."""
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size >= _CHUNK:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
+
+
 def _inflate(file: IO[bytes], damage: list[str]) -> Iterator[bytes]:
     """Decompress the members of a gzip file; what cannot be is named in `damage`."""
     member = zlib.decompressobj(31)
     fed = False
-    while chunk := file.read(_CHUNK):
+    while chunk := file.read(_FEED):
         while chunk:
             try:
-                yield member.decompress(chunk)
+                piece = member.decompress(chunk, _CHUNK)
             except zlib.error as error:
                 damage.append(f"the compressed stream is damaged: {error}")
                 return
+            if piece:
+                yield piece
             fed = True
-            chunk = member.unused_data
+            chunk = member.unconsumed_tail
             if member.eof:
+                chunk = member.unused_data.lstrip(b"\0")
                 member, fed = zlib.decompressobj(31), False
-                chunk = chunk.lstrip(b"\0")
+        # What is left in the decompressor has not been asked for yet.
+        while fed and (piece := member.decompress(b"", _CHUNK)):
+            yield piece
+        if member.eof:
+            member, fed = zlib.decompressobj(31), False
     if fed:
         damage.append(_CUT)
 
@@ -356,42 +420,123 @@ def _decompress(file: IO[bytes], damage: list[str]) -> Iterator[bytes]:
         raise MissingExtraError(
             "reading a damaged .zst log needs zstandard: pip install 'csptrace[report]'"
         ) from error
-    stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+    window = _frames(file.name).window
+    if window > _WINDOW:
+        damage.append(_too_wide(window))
+        return
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
+    stream = decompressor.stream_reader(file, read_size=_FEED, read_across_frames=True)
     try:
         while chunk := stream.read(_CHUNK):
             yield chunk
-    except zstandard.ZstdError as error:
+    except (zstandard.ZstdError, MemoryError) as error:
         damage.append(f"the compressed stream is damaged: {error}")
 
 
-def _sort(line: bytes, *, parse: bool = False) -> str:
-    """Return whether a line is an `event`, `torn`, `foreign` or, if there is nothing in it, ``."""
-    if not parse and line.startswith(b"{") and line.endswith(b"}") and _QUICK in line:
-        return "event"
+def _sort(line: bytes, *, parse_all: bool = False) -> tuple[str, dict[str, Any] | None]:
+    """Return whether a line is an `event`, `torn`, `foreign` or, if there is nothing in it, ``.
+
+    The event comes with it if it had to be parsed.
+    """
+    if not parse_all and line.startswith(b"{") and line.endswith(b"}") and _QUICK in line:
+        return "event", None
     text = line.strip(b"\0 \t\r\n")
     if not text:
-        return "torn" if b"\0" in line else ""
+        return ("torn" if b"\0" in line else ""), None
     try:
-        event = orjson.loads(text)
+        # NUL bytes at an end are what a lost machine leaves; engines take no such line.
+        event = contract.event_of(parse(line.strip(b" \t\r\n")))
+    except ValueError:
+        return ("torn" if text.startswith(b'{"') else "foreign"), None
+    return ("foreign" if event is None else "event"), event
+
+
+_TOKEN: Final = re.compile(
+    rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]|,\s*(?=[\]}])|-?\b(?:nan|inf(?:inity)?)\b',
+    re.IGNORECASE | re.DOTALL,
+)
+_DEEP: Final = 64
+_NOTHING: Final = b"[0.5]"
+"""Fits no field: neither a number, nor a text, nor a list of numbers or frames."""
+
+
+def parse(line: bytes) -> Any:
+    """Parse a line as DuckDB does, which takes a bit more than JSON allows.
+
+    That is: NaN and infinity, a comma behind the last member, nesting of any depth, a byte order
+    mark. Of two members of one name the first counts.
+
+    Args:
+        line: a line without its end.
+
+    Returns:
+        What it says. A list in place of what is nested too deeply to matter, and of what is no
+        number.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        value = orjson.loads(line)
     except orjson.JSONDecodeError:
-        return "torn" if text.startswith(b'{"') else "foreign"
-    return "event" if is_event(event) else "foreign"
+        return _parse_closely(line)
+    if isinstance(value, dict) and line.count(b'":') != len(value):
+        # Most likely because there is an object in it; but a name may be there twice.
+        return _parse_closely(line)
+    return value
 
 
-def is_event(event: Any) -> bool:
-    """Return whether a parsed line is an event of csptrace, as the engines decide it."""
-    return (
-        isinstance(event, dict)
-        and isinstance(event.get("event"), str)
-        and event["event"].startswith("csptrace.")
-        and isinstance(event.get("run"), str)
-        and all(type(event.get(name)) is int for name in ("seq", "ts", "mono"))
+def _parse_closely(line: bytes) -> Any:
+    value = json.loads(
+        _as_json(line).decode(),
+        object_pairs_hook=lambda pairs: dict(reversed(pairs)),
+        parse_int=_int,
     )
+    try:
+        orjson.dumps(value)
+    except TypeError as error:  # half a surrogate pair
+        raise ValueError("not UTF-8") from error
+    return value
 
 
-def _is_ended(path: str) -> bool:
-    """Return whether the last frame of a zstd file has its last block (RFC 8878, 3.1.1)."""
+def _int(digits: str) -> int | float:
+    return int(digits) if len(digits) < 19 else float(digits)
+
+
+def _as_json(line: bytes) -> bytes:
+    """Return a line without what is not JSON, or nested deeply, but taken by DuckDB."""
+    parts: list[bytes] = []
+    depth = done = 0
+    for match in _TOKEN.finditer(line):
+        token = match[0]
+        outside = depth < _DEEP
+        if token in b"[{":
+            depth += 1
+            if depth == _DEEP:
+                parts += (line[done : match.start()], _NOTHING)
+        elif token in b"]}":
+            depth -= 1
+            if depth == _DEEP - 1:
+                done = match.end()
+        elif outside and not token.startswith(b'"'):
+            parts += (line[done : match.start()], b"" if token.startswith(b",") else _NOTHING)
+            done = match.end()
+    if depth:
+        raise ValueError("it does not end")
+    return b"".join((*parts, line[done:])).removeprefix(b"\xef\xbb\xbf").strip(b"\v\f \t\r")
+
+
+class _Frames(NamedTuple):
+    """What the headers of a zstd file say: whether the last block is there, the widest window."""
+
+    ended: bool
+    window: int
+
+
+def _frames(path: str) -> _Frames:
+    """Read the headers of the frames and blocks of a zstd file (RFC 8878, 3.1.1)."""
     size = os.path.getsize(path)
+    widest = 0
     with open(path, "rb") as file:
         while (start := file.tell()) < size:
             magic = int.from_bytes(file.read(4), "little")
@@ -399,19 +544,24 @@ def _is_ended(path: str) -> bool:
                 file.seek(int.from_bytes(file.read(4), "little"), os.SEEK_CUR)
                 continue
             if magic != 0xFD2FB528:
-                return start > 0  # something behind the last frame
+                return _Frames(start > 0, widest)  # something behind the last frame
             descriptor = (file.read(1) or b"\0")[0]
             single = descriptor >> 5 & 1
-            fields = (0, 1, 2, 4)[descriptor & 3] + (not single)
-            fields += (single, 2, 4, 8)[descriptor >> 6]
-            file.seek(fields, os.SEEK_CUR)
+            if not single:
+                exponent, mantissa = divmod((file.read(1) or b"\0")[0], 8)
+                widest = max(widest, (8 + mantissa) << (exponent + 7))
+            file.seek((0, 1, 2, 4)[descriptor & 3], os.SEEK_CUR)
+            length = (single, 2, 4, 8)[descriptor >> 6]
+            content = int.from_bytes(file.read(length), "little") + (256 if length == 2 else 0)
+            if single:
+                widest = max(widest, content)
             while True:
                 header = file.read(3)
                 if len(header) < 3:
-                    return False
+                    return _Frames(False, widest)
                 block = int.from_bytes(header, "little")
                 file.seek(1 if block >> 1 & 3 == 1 else block >> 3, os.SEEK_CUR)
                 if block & 1:
                     break
             file.seek(4 if descriptor >> 2 & 1 else 0, os.SEEK_CUR)
-        return file.tell() == size
+        return _Frames(file.tell() == size, widest)

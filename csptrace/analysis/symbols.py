@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from csptrace.analysis import questions, reading
+from csptrace.analysis import contract, questions, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,9 +35,13 @@ class Symbols:
     Args:
         cursor: the connection.
         texts: column → texts that are likely to come.
+
+    Attributes:
+        ambiguous: whether a text has a number that may be none, see `contract.is_ambiguous`.
     """
 
     def __init__(self, cursor: Any, texts: Mapping[str, Iterable[str]]) -> None:
+        self.ambiguous = False
         self._cursor = cursor
         self._texts: dict[str, set[str]] = {name: set() for name in _COLUMNS}
         for name in _COLUMNS:
@@ -84,6 +88,7 @@ class Symbols:
 
     def _expect(self, name: str, texts: set[str]) -> None:
         self._texts[name] |= texts
+        self.ambiguous = self.ambiguous or any(map(contract.is_ambiguous, texts))
         # A query, not a list in the SQL: a text may hold any character.
         self._cursor.execute(
             f"CREATE OR REPLACE TEMP TYPE {_type(name)} AS ENUM "

@@ -188,7 +188,7 @@ def test_names_that_name_nothing_are_said(tmp_path: Path) -> None:
     [
         (["report", "missing"], "no such file or folder: missing"),
         (["report", "log.jsonl", "--memory-limit", "lots"], "'lots' is no size"),
-        (["report", "log.jsonl", "--memory-limit", "1MB"], "too low; 256 MiB are needed"),
+        (["report", "log.jsonl", "--memory-limit", "1MB"], "too low; 256 MB are needed"),
         (["report", "log.jsonl", "--engine", "excel"], "unknown engine 'excel'"),
         (["report", "log.jsonl", "--run", "nobody"], "no run 'nobody' in these logs"),
         (["report", "log.jsonl", "--output", "no/where"], "cannot write no/where"),

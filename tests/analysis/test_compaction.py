@@ -26,7 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from logbook import Logbook, as_lines
 
 import csptrace
-from csptrace.analysis import compaction, embedded, reading, writers
+from csptrace.analysis import compaction, contract, embedded, writers
 from csptrace.analysis.writers import Writer
 from csptrace.frontends import cli
 
@@ -223,10 +223,10 @@ class Archiving(RuleBasedStateMachine):
             data = path.read_bytes()
             for line in (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines():
                 try:
-                    event = orjson.loads(line)
+                    event = contract.event_of(orjson.loads(line))
                 except orjson.JSONDecodeError:
                     continue
-                if isinstance(event, dict) and reading.is_event(event):
+                if event is not None:
                     self.known.add((event["run"], event["seq"]))
         compact(self.logs, self.archive, delete=delete, gone=["*"])
 
