@@ -87,9 +87,9 @@ def stop() -> list[Finding]:
         HandleLeak: something leaked and `on_leak` is `raise`.
     """
     global _current
-    with _switch:
+    with _switch:  # to the end: a child that is forked meanwhile would have half a tracer
         tracer, _current = _current, None
-    return [] if tracer is None else tracer.stop()
+        return [] if tracer is None else tracer.stop()
 
 
 @contextmanager
@@ -118,24 +118,19 @@ def tracing(**given: Any) -> Iterator[Tracer]:
     try:
         yield tracer
     except BaseException:
-        _leave(tracer)
-        _stop_quietly(tracer)
+        # The leak is recorded; the block's own exception is the one to see.
+        with suppress(HandleLeak, LeakWarning):
+            _end(tracer)
         raise
     else:
-        _leave(tracer)
-        tracer.stop()
+        _end(tracer)
 
 
-def _leave(tracer: Tracer) -> None:
+def _end(tracer: Tracer) -> None:
     global _current  # noqa: PLW0603 - as above
     with _switch:
         if _current is tracer:
             _current = None
-
-
-def _stop_quietly(tracer: Tracer) -> None:
-    # The leak is recorded; the block's own exception is the one to see.
-    with suppress(HandleLeak, LeakWarning):
         tracer.stop()
 
 
@@ -178,10 +173,10 @@ def _at_exit() -> None:
     global _current, _last_word  # noqa: PLW0603 - as above
     with _switch:
         tracer, _current = _current, None
-    if tracer is None:
-        return
-    with Sheltered(tracer, CallSite("the end of the process", "", "")):
-        tracer.stop(exiting=True)
+        if tracer is None:
+            return
+        with Sheltered(tracer, CallSite("the end of the process", "", "")):
+            tracer.stop(exiting=True)
     code = tracer.settings.exit_code
     failed = tracer.program_status or getattr(sys, "last_value", None) is not None
     if code and tracer.serious and not failed:

@@ -564,6 +564,21 @@ def test_tracing_is_being_started(
 
 
 @needs_fork
+def test_a_tracer_is_being_stopped(
+    trace: Callable[..., Tracer], park: Callable[..., int], tmp_path: Path
+) -> None:
+    """The child has no half of it: nothing is traced there, and nothing writes into the log."""
+    tracer = trace(log=tmp_path / "log")
+
+    def look() -> bool:
+        return csptrace.current() is None and not tracer.active
+
+    assert park(csptrace.Tracer, "_ask_about", csptrace.stop, look) == 0
+    (log,) = (tmp_path / "log").iterdir()
+    assert b"run_ended" in log.read_bytes()
+
+
+@needs_fork
 def test_forks_among_busy_threads(trace: Callable[..., Tracer], tmp_path: Path) -> None:
     """While threads trace, log, write and delete containers, every child works."""
     tracer = trace(log=tmp_path / "log", on_misuse="log")
