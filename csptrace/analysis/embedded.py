@@ -22,6 +22,7 @@ from csptrace.analysis import assembly, contract, questions, reading
 from csptrace.analysis.results import Source
 from csptrace.analysis.symbols import Symbols, in_sample
 from csptrace.errors import AnalysisError, MissingExtraError
+from csptrace.events.schema import LONGEST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -713,7 +714,7 @@ def unreadable_lines() -> tuple[type[Exception], ...]:
 def _opened(path: str) -> str:
     return (
         f"{literal(escaped(path))}, ignore_errors = true, compression = '{_compression(path)}', "
-        f"maximum_object_size = {reading.LONGEST_LINE}"
+        f"maximum_object_size = {LONGEST_LINE}"
     )
 
 

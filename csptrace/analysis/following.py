@@ -7,6 +7,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from csptrace.analysis import contract, reading
+from csptrace.events.schema import LONGEST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -227,9 +228,9 @@ class _File:
         *lines, rest = (self._rest + chunk).split(b"\n")
         for line in lines:
             if not self._skipping:
-                yield line[: reading.LONGEST_LINE + 1]
+                yield line[: LONGEST_LINE + 1]
             self._skipping = False
         self._rest = b"" if self._skipping else rest
-        if len(self._rest) > reading.LONGEST_LINE:
+        if len(self._rest) > LONGEST_LINE:
             yield self._rest[:_BEGINNING]
             self._skipping, self._rest = True, b""

@@ -21,12 +21,12 @@ import orjson
 
 from csptrace.analysis import contract
 from csptrace.errors import AnalysisError, MissingExtraError
+from csptrace.events.schema import LONGEST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = [
-    "LONGEST_LINE",
     "SUFFIXES",
     "Log",
     "Strays",
@@ -55,8 +55,6 @@ SUFFIXES: Final = (
 """What a folder is searched for. A file that is named itself is read whatever its name."""
 
 _PIECE: Final = re.compile(r"^(?P<stem>.*?)(?P<piece>\.\d+)?\.(?:jsonl|ndjson)(?:\.gz|\.zst)?$")
-LONGEST_LINE: Final = 256 << 10
-"""In bytes. A longer line is no event; it is dropped while it is read."""
 _CHUNK: Final = 1 << 20
 _FIRST_LINES: Final = 100
 _FEED: Final = 16 << 10

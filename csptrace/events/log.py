@@ -19,7 +19,7 @@ import orjson
 import structlog
 
 from csptrace import forks
-from csptrace.events.schema import SCHEMA
+from csptrace.events.schema import LONGEST_LINE, SCHEMA
 from csptrace.files import PRIVATE_FILE, make_folder
 from csptrace.terminal import escape
 
@@ -44,6 +44,8 @@ _NEW: Final = _AGAIN | os.O_CREAT | os.O_EXCL
 _CHUNK: Final = 1 << 20
 _EVERY: Final = 63
 """Of 64 events, how long one takes is measured."""
+_LESS: Final = (20_000, 2_000, 500, 200, 100, 50, 20)
+"""How much is left of the texts and lists of an event that is too long, one after another."""
 _NEWLINE: Final = orjson.OPT_APPEND_NEWLINE
 # Looked up once: each of these is called for every event.
 _seek, _write_out, _dumps = os.lseek, os.write, orjson.dumps
@@ -264,9 +266,11 @@ class EventLog:
         event["mono"] = _monotonic()
         # Text from the program may hold lone surrogates (undecodable file names).
         try:
-            return _dumps(event, None, _NEWLINE)
+            line = _dumps(event, None, _NEWLINE)
         except (TypeError, orjson.JSONEncodeError):
-            return _dumps(_clean(event), None, _NEWLINE)
+            event = _clean(event)
+            line = _dumps(event, None, _NEWLINE)
+        return line if len(line) <= LONGEST_LINE else _shortened(event)
 
     def info(self, line: bytes) -> None:
         """Append one rendered event; what structlog calls.
@@ -420,6 +424,27 @@ def _copy(source: int, target: int) -> None:
         tail = os.read(target, _CHUNK)
         _shorten(target, len(tail) - tail.rfind(b"\n") - 1)
         raise
+
+
+def _shortened(event: dict[str, Any]) -> bytes:
+    """Render an event that is too long for a line with less of its texts and lists."""
+    line = b""
+    for most in _LESS:
+        line = _dumps(_cut(event, most), None, _NEWLINE)
+        if len(line) <= LONGEST_LINE:
+            break
+    return line
+
+
+def _cut(value: Any, most: int) -> Any:
+    """Return a value with so many characters of its texts, and so many items of its lists."""
+    if isinstance(value, str):
+        return value if len(value) <= most else f"{value[:most]}…"
+    if isinstance(value, dict):
+        return {_cut(key, most): _cut(item, most) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cut(item, most) for item in value[:most]]
+    return value
 
 
 def _clean(value: Any) -> Any:

@@ -24,7 +24,11 @@ import json
 from importlib import resources
 from typing import Any, Final, cast
 
-__all__ = ["EVENTS", "SCHEMA", "json_schema", "shipped"]
+__all__ = ["EVENTS", "LONGEST_LINE", "SCHEMA", "json_schema", "shipped"]
+
+LONGEST_LINE: Final = 256 << 10
+"""In bytes. A writer shortens what would be longer (the outer frames of a very deep stack), and for
+a reader a longer line is no event, so that the memory it needs is bounded."""
 
 SCHEMA: Final = 1
 """The version written into every event. It rises when a field changes its meaning."""

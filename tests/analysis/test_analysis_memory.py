@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from csptrace.analysis import reading
 from csptrace.analysis.following import Follower
+from csptrace.events.schema import LONGEST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,7 +180,7 @@ def test_a_follower_holds_no_more_than_a_line(piece: int, tmp_path: Path) -> Non
     """A line that never ends is counted once, and what follows it is read."""
     path = tmp_path / "csptrace-log.jsonl"
     follower = Follower(str(tmp_path))
-    long = b"x" * (reading.LONGEST_LINE + 5)
+    long = b"x" * (LONGEST_LINE + 5)
     for start in range(0, len(long), max(piece, len(long) // 20)):
         with path.open("ab") as file:
             file.write(long[start : start + max(piece, len(long) // 20)])

@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 from event_runs import GOLDEN, environment, read_log
 
 from csptrace.analysis import embedded, reading
+from csptrace.events.log import EventLog
+from csptrace.events.schema import LONGEST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,3 +166,30 @@ def test_the_end_says_what_writing_cost(run: Callable[..., Run], tmp_path: Path)
 
     assert end["bytes"] == sum(map(len, lines[:-1]))
     assert 0 < end["writing_ns"] < 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"frames": [["/a/very/long/folder" * 20, 7, "inner" * 50, "module" * 20, True]] * 1000},
+        {"message": "ä" * 1_000_000},
+        {"findings": {f"code {number}": number for number in range(20)}, "name": "\x01" * 300_000},
+        {"frames": [["\ud800" * 2000, 1, "f", "m", True]] * 300},
+    ],
+)
+def test_no_line_is_longer_than_readers_take(tmp_path: Path, fields: dict[str, Any]) -> None:
+    """What would be too long is written with less in it, so that it stays an event."""
+    log = EventLog(tmp_path, "aaaa", lambda *_: None)
+    log.emit("csptrace.other", **fields)
+    log.emit("csptrace.other")
+    log.close()
+    assert log.path is not None
+    first, second = log.path.read_bytes().splitlines()
+
+    assert len(first) < LONGEST_LINE
+    event = orjson.loads(first)
+    assert event["seq"] == 1
+    assert orjson.loads(second)["seq"] == 2
+    assert event.keys() >= fields.keys()
+    if "frames" in fields:
+        assert event["frames"][0][1] == fields["frames"][0][1]
