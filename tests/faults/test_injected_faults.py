@@ -1,7 +1,7 @@
 """Every operation of csptrace fails in turn, and no program notices.
 
-What is tried by default is a sample that is spread over all operations; `CSPTRACE_FAULTS=all` tries
-every one of them.
+Every import and every system call is tried. Of the functions of csptrace itself, and of memory,
+a sample is, spread over all of them; `CSPTRACE_FAULTS=all` tries each.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import required
-from programs import PROGRAMS
+from traced_programs import PROGRAMS
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -107,7 +107,7 @@ def test_no_import_is_left_for_later(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_system_calls_that_fail(name: str, tmp_path: Path) -> None:
     """From any call on, the system refuses csptrace everything: files, threads, random numbers."""
-    _check(_sweep(name, "EMFILE", tmp_path, 10, LOGGING))
+    _check(_sweep(name, "EMFILE", tmp_path, 1000, LOGGING))
 
 
 @pytest.mark.parametrize("sort", ["EACCES", "ENOENT", "ENOSPC", "memory"])
