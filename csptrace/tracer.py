@@ -368,6 +368,8 @@ class Tracer:
         }
         if parent_run is not None:
             first["parent_run"] = parent_run
+        with suppress(OSError):  # not everywhere
+            first["pid_namespace"] = str(os.stat("/proc/self/ns/pid").st_ino)
         self._log = EventLog(
             self.settings.log,
             self._run,

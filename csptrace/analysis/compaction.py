@@ -4,16 +4,15 @@ Every log becomes one archive, `day=…/machine=…/<name>-<hash>.parquet`: day 
 those of its first event, the hash is that of the log's folder. Every field of every event is in
 it, and what was no event is counted in it.
 
-An archive only grows. It knows the digest of each file that it was made from, so that doing it
-again does nothing; of a log that has grown, or of which pieces have been cleaned away, the events
-that are new (by run and seq) are added to those it holds. The new archive takes the place of the
+An archive only grows. It knows the digest of each file that it was made from, and what read it, so
+that doing it again does nothing; of a log that has grown, or of which pieces have been cleaned
+away, the events that are new are added to those it holds. The new archive takes the place of the
 old one when it is complete and holds every event of the old one; at whatever moment the process is
-killed, one of the two is there.
+killed, one of the two is there. Nothing else is ever deleted, but a log, if that is asked for.
 """
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 import re
@@ -28,6 +27,7 @@ from csptrace.analysis import embedded, questions, reading, writers
 from csptrace.analysis.embedded import parquet_source
 from csptrace.analysis.writers import Writer
 from csptrace.errors import AnalysisError, MissingExtraError
+from csptrace.events.schema import LONGEST_LINE
 from csptrace.files import PRIVATE_FILE, flush_folder, make_folder
 
 if TYPE_CHECKING:
@@ -43,22 +43,37 @@ _WAITING: Final = ".csptrace-new-"
 _HALF: Final = ".half.parquet"
 """What is half-written begins with a dot, which no analysis reads."""
 _DAMAGED: Final = ".damaged"
+_DAY: Final = re.compile(r"day=(?:\d+-\d\d-\d\d|unknown)")
+_READER: Final = hashlib.sha256(
+    orjson.dumps([questions.COLUMNS, embedded.CONTRACT, LONGEST_LINE])
+).hexdigest()[:16]
+"""Changes with what a log's lines become."""
+_IDENTITY: Final = ("run", "seq", "event", "ts", "mono", "pid")
+"""What tells events apart: a process that was forked behind Python's back goes on with the numbers
+of its parent."""
 
 
 class _Piece(NamedTuple):
     """What an archive knows of one file that it was made from.
 
     Attributes:
-        digest: of its content.
+        digest: of its content; empty if it changed while it was converted.
+        reader: of what read it: the fields that were asked for, and what made a line an event.
         torn: lines of it whose end was never written.
         foreign: other lines of it that are no events.
         damage: why it could not be read to its end; empty if it could.
     """
 
     digest: str
+    reader: str
     torn: int
     foreign: int
     damage: str
+
+    @property
+    def strays(self) -> reading.Strays:
+        """What in the file was no event."""
+        return reading.Strays(self.torn, self.foreign, self.damage)
 
 
 class _Archive(NamedTuple):
@@ -66,6 +81,11 @@ class _Archive(NamedTuple):
 
     path: str
     pieces: Mapping[str, _Piece]
+
+    @property
+    def is_current(self) -> bool:
+        """Whether all of it was read as logs are read now."""
+        return all(piece.reader == _READER for piece in self.pieces.values())
 
 
 class Compacted(NamedTuple):
@@ -79,6 +99,7 @@ class Compacted(NamedTuple):
         deleted: whether the log was deleted.
         kept: why the log was not deleted although that was asked for, or why nothing was written.
         aside: where an archive went that cannot be read any more, empty if there was none.
+        strays: what in the log is no event.
     """
 
     paths: tuple[str, ...]
@@ -88,6 +109,7 @@ class Compacted(NamedTuple):
     deleted: bool
     kept: str
     aside: str = ""
+    strays: reading.Strays = reading.Strays(0, 0, "")
 
 
 def compact(
@@ -122,6 +144,7 @@ def compact(
     logs = [log for log in reading.find(names) if log.form != "parquet"]
     done = []
     with tempfile.TemporaryDirectory(prefix="csptrace-") as spill:
+        folder = os.path.abspath(folder)
         compactor = _Compactor(spill, folder, memory)
         try:
             with _alone_in(folder):
@@ -131,6 +154,10 @@ def compact(
         except OSError as error:
             name = error.filename or folder
             raise AnalysisError(f"cannot write {name}: {error.strerror or error}") from error
+        except RuntimeError as error:
+            if "nterrupt" in str(error):  # how DuckDB says that there was a Ctrl-C
+                raise KeyboardInterrupt from error
+            raise
         finally:
             compactor.close()
     return done
@@ -190,48 +217,55 @@ class _Compactor:
         bad = next((log for log in family if log.error), None)
         if bad is not None:
             return Compacted(paths, "", 0, False, False, f"{bad.path}: {bad.error}")
-        digests = {os.path.basename(log.path): _digest(log) for log in family}
-        name = _name(family)
-        places = os.path.join(glob.escape(self._folder), "day=*", "machine=*", name)
-        known, aside = self._known(sorted(glob.glob(places)))
-        fresh = [
-            log
-            for log in family
-            if not any(
-                (piece := one.pieces.get(os.path.basename(log.path))) is not None
-                and piece.digest == digests[os.path.basename(log.path)]
-                for one in known
-            )
-        ]
-        written = bool(fresh) or len(known) > 1
         try:
-            if written:
-                archive = self._write(fresh, name, digests, known)
-            else:
-                (archive,) = known
-            done = Compacted(
-                paths, archive.path, self._events(archive.path), written, False, "", aside
+            taken = {log.path: _Content.of(log.path) for log in family}
+        except OSError as error:
+            reason = f"cannot be read: {error.filename}: {error.strerror or error}"
+            return Compacted(paths, "", 0, False, False, reason)
+        name = _name(family)
+        try:
+            known, damaged = self._known(name)
+            fresh = [log for log in family if not _is_known(log, taken[log.path], known)]
+            archive = known
+            aside = ""
+            if known is None or fresh:
+                archive, aside = self._write(fresh, name, taken, known, damaged)
+            assert archive is not None  # noqa: S101 - for the type checker
+            events = self._events(archive.path)
+            found = [archive.pieces[os.path.basename(log.path)].strays for log in family]
+            strays = reading.Strays(
+                sum(one.torn for one in found),
+                sum(one.foreign for one in found),
+                next((one.damage for one in found if one.damage), ""),
             )
-            kept = self._delete(family, archive, gone) if delete else ""
+            written = archive is not known
+            done = Compacted(paths, archive.path, events, written, False, "", aside, strays)
+            kept = self._delete(family, taken, archive, gone) if delete else ""
         except duckdb.Error as error:
             raise AnalysisError(f"{paths[0]}: DuckDB: {embedded.first_line(error)}") from error
         return done._replace(deleted=delete and not kept, kept=kept)
 
     # --- deleting -----------------------------------------------------------------------------
 
-    def _delete(self, family: Sequence[Log], archive: _Archive, gone: Sequence[str]) -> str:
+    def _delete(
+        self,
+        family: Sequence[Log],
+        taken: Mapping[str, _Content],
+        archive: _Archive,
+        gone: Sequence[str],
+    ) -> str:
         """Delete a log that is safely converted; return why not."""
+        paths = [log.path for log in family]
+        if any(map(os.path.islink, paths)):
+            return "it is a link"
         reason = self._would_be_lost(family, archive) or self._may_go_on(family, archive, gone)
         if reason:
             return reason
-        paths = [log.path for log in family]
         with writers.held(paths) as free:
             if not free:
                 return "a process has it open to write"
-            for log in family:
-                about = os.stat(log.path)
-                if (about.st_size, about.st_mtime_ns) != (log.size, log.mtime):
-                    return "it has changed while it was converted"
+            if not all(content.is_still_in(path) for path, content in taken.items()):
+                return "it has changed while it was converted"
             for path in paths:
                 try:
                     os.unlink(path)
@@ -249,33 +283,36 @@ class _Compactor:
 
         for log in family:
             piece = archive.pieces[os.path.basename(log.path)]
-            if piece.foreign:
-                return f"{piece.foreign} lines in it are no events and would be lost"
+            if not piece.digest:
+                return "it has changed while it was converted"
             if piece.damage:
                 return f"a part of it could not be read: {piece.damage}"
-            known = ", ".join(map(embedded.literal, questions.COLUMNS))
-            # Of events that another version has written, or that another tool has added to.
+            if piece.foreign:
+                return f"{piece.foreign} lines in it are no events and would be lost"
+            if piece.torn and not (piece.torn == 1 and reading.ends_torn(log)):
+                return f"{piece.torn} lines in the middle of it are torn and would be lost"
+            # Of events that another version has written, or that another tool has added to; and
+            # values that a column does not take.
             try:
-                (unknown,) = self._database.execute(
-                    "SELECT MIN(name) FROM (SELECT UNNEST(json_keys(json)) AS name FROM "
-                    f"{embedded.raw_lines(log.path)}) WHERE name NOT IN ({known})"
-                ).fetchone()
+                odd = self._database.execute(_ODD_FIELDS.format(embedded.raw_lines(log.path)))
+                (field,) = odd.fetchone()
             except duckdb.Error as error:
                 return f"a part of it could not be read: {embedded.first_line(error)}"
-            if unknown is not None:
-                return f"it has a field that this version does not know: {unknown}"
+            if field is not None:
+                return f"it has a field that this version does not know, or not so: {field}"
         return ""
 
     def _may_go_on(self, family: Sequence[Log], archive: _Archive, gone: Sequence[str]) -> str:
         """Return why a process may still write to a log."""
         rows = self._database.execute(
-            "SELECT MAX(host), MAX(pid), MIN(ts), MIN(mono) FROM "
+            "SELECT MAX(host), MAX(pid), MIN(ts), MIN(mono), MAX(pid_namespace) FROM "
             f"{parquet_source(archive.path)} WHERE stray IS NULL GROUP BY run "
             "HAVING NOT BOOL_OR(event = 'csptrace.run_ended') ORDER BY ALL"
         ).fetchall()
         host, pid = writers.written_by(os.path.basename(family[0].path))
-        for known_host, known_pid, ts, mono in rows:
-            reason = writers.may_write(Writer(known_host or host, known_pid or pid, ts, mono), gone)
+        for known_host, known_pid, ts, mono, namespace in rows:
+            writer = Writer(known_host or host, known_pid or pid, ts, mono, namespace or "")
+            reason = writers.may_write(writer, gone)
             if reason:
                 return reason
         return "" if self._events(archive.path) else "there is no event in it"
@@ -286,29 +323,34 @@ class _Compactor:
         self,
         fresh: Sequence[Log],
         name: str,
-        digests: Mapping[str, str],
-        known: Sequence[_Archive],
-    ) -> _Archive:
-        """Write the archive of what is known and what is new; return it when it is in its place."""
-        pieces: dict[str, _Piece] = {}
-        for one in known:
-            for base, piece in one.pieces.items():
-                if base not in pieces or piece.digest == digests.get(base):
-                    pieces[base] = piece
+        taken: Mapping[str, _Content],
+        known: _Archive | None,
+        damaged: str,
+    ) -> tuple[_Archive, str]:
+        """Write the archive of what is known and what is new.
+
+        Returns:
+            The archive, in its place, and where a damaged one that was there has gone.
+        """
+        pieces = dict(known.pieces) if known is not None else {}
+        aside = ""
         with tempfile.TemporaryDirectory(dir=self._spill) as folder:
             parts = []
             for number, log in enumerate(fresh):
                 parts.append(os.path.join(folder, f"{number}.parquet"))
                 found = self._piece(log, parts[-1])
-                base = os.path.basename(log.path)
-                pieces[base] = _Piece(digests[base], found.torn, found.foreign, found.damage)
-            # What an archive holds stays in it. Of the rest, what is in none before it comes along.
-            sources = [parquet_source(one.path) for one in known]
-            sources += [parquet_source(*parts)] if parts else []
+                content = taken[log.path]
+                digest = content.digest if content.is_still_in(log.path) else ""
+                pieces[os.path.basename(log.path)] = _Piece(digest, _READER, *found)
+            sources = [parquet_source(*parts)]
+            if known is not None:
+                # What an archive holds stays in it as it is; but what an older version has read
+                # may have more in it now.
+                sources.insert(0 if known.is_current else 1, parquet_source(known.path))
             rows = [_events_of(source, sources[:number]) for number, source in enumerate(sources)]
             strays = self._strays(pieces, known)
-            if known:
-                target = known[0].path
+            if known is not None:
+                target = known.path
             else:
                 first = self._database.execute(
                     f"SELECT MIN(ts), MIN_BY(host, ts) FROM ({rows[0]})"
@@ -329,15 +371,19 @@ class _Compactor:
                 self._check(half, sources)
                 _settle(half)
                 make_folder(os.path.dirname(target))
+                if damaged == target:
+                    # Somebody may still get something out of it, so it is not replaced.
+                    aside = _free_name(damaged + _DAMAGED)
+                    os.rename(damaged, aside)
                 os.replace(half, target)
             finally:
                 _remove_waiting(waiting)
-        flush_folder(os.path.dirname(target))
-        for one in known[1:]:  # what they held is in the first one now
-            os.unlink(one.path)
-        return _Archive(target, pieces)
+        day = os.path.dirname(os.path.dirname(target))
+        for changed in (os.path.dirname(target), day, self._folder):
+            flush_folder(changed)
+        return _Archive(target, pieces), aside
 
-    def _strays(self, pieces: Mapping[str, _Piece], known: Sequence[_Archive]) -> Mapping[str, int]:
+    def _strays(self, pieces: Mapping[str, _Piece], known: _Archive | None) -> Mapping[str, int]:
         """Return how many rows of each sort stand for what was no event; never fewer than before.
 
         A file that was compressed meanwhile is the same file.
@@ -352,10 +398,10 @@ class _Compactor:
         total: dict[str, int] = {}
         for (sort, _), times in counts.items():
             total[sort] = total.get(sort, 0) + times
-        for one in known:
+        if known is not None and known.is_current:
             for sort, times in self._database.execute(
-                f"SELECT stray, COUNT(*) FROM {parquet_source(one.path)} "
-                "WHERE stray IS NOT NULL GROUP BY stray"
+                f"SELECT stray, COUNT(*) FROM {parquet_source(known.path)} "
+                "WHERE stray IS NOT NULL AND NOT starts_with(stray, 'damage') GROUP BY stray"
             ).fetchall():
                 total[sort] = max(total.get(sort, 0), times)
         return total
@@ -423,24 +469,42 @@ class _Compactor:
 
     # --- reading back -------------------------------------------------------------------------
 
-    def _known(self, paths: Sequence[str]) -> tuple[list[_Archive], str]:
-        """Return the archives at some places, and where one went that cannot be read any more."""
-        known, aside = [], ""
-        for path in paths:
+    def _known(self, name: str) -> tuple[_Archive | None, str]:
+        """Return the archive of this name, and one in a place of ours that cannot be read any more.
+
+        Of several (somebody has copied one) it is the one with the most events; the others are left
+        alone, and what they hold counts once in every report.
+
+        Raises:
+            OSError: there is one that may not be read.
+        """
+        found: list[tuple[int, str, _Archive]] = []
+        damaged = ""
+        for path in self._places(name):
+            with open(path, "rb"):
+                pass
             pieces = self._pieces(path)
             if pieces is None:
-                # Somebody may still get something out of it, so it is not replaced.
-                aside = _free_name(path + _DAMAGED)
-                os.rename(path, aside)
+                damaged = path
             else:
-                known.append(_Archive(path, pieces))
-        return known, aside
+                found.append((self._events(path), path, _Archive(path, pieces)))
+        if found:
+            return max(found)[2], ""
+        return None, damaged
+
+    def _places(self, name: str) -> Iterator[str]:
+        """Yield where there are archives of a name: in folders of ours, links left out."""
+        for day in sorted(_folders_in(self._folder)):
+            if _DAY.fullmatch(os.path.basename(day)):
+                for machine in sorted(_folders_in(day)):
+                    path = os.path.join(machine, name)
+                    if os.path.basename(machine).startswith("machine=") and os.path.isfile(path):
+                        yield path
 
     def _pieces(self, path: str) -> dict[str, _Piece] | None:
-        """Return what an archive was made from, `None` if it cannot be read."""
+        """Return what an archive was made from, `None` if it is damaged."""
         import duckdb  # noqa: PLC0415 - an extra, there by now
 
-        name = embedded.literal(embedded.escaped(path))
         name = embedded.literal(embedded.escaped(path))
         try:
             row = self._database.execute(
@@ -450,11 +514,15 @@ class _Compactor:
             self._database.execute(
                 f"SELECT BIT_XOR(HASH(one)), COUNT(stray) FROM {parquet_source(path)} AS one"
             )
-            if row is None:
-                return {}  # an older version has made it
-            return {base: _Piece(**piece) for base, piece in orjson.loads(bytes(row[0])).items()}
-        except (duckdb.Error, ValueError, TypeError, AttributeError):
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error:
             return None
+        try:
+            known = orjson.loads(bytes(row[0])) if row is not None else {}
+            return {base: _Piece(**piece) for base, piece in known.items()}
+        except (ValueError, TypeError, AttributeError):
+            return {"": _Piece("", "", 0, 0, "")}  # another version has made it
 
     def _events(self, target: str) -> int:
         (events,) = self._database.execute(
@@ -463,15 +531,76 @@ class _Compactor:
         return int(events)
 
 
+class _Content(NamedTuple):
+    """What is in a file, and by what one sees that it still is."""
+
+    digest: str
+    about: tuple[int, ...]
+
+    @classmethod
+    def of(cls, path: str) -> _Content:
+        """Return what is in a file now."""
+        about = _about(path)
+        with open(path, "rb") as file:
+            return cls(hashlib.file_digest(file, "sha256").hexdigest(), about)
+
+    def is_still_in(self, path: str) -> bool:
+        """Return whether a file was not changed since."""
+        try:
+            return _about(path) == self.about
+        except OSError:
+            return False
+
+
+def _about(path: str) -> tuple[int, ...]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _is_known(log: Log, content: _Content, known: _Archive | None) -> bool:
+    """Return whether a file is in an archive, read to its end as it would be read now."""
+    piece = known.pieces.get(os.path.basename(log.path)) if known is not None else None
+    return (
+        piece is not None
+        and piece.digest == content.digest
+        and piece.reader == _READER
+        and not piece.damage
+    )
+
+
+def _folders_in(folder: str) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [one.path for one in entries if one.is_dir(follow_symlinks=False)]
+
+
 def _events_of(source: str, others: Sequence[str] = ()) -> str:
     """Return the SQL of the events in a source that are in none of some others."""
     query = f"(SELECT * FROM {source} WHERE stray IS NULL) AS mine"
     for number, other in enumerate(others):
+        same = " AND ".join(
+            f"mine.{name} IS NOT DISTINCT FROM other{number}.{name}" for name in _IDENTITY
+        )
         query += (
-            f" ANTI JOIN (SELECT run, seq FROM {other} WHERE stray IS NULL) AS other{number} "
-            "USING (run, seq)"
+            f" ANTI JOIN (SELECT * FROM {other} WHERE stray IS NULL) AS other{number} ON {same}"
         )
     return f"SELECT * FROM {query}"
+
+
+_SORTS: Final = {
+    "BIGINT": ("BIGINT", "UBIGINT"),
+    "BOOLEAN": ("BOOLEAN",),
+    "VARCHAR": ("VARCHAR", "ARRAY", "OBJECT"),
+}
+"""Column type → what may stand in a line for it, as DuckDB's `json_type` names it."""
+_ODD_FIELDS: Final = (
+    "SELECT MIN(name) FROM (SELECT json, UNNEST(json_keys(json)) AS name FROM {}) WHERE CASE "
+    + " ".join(
+        f"WHEN name = {embedded.literal(name)} THEN json_type(json, '$.\"{name}\"') NOT IN "
+        f"('NULL', {', '.join(map(embedded.literal, _SORTS[sort]))})"
+        for name, sort in questions.COLUMNS.items()
+    )
+    + " ELSE TRUE END OR len(list_filter(json_keys(json), lambda one: one = name)) > 1"
+)
 
 
 def _settle(path: str) -> None:
@@ -503,11 +632,6 @@ def _rows(path: str) -> str:
         f"SELECT {fields}, CASE WHEN NOT fits THEN 'foreign' END AS stray "
         f"FROM (SELECT *, {lines.fits} AS fits FROM {lines.source})"
     )
-
-
-def _digest(log: Log) -> str:
-    with open(log.path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _name(family: Sequence[Log]) -> str:

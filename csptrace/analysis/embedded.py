@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from csptrace.analysis.results import Report
 
 __all__ = [
+    "CONTRACT",
     "RARE",
     "TOO_BIG",
     "Progress",
@@ -311,7 +312,7 @@ class _Analysis:
     def _partial(self, batch: Batch) -> str:
         key = ""
         if self._cache is not None:
-            key = self._cache.key(batch.logs, self._run + _CONTRACT)
+            key = self._cache.key(batch.logs, self._run + CONTRACT)
             known = self._cache.get(key)
             if known is not None:
                 return known
@@ -765,7 +766,7 @@ def _fits(
 _FITS_FREQUENT: Final = _fits(
     _is_frequent, lambda field: f"json_type(json, '$.\"{field}\"')", questions.SYMBOLS
 )
-_CONTRACT: Final = hashlib.sha256(_FITS_FREQUENT.encode()).hexdigest()
+CONTRACT: Final = hashlib.sha256(_FITS_FREQUENT.encode()).hexdigest()
 """Changes with what is an event."""
 _FITS_RARE: Final = _fits(lambda event: not _is_frequent(event), _sort)
 _STORED_FITS: Final = (
@@ -799,7 +800,8 @@ def _starts(path: str, magic: bytes) -> bool:
 
 
 def escaped(path: str) -> str:
-    """Return a path of which DuckDB takes no character for a pattern."""
+    """Return a path of which DuckDB takes nothing for a pattern, a home folder or a scheme."""
+    path = os.path.abspath(path)
     return "".join(f"[{char}]" if char in "*?[" else char for char in path)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from csptrace.analysis.embedded import Progress
     from csptrace.analysis.results import Report
 
-__all__ = ["LEAST_MEMORY", "analyse", "size"]
+__all__ = ["LEAST_MEMORY", "analyse", "memory", "size"]
 
 LEAST_MEMORY = 256_000_000
 """In bytes. An interpreter with DuckDB and its code takes 90 MB (measured) before it reads."""
@@ -42,6 +42,23 @@ def size(text: str) -> int:
     unit = (match[2] or "").lower()
     power = _UNITS[unit] if unit else 0
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+
+
+def memory(text: str) -> int:
+    """Return a memory limit in bytes.
+
+    Args:
+        text: as for `size`.
+
+    Raises:
+        AnalysisError: it is no size, or too low.
+    """
+    limit = size(text)
+    if limit < LEAST_MEMORY:
+        raise AnalysisError(
+            f"a memory limit of {limit} bytes is too low; {LEAST_MEMORY // 1_000_000} MB are needed"
+        )
+    return limit
 
 
 def analyse(

@@ -30,6 +30,7 @@ __all__ = [
     "SUFFIXES",
     "Log",
     "Strays",
+    "ends_torn",
     "families",
     "find",
     "inspect",
@@ -282,6 +283,21 @@ def _too_wide(window: int) -> str:
         f"decompressing it takes a window of {window >> 20} MiB, allowed are {_WINDOW >> 20}; "
         "compress it again with zstd -19 or less, without --long"
     )
+
+
+def ends_torn(log: Log) -> bool:
+    """Return whether the last line of a log is torn: what a killed process was just writing.
+
+    Args:
+        log: any file; compressed ones are never torn in this sense.
+    """
+    if log.form != "json":
+        return False
+    with suppress(OSError), open(log.path, "rb") as file:
+        file.seek(max(0, log.size - LONGEST_LINE))
+        last = file.read(LONGEST_LINE).rpartition(b"\n")[2]
+        return bool(last) and _sort(last, parse_all=True)[0] == "torn"
+    return False
 
 
 def inspect(log: Log, strays: int) -> Strays:

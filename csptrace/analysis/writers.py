@@ -8,6 +8,7 @@ on other machines nothing can be known from here.
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
@@ -19,9 +20,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Writer", "held", "log_host", "may_write", "written_by"]
+__all__ = ["Writer", "held", "log_host", "may_write", "pid_namespace", "written_by"]
 
 _NAME: Final = re.compile(r"csptrace-(?P<host>.*)-(?P<pid>\d+)-\d+(?:\.\d+)?\.")
+_NO_LOCKS: Final = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS})
+"""What a file system without locks says."""
 _SLACK: Final = 60
 """Seconds by which clocks may differ."""
 
@@ -34,12 +37,15 @@ class Writer(NamedTuple):
         pid: its number there, 0 if that is not known.
         ts: when it wrote its first event, in nanoseconds since 1970.
         mono: the same on the machine's monotonic clock.
+        namespace: in which of the machine's namespaces of processes (a container's), empty if that
+            is not known.
     """
 
     host: str
     pid: int
     ts: int
     mono: int
+    namespace: str = ""
 
 
 def written_by(name: str) -> tuple[str, int]:
@@ -61,8 +67,11 @@ def may_write(writer: Writer, gone: Sequence[str] = ()) -> str:
         gone: machines of which somebody knows that no traced process runs there any more; `*` for
             all but this one.
     """
+    still = bool(writer.pid) and _runs(writer.pid) and not _began_later(writer)
     if not writer.host or not writer.pid:
-        return "" if "*" in gone else "it does not tell which process wrote it"
+        if still or "*" not in gone:
+            return "it does not tell which process wrote it"
+        return ""
     here = platform.node()
     if writer.host not in (here, log_host(here)):
         if writer.host in gone or "*" in gone:
@@ -71,9 +80,22 @@ def may_write(writer: Writer, gone: Sequence[str] = ()) -> str:
             f"a run in it has not ended, and whether it still runs on {writer.host} is not known; "
             f"if it does not: --gone-host {writer.host}"
         )
-    if _runs(writer.pid) and not _began_later(writer):
+    if writer.namespace and writer.namespace != pid_namespace() and writer.host not in gone:
+        return (
+            "a run in it has not ended, and whether it still runs in another container of "
+            f"{writer.host} is not known; if it does not: --gone-host {writer.host}"
+        )
+    if still:
         return f"a run in it has not ended, and process {writer.pid} still runs"
     return ""
+
+
+def pid_namespace() -> str:
+    """Return what tells this namespace of processes from others, empty where there are none."""
+    try:
+        return str(os.stat("/proc/self/ns/pid").st_ino)
+    except OSError:
+        return ""
 
 
 def _runs(pid: int) -> bool:
@@ -92,8 +114,9 @@ def _runs(pid: int) -> bool:
 def _began_later(writer: Writer) -> bool:
     """Return whether the process that has the number now began after the run did.
 
-    Compared on the clock that no one can set: Linux tells when a process began in ticks since the
-    machine was started (proc_pid_stat(5), starttime), which count while it sleeps; `mono` does not.
+    Linux tells when a process began in ticks since the machine was started (proc_pid_stat(5),
+    starttime), which count while it sleeps; `mono` does not. Only whether the machine was started
+    since is asked of the clock that can be set.
     """
     try:
         with open(f"/proc/{writer.pid}/stat", "rb") as file:
@@ -129,13 +152,13 @@ def held(paths: Sequence[str]) -> Iterator[bool]:
     try:
         free = True
         for path in paths:
-            handles.append(os.open(path, os.O_RDONLY))
+            # Over NFS, an exclusive lock needs a descriptor that may write.
+            how = os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY
+            handles.append(os.open(path, how))
             try:
                 fcntl.flock(handles[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                free = False
-            except OSError:
-                continue  # a file system without locks
+            except OSError as error:
+                free = free and error.errno in _NO_LOCKS
         yield free
     finally:
         for handle in handles:

@@ -86,7 +86,14 @@ EVENTS: Final[dict[str, tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any
             "level": _TEXT,
             "apis": {"type": "array", "items": _TEXT},
         },
-        {"parent_run": {**_TEXT, "description": "the run this process was forked from"}},
+        {
+            "parent_run": {**_TEXT, "description": "the run this process was forked from"},
+            "pid_namespace": {
+                **_TEXT,
+                "description": "in which of the machine's namespaces of processes `pid` counts "
+                "(Linux: the inode of /proc/self/ns/pid, which containers have of their own)",
+            },
+        },
     ),
     "csptrace.handle_acquired": (
         {**_WHERE, **_HANDLE, "stack": _STACK, "live": _COUNT},

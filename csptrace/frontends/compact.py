@@ -48,7 +48,8 @@ def main(options: argparse.Namespace) -> int:
     become of the log. Logs stay where they are unless --delete-logs is given, and even then while
     their process may still run or something in them is not in the archive.
 
-    Exit status: 0; 1 if a log could not be converted; 2 if there was none; 130 after Ctrl-C.
+    Exit status: 0; 1 if a log, or a part of one, could not be converted; 2 if there was none; 130
+    after Ctrl-C.
 
     Args:
         options: the parsed command line.
@@ -63,12 +64,12 @@ def main(options: argparse.Namespace) -> int:
             options.output,
             delete=options.delete_logs,
             gone=options.gone_host,
-            memory=engines.size(options.memory_limit),
+            memory=engines.memory(options.memory_limit),
             tell=_tell,
         )
         written = sum(one.written for one in done)
         same = sum(bool(one.target) and not one.written for one in done)
-        failed = sum(not one.target for one in done)
+        failed = sum(not one.target or bool(one.strays.damage) for one in done)
         text = f"{written} written, {same} unchanged"
         if options.delete_logs:
             text += f", {sum(one.deleted for one in done)} logs deleted"
@@ -85,6 +86,12 @@ def _tell(one: Compacted) -> None:
         name += f" and {len(one.paths) - 1} more"
     if one.written:
         say(f"{name}: {one.events:,} events → {one.target}")
+    strays = one.strays
+    if strays.damage:
+        complain(f"csptrace: {name}: a part of it could not be read: {strays.damage}")
+    if strays.torn or strays.foreign:
+        counts = f"{strays.foreign} lines are no events, {strays.torn} are torn"
+        complain(f"csptrace: {name}: {counts}; they are counted, and not in the archive")
     if one.aside:
         complain(
             f"csptrace: {name}: its archive cannot be read any more and was put aside: {one.aside}"

@@ -196,7 +196,7 @@ def test_names_that_name_nothing_are_said(tmp_path: Path) -> None:
         (["report", "log.jsonl", "--cache", "log.jsonl"], "no cache in log.jsonl"),
         (["compare", "log.jsonl", "missing"], "no such file or folder: missing"),
         (["compact", "missing", "-o", "out"], "no such file or folder: missing"),
-        (["compact", "log.jsonl", "-o", "log.jsonl"], "cannot write log.jsonl"),
+        (["compact", "log.jsonl", "-o", "log.jsonl"], "log.jsonl: File exists"),
         (["baseline", "missing"], "no such file or folder: missing"),
         (["watch", "missing"], "no such folder: missing"),
         (["watch", ".", "--interval", "-1"], "--interval -1.0: allowed are"),

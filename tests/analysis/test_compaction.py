@@ -26,7 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from logbook import Logbook, as_lines
 
 import csptrace
-from csptrace.analysis import compaction, contract, embedded, writers
+from csptrace.analysis import compaction, contract, embedded, questions, reading, writers
 from csptrace.analysis.writers import Writer
 from csptrace.frontends import cli
 
@@ -153,6 +153,91 @@ def test_what_cannot_be_read_any_more_is_put_aside(
         assert Path(aside).read_bytes() == damage
         assert len(keys(tmp_path / "archive")) == first.events
     assert len(list((tmp_path / "archive").rglob("*.damaged*"))) == 2
+
+
+def test_links_to_folders_of_the_archive_are_not_followed(tmp_path: Path) -> None:
+    """One archive under two names is one archive, and stays."""
+    logs, archive = tmp_path / "logs", tmp_path / "archive"
+    path = leaky().write(logs)
+    (first,) = compact(logs, archive)
+    (day,) = archive.glob("day=*")
+    (archive / "day=latest").symlink_to(day.name)
+    (archive / "day=2000-01-01").symlink_to(day.name)
+    (day / "machine=old").symlink_to("machine=alpha")
+    for _ in range(2):
+        with path.open("ab") as file:
+            file.write(as_lines(long_run(1, f"run {path.stat().st_size}")))
+        compact(logs, archive)
+        assert len(keys(day)) > first.events
+
+
+def test_copies_of_an_archive_are_left_alone(tmp_path: Path) -> None:
+    """What somebody has copied is his, wherever it lies; the archive itself goes on."""
+    logs, archive = tmp_path / "logs", tmp_path / "archive"
+    path = leaky().write(logs)
+    (first,) = compact(logs, archive)
+    (day,) = archive.glob("day=*")
+    copies = [archive / f"{day.name}.bak", archive / "day=2000-01-01", archive / "day=2000-copy"]
+    for copy in copies:
+        shutil.copytree(day, copy)
+    before = [sorted(keys(copy)) for copy in copies]
+    with path.open("ab") as file:
+        file.write(as_lines(long_run(1, "bbbb")))
+    (grown,) = compact(logs, archive)
+    (again,) = compact(logs, archive)
+
+    assert (grown.events, again.written, again.target) == (first.events + 3, False, grown.target)
+    others = [number for number in range(3) if copies[number] not in Path(grown.target).parents]
+    assert [sorted(keys(copies[number])) for number in others] == [before[n] for n in others]
+
+
+def test_what_could_not_be_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A log that failed once is told and no log that is done, although it has not changed."""
+    path = leaky().write(tmp_path / "logs")
+    arguments = ["compact", str(path), "-o", str(tmp_path / "archive")]
+    with monkeypatch.context() as patched:
+        patched.setattr(reading, "unreadable", lambda _log: "input/output error")
+        assert cli.main([*arguments, "--delete-logs"]) == 1
+    assert "could not be read: input/output error" in capsys.readouterr().err
+    assert path.exists()
+    assert cli.main(arguments) == 0
+    assert "22 events" in capsys.readouterr().out
+    assert len(keys(tmp_path / "archive")) == 22
+
+
+def test_a_log_that_a_newer_version_reads_better_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fields that an older version did not know come into the archive before the log may go."""
+    path = leaky().write(tmp_path / "logs")
+    with monkeypatch.context() as older:
+        columns = {name: sort for name, sort in questions.COLUMNS.items() if name != "inherited"}
+        older.setattr(questions, "COLUMNS", columns)
+        older.setattr(compaction, "_READER", "older")
+        (first,) = compact(tmp_path / "logs", tmp_path / "archive")
+    (done,) = compact(tmp_path / "logs", tmp_path / "archive", delete=True)
+
+    assert (done.written, done.deleted, done.events) == (True, True, first.events)
+    source = embedded.parquet_source(done.target)
+    assert duckdb.sql(f"SELECT COUNT(inherited) FROM {source}").fetchall()[0][0] > 0
+    assert not path.exists()
+
+
+def test_events_of_one_number_that_differ_are_all_kept(tmp_path: Path) -> None:
+    """A process that C code has forked goes on counting where its parent does."""
+    logs, archive = tmp_path / "logs", tmp_path / "archive"
+    logs.mkdir()
+    path = logs / "trace.jsonl"
+    path.write_bytes(as_lines(long_run(3, ended=False)))
+    compact(logs, archive)
+    with path.open("ab") as file:
+        file.write(as_lines(long_run(6, pid=12)))
+    (done,) = compact(logs, archive, delete=True, gone=["*"])
+
+    assert done.events == 4 + 8
+    assert done.deleted
 
 
 class Archiving(RuleBasedStateMachine):
@@ -414,6 +499,28 @@ def test_a_process_that_has_the_number_of_a_dead_one_is_another(tmp_path: Path) 
     assert writers.may_write(own._replace(ts=10**18)) == ""
 
 
+@linux
+def test_another_container_of_this_machine_is_another_machine() -> None:
+    """Its processes have numbers that mean others here, or none."""
+    own = Writer(platform.node(), 2**22 + 1, time.time_ns(), time.monotonic_ns())
+    namespace = writers.pid_namespace()
+
+    assert namespace.isdecimal()
+    assert writers.may_write(own._replace(namespace=namespace)) == ""
+    other = own._replace(namespace="1")
+    assert "in another container" in writers.may_write(other, ["*"])
+    assert writers.may_write(other, [platform.node()]) == ""
+
+
+@linux
+def test_a_process_of_an_unknown_machine_is_looked_for_here() -> None:
+    """`--gone-host '*'` says nothing of this machine, from which such a log may be."""
+    unknown = Writer("", os.getpid(), time.time_ns(), time.monotonic_ns())
+
+    assert writers.may_write(unknown, ["*"]) != ""
+    assert writers.may_write(unknown._replace(pid=2**22 + 1), ["*"]) == ""
+
+
 @pytest.mark.parametrize(
     ("gone", "host", "kept"),
     [
@@ -449,7 +556,7 @@ def test_a_log_that_only_its_name_describes(tmp_path: Path) -> None:
     [
         (b"2026-11-25 12:00 started\n", "1 lines in it are no events and would be lost"),
         (b'{"level": "info"}\n', "1 lines in it are no events and would be lost"),
-        (None, "it has a field that this version does not know: colour"),
+        (None, "it has a field that this version does not know, or not so: colour"),
     ],
 )
 def test_what_is_not_in_the_archive_is_not_deleted(
@@ -465,6 +572,139 @@ def test_what_is_not_in_the_archive_is_not_deleted(
     (done,) = compact(tmp_path / "logs", tmp_path / "archive", delete=True)
 
     assert (done.kept, path.exists(), done.deleted) == (reason, True, False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{0}{0}\n",
+        b'{"event":"csptrace.x","run":"a{0}\n',
+        b"\0\0{0}\n",
+        b"{0} # my note\n",
+        b"{'mine': True}\n",
+        b'{"torn\n',
+        b'{"torn\n{"torn',
+    ],
+)
+def test_only_what_a_killed_process_was_writing_may_be_torn(tmp_path: Path, line: bytes) -> None:
+    """A line that is torn in the middle of a log, or holds more than an event, keeps the log."""
+    logs = tmp_path / "logs"
+    path = leaky().write(logs)
+    event = as_lines(long_run(1, "bbbb")[:1]).strip()
+    with path.open("ab") as file:
+        file.write(line.replace(b"{0}", event))
+    (done,) = compact(logs, tmp_path / "archive", delete=True)
+
+    assert "would be lost" in done.kept
+    assert path.exists()
+
+
+@pytest.mark.parametrize("end", [b'{"event":"csptrace.not', b"\0" * 100])
+def test_a_torn_end_is_no_reason_to_keep_a_log(tmp_path: Path, end: bytes) -> None:
+    """The line that a killed process was just writing is in no archive and nobody's loss."""
+    path = leaky().write(tmp_path / "logs")
+    with path.open("ab") as file:
+        file.write(end)
+    (done,) = compact(tmp_path / "logs", tmp_path / "archive", delete=True)
+
+    assert (done.kept, done.deleted) == ("", True)
+
+
+@pytest.mark.parametrize(
+    "change", [{"tid": 1.5}, {"uses": [1]}, {"thread": 5}, {"inherited": "yes"}, {"name": True}]
+)
+def test_a_value_that_no_column_takes_keeps_a_log(tmp_path: Path, change: dict[str, Any]) -> None:
+    """What an archive would have in another form, or not at all, is not in it."""
+    book = leaky()
+    book.emit(2000, "other", **change)
+    path = book.write(tmp_path / "logs")
+    (done,) = compact(tmp_path / "logs", tmp_path / "archive", delete=True)
+
+    (name,) = change
+    assert done.kept == f"it has a field that this version does not know, or not so: {name}"
+    assert path.exists()
+
+
+def test_a_member_that_stands_twice_keeps_a_log(tmp_path: Path) -> None:
+    """Only one of two members of a name is in the archive."""
+    path = leaky().write(tmp_path / "logs")
+    path.write_bytes(path.read_bytes().replace(b'"gen":1,', b'"gen":1,"gen":2,', 1))
+    (done,) = compact(tmp_path / "logs", tmp_path / "archive", delete=True)
+
+    assert done.kept.endswith("not so: gen")
+
+
+def test_a_link_to_a_log_is_kept(tmp_path: Path) -> None:
+    """Neither the link nor what it leads to is deleted."""
+    path = leaky().write(tmp_path / "elsewhere")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / path.name).symlink_to(path)
+    (done,) = compact(tmp_path / "logs", tmp_path / "archive", delete=True)
+
+    assert done.kept == "it is a link"
+    assert (tmp_path / "logs" / path.name).is_symlink()
+    assert path.exists()
+
+
+def test_a_log_that_vanishes_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else may clean up at the same time; the others are converted."""
+    gone = leaky().write(tmp_path / "logs")
+    other = Logbook("zzzz", pid=99)
+    other.started()
+    other.write(tmp_path / "logs")
+    before = reading.families
+
+    def families(logs: Any) -> Any:
+        gone.unlink()
+        return before(logs)
+
+    monkeypatch.setattr(reading, "families", families)
+    first, second = compact(tmp_path / "logs", tmp_path / "archive")
+
+    assert "cannot be read" in first.kept
+    assert (first.target, second.events) == ("", 1)
+
+
+def test_a_log_that_is_swapped_while_it_is_converted_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A digest belongs to what was converted, or to nothing: the log stays, and is read again."""
+    path = leaky().write(tmp_path / "logs")
+    whole = path.read_bytes()
+    before = compaction._Compactor._piece
+
+    def piece(self: Any, log: Any, target: str) -> Any:
+        path.write_bytes(whole[:1000])
+        found = before(self, log, target)
+        path.write_bytes(whole)
+        os.utime(path, ns=(log.mtime, log.mtime))
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(compaction._Compactor, "_piece", piece)
+        (done,) = compact(tmp_path / "logs", tmp_path / "archive", delete=True)
+        assert done.kept == "it has changed while it was converted"
+    (done,) = compact(tmp_path / "logs", tmp_path / "archive", delete=True)
+    assert (done.deleted, done.events) == (True, 22)
+
+
+def test_a_folder_called_like_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`~` that the shell has not expanded is a folder of that name, not somebody's home."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    leaky().write(home / "logs", "csptrace-a-1-1.jsonl")
+    other = Logbook("mine", pid=99)
+    other.started()
+    other.ended(1)
+    path = other.write(here / "~" / "logs", "csptrace-a-1-1.jsonl")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    (done,) = compaction.compact(["~/logs"], "~/archive", delete=True)
+
+    assert (done.deleted, path.exists()) == (True, False)
+    assert keys(here / "~" / "archive") == {("mine", 1), ("mine", 2)}
+    assert len(list((home / "logs").iterdir())) == 1
 
 
 @pytest.mark.parametrize("form", ["plain", "gz", "empty"])

@@ -32,7 +32,7 @@ exec(compile(_source.read_text(encoding="utf-8"), "<injector>", "exec"), injecto
 faults = injector["faults"]
 injector["install"]()
 
-import programs  # noqa: E402 - what csptrace binds by name must be wrapped before
+import traced_programs as programs  # noqa: E402 - what csptrace binds by name must be wrapped before
 
 from csptrace import _startup  # noqa: E402
 
