@@ -43,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Convert logs to Parquet, partitioned by date and host.
 
-    The result is about a twentieth of the size and is read by `csptrace report` like the logs
+    The result is about a thirtieth of the size and is read by `csptrace report` like the logs
     themselves. Doing it again adds what is new; an archive never loses an event, whatever has
     become of the log. Logs stay where they are unless --delete-logs is given, and even then while
     their process may still run or something in them is not in the archive.

@@ -764,6 +764,17 @@ def test_other_files_in_the_folder_are_left_alone(tmp_path: Path) -> None:
     assert not (home / ".csptrace-new-dead").exists()
 
 
+def test_archives_alone_are_nothing_to_convert(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who names an archive is not left believing that it was copied."""
+    leaky().write(tmp_path / "logs")
+    compact(tmp_path / "logs", tmp_path / "archive")
+
+    assert cli.main(["compact", str(tmp_path / "archive"), "-o", str(tmp_path / "new")]) == 2
+    assert "Parquet files are left alone" in capsys.readouterr().err
+
+
 def test_two_at_a_time_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Another process that adds to the same archive would overwrite what this one has added."""
     path = leaky().write(tmp_path / "logs")
