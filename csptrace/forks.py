@@ -1,14 +1,17 @@
-"""Locks that a fork leaves usable, and what they guard in one piece.
+"""Locks that a fork leaves usable.
 
 A fork copies every lock as it is, but only the thread that forks. A lock that another thread holds
-at that moment is never released in the child, and what it guards stays half written there. So the
-forking thread takes every lock of this module first, waiting for whoever is inside, and each side
-of the fork starts with all of them free. What the forking thread itself holds stays its own.
+at that moment is never released in the child, and what it guards may be half written there. So the
+forking thread waits first until nobody is inside of any lock of this module, and in the child every
+lock is free that the forking thread does not hold itself.
 
-It never waits for one lock while it holds another, so that no order of taking them can block it.
-It does not wait for ever either: a thread that is inside may wait for something that the forking
-thread holds, a lock of the program's. Then the fork goes on, and the child finds the lock free
-all the same.
+The locks are not held until the fork: hooks that others have registered come in between, which take
+locks of their own (logging's does), and a thread that holds one of these may wait for one of ours.
+While the forking thread has the GIL from there on, nobody gets inside again; where such a hook
+waits, or without a GIL, a thread may, and then the child sees what it was just changing.
+
+Nor does a fork wait for ever: a thread that is inside may wait for something that the forking
+thread holds, a lock of the program's. Then it goes on all the same.
 """
 
 from __future__ import annotations
@@ -27,16 +30,6 @@ _PATIENCE: Final = 30.0
 
 _known: Final[weakref.WeakValueDictionary[int, threading.RLock]] = weakref.WeakValueDictionary()
 _numbers: Final = itertools.count()
-
-
-class _Forking(threading.local):
-    """The forks that a thread is in the middle of: what it took for each, innermost last."""
-
-    def __init__(self) -> None:
-        self.taken: list[list[threading.RLock]] = []
-
-
-_forking: Final = _Forking()
 
 
 def lock() -> threading.RLock:
@@ -95,25 +88,19 @@ def _give_back(taken: list[threading.RLock]) -> None:
 
 def _before() -> None:
     taken: list[threading.RLock] = []
-    _forking.taken.append(taken)
-    # Where this thread is inside already, nobody else is, and it will find its way out itself.
-    _take([each for each in locks() if not _is_ours(each)], taken)
-
-
-def _after_in_parent() -> None:
-    if _forking.taken:
-        _give_back(_forking.taken.pop())
+    try:
+        # Where this thread is inside already, nobody else is, and it will find its way out itself.
+        _take([each for each in locks() if not _is_ours(each)], taken)
+    finally:
+        _give_back(taken)
 
 
 def _after_in_child() -> None:
-    taken = _forking.taken.pop() if _forking.taken else []
     for each in locks():
-        if each in taken or not _is_ours(each):
+        if not _is_ours(each):
             # Releasing is not enough: other threads may be in the middle of waiting for it.
             each._at_fork_reinit()  # type: ignore[attr-defined] # as the standard library does
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child
-    )
+    os.register_at_fork(before=_before, after_in_child=_after_in_child)

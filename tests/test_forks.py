@@ -7,6 +7,7 @@ import ctypes
 import gc
 import os
 import signal
+import subprocess
 import sys
 import threading
 import types
@@ -256,7 +257,7 @@ class Scripted:
 def test_nothing_is_held_while_a_fork_waits(
     busy: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever takes the locks in another order can go on, and at last all are taken."""
+    """Whoever takes the locks in another order can go on, and in the end all were free at once."""
     log: list[tuple[str, str]] = []
     scripted = [Scripted(log, name, count) for name, count in zip("abc", busy, strict=True)]
     wait = Scripted.acquire
@@ -267,12 +268,17 @@ def test_nothing_is_held_while_a_fork_waits(
         return wait(self, blocking, timeout)
 
     monkeypatch.setattr(Scripted, "acquire", acquire)
+    give_back, most = forks._give_back, [0]
+
+    def noting(taken: Any) -> None:
+        most[0] = max(most[0], sum(each.held for each in scripted))
+        give_back(taken)
+
     monkeypatch.setattr(forks, "locks", lambda: scripted)
+    monkeypatch.setattr(forks, "_give_back", noting)
     forks._before()
-    assert all(each.held for each in scripted)
-    forks._after_in_parent()
+    assert most == [3]
     assert not any(each.held for each in scripted)
-    assert forks._forking.taken == []
 
 
 @needs_fork
@@ -292,6 +298,94 @@ def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs.set()
     thread.done()
     assert status == 0
+
+
+LATE_HOOK = """
+import ctypes, os, signal, sys, threading
+theirs = threading.RLock()
+os.register_at_fork(
+    before=theirs.acquire, after_in_parent=theirs.release, after_in_child=theirs.release
+)
+from csptrace.softcsp import advapi32
+if sys.argv[1] == "traced":
+    import csptrace
+    csptrace.start(quiet=True)
+context = ctypes.c_void_p()
+advapi32.CryptAcquireContextW(ctypes.byref(context), None, None, 24, 0xF0000000)
+inside, over = threading.Event(), False
+
+def work():
+    while not over:
+        with theirs:
+            inside.set()
+            hash = ctypes.c_void_p()
+            advapi32.CryptCreateHash(context, 0x800C, None, 0, ctypes.byref(hash))
+            advapi32.CryptDestroyHash(hash)
+
+thread = threading.Thread(target=work)
+thread.start()
+inside.wait()
+for _ in range(200):
+    pid = os.fork()
+    if not pid:
+        signal.alarm(30)
+        hash = ctypes.c_void_p()
+        os._exit(not advapi32.CryptCreateHash(context, 0x800C, None, 0, ctypes.byref(hash)))
+    assert os.waitpid(pid, 0)[1] == 0
+over = True
+thread.join()
+print("done")
+"""
+
+
+@needs_fork
+@pytest.mark.parametrize("how", ["traced", "untraced"])
+def test_hooks_that_others_have_registered_before(how: str) -> None:
+    """A thread that holds a lock of theirs and waits for one of ours blocks no fork."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LATE_HOOK, how],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=LIMIT,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+@needs_fork
+def test_an_exception_in_the_middle_leaves_no_lock_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a signal handler raises while a fork waits is lost, as in every hook; no lock is."""
+    lock, inside, leave = forks.lock(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            inside.set()
+            leave.wait(LIMIT)
+
+    def raising(*_: object) -> None:
+        raise TimeoutError("the program's own")
+
+    thread = Thread(hold)
+    inside.wait()
+    before = signal.signal(signal.SIGALRM, raising)
+    unraised: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraised.append)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        assert _child(lambda: lock.acquire(blocking=False)) == 0
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        leave.set()
+        thread.done()
+    assert len(unraised) == 1
+    for each in forks.locks():
+        got: list[bool] = []
+        Thread(
+            lambda each=each, got=got: got.append(each.acquire(timeout=5) and not each.release())
+        ).done()
+        assert got == [True]
 
 
 @needs_fork
