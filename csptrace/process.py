@@ -89,7 +89,7 @@ def stop() -> list[Finding]:
     global _current
     with _switch:  # to the end: a child that is forked meanwhile would have half a tracer
         tracer, _current = _current, None
-        return [] if tracer is None else tracer.stop()
+        return [] if tracer is None else _stopped(tracer)
 
 
 @contextmanager
@@ -131,7 +131,17 @@ def _end(tracer: Tracer) -> None:
     with _switch:
         if _current is tracer:
             _current = None
-        tracer.stop()
+        _stopped(tracer)
+
+
+def _stopped(tracer: Tracer) -> list[Finding]:
+    """Stop a tracer; if the program's own exception forestalls that, it can be stopped again."""
+    global _current  # noqa: PLW0603 - as above
+    try:
+        return tracer.stop()
+    finally:
+        if tracer.active:
+            _current = tracer
 
 
 def trace_library(library: Any, api: str) -> Any:

@@ -27,6 +27,7 @@ from csptrace import __version__
 from csptrace.detect.budget import Budget
 from csptrace.detect.holding import Lookout, overdue
 from csptrace.detect.judgement import (
+    Descriptions,
     Leaks,
     findings_of,
     held_too_long,
@@ -169,7 +170,7 @@ class _Aftermath:
         changes: those of which nothing has been told yet.
         below: handles that the last one has made invalid.
         by: the last one.
-        frame: the innermost frame of the call.
+        frame: the innermost frame of the call, while it is needed.
         running: see `Exits.observe`.
         leaks: what has leaked.
         descriptions: the findings that these become, once they are all known.
@@ -198,10 +199,15 @@ class _Aftermath:
         self.frame = frame
         self.running: dict[Stay, Departure] = {}
         self.leaks = leaks
-        self.descriptions: Iterator[tuple[Finding, list[Handle]]] | None = None
+        self.descriptions: Descriptions | None = None
         self.found: list[Finding] = []
         self.busy = False
         self.done = False
+
+    def let_go(self) -> None:
+        """Let go of the frames, which lead to all that the program holds, and to this object."""
+        self.frame = None
+        self.running = {}
 
 
 class Tracer:
@@ -322,36 +328,72 @@ class Tracer:
             return []
         frame = _caller()
         leaked: list[Finding] = []
-        with self._sheltered("asking what is left"):
-            if self._lookout is not None:
-                self._lookout.stop()
-            self._ask_about(self.graph.owed())
-        with self.graph.lock:
-            with self._sheltered("judging what is left"):
-                owed = self._owed(None)
+        try:
+            with self._sheltered("asking what is left"):
                 if self._lookout is not None:
-                    self._report_overdue(self._overdue(owed)[0])
-                self._observe(owed, frame, {})
-                leaked = leaked_at_exit(
-                    owed, self._ownership, self.graph.epoch, "", self._causes_known()
-                )
-                leaked = self._report(leaked)
-            self.active = False
-            with self._sheltered("watching how functions are left"):
-                if self.exits is not None:
-                    self.exits.stop()
-        if not exiting:
-            with self._sheltered("taking the patches back"):
-                for error in self.installation.uninstall():
-                    self._complain_of_bug(_SELF, error)
-        with self.graph.lock:
-            with self._sheltered("writing the summary"):
-                self._write_end()
-            with self._sheltered("letting go of the handles"):
-                self.graph.clear()
-                self._stacks.clear()
+                    self._lookout.stop()
+                self._ask_about(self.graph.owed())
+            with self.graph.lock:
+                try:
+                    leaked = self._judge_rest(frame)
+                finally:
+                    self.active = False
+        finally:
+            self._end(exiting=exiting)
         self._react_to_leaks(leaked, exiting=exiting)
         return leaked
+
+    def _judge_rest(self, frame: FrameType | None) -> list[Finding]:
+        """Report what is left when tracing ends."""
+        with self._sheltered("judging what is left"):
+            owed = self._owed(None)
+            if self._lookout is not None:
+                with self._sheltered("judging what is held too long"):
+                    self._report_overdue(self._overdue(owed)[0])
+            self._observe(owed, frame, {})
+            return self._report(
+                leaked_at_exit(
+                    owed,
+                    self._ownership,
+                    self.graph.epoch,
+                    "",
+                    self._causes_known(),
+                    self._broken_description,
+                )
+            )
+        return []
+
+    def _end(self, *, exiting: bool) -> None:
+        """Leave the program alone, each step even if the program's own exception cuts one short."""
+        self.active = False
+        try:
+            with self.graph.lock, self._sheltered("watching how functions are left"):
+                if self.exits is not None:
+                    self.exits.stop()
+        finally:
+            try:
+                if not exiting:
+                    with self._sheltered("taking the patches back"):
+                        self._unpatch()
+            finally:
+                try:
+                    with self.graph.lock, self._sheltered("writing the summary"):
+                        self._write_end()
+                finally:
+                    if self._log is not None:
+                        self._log.close()
+                    with self.graph.lock, self._sheltered("letting go of the handles"):
+                        self.graph.clear()
+                        self._stacks.clear()
+
+    def _unpatch(self) -> None:
+        try:
+            errors = self.installation.uninstall()
+        except BaseException:
+            self.installation.uninstall()  # what is left of it
+            raise
+        for error in errors:
+            self._complain_of_bug(_SELF, error)
 
     def _open_log(self, parent_run: str | None) -> None:
         from csptrace.events.log import EventLog  # noqa: PLC0415 - imports structlog for a log
@@ -518,7 +560,12 @@ class Tracer:
                         owed = self._owed(scope)
                         self._observe(owed, _caller(), {})
                         found = leaked_at_exit(
-                            owed, self._ownership, self.graph.epoch, name, self._causes_known()
+                            owed,
+                            self._ownership,
+                            self.graph.epoch,
+                            name,
+                            self._causes_known(),
+                            self._broken_description,
                         )
                         for handle in owed:
                             handle.duty = False  # judged; the process must not report it again
@@ -587,7 +634,9 @@ class Tracer:
                 handle.duty = False
             judged = [
                 (handle, finding)
-                for finding, alike in leaks.described(self.graph.epoch, self._causes_known())
+                for finding, alike in leaks.described(
+                    self.graph.epoch, self._causes_known(), broken=self._broken_description
+                )
                 if self._report([finding])
                 for handle in alike
             ]
@@ -606,7 +655,8 @@ class Tracer:
         """
         graph, found = self.graph, list[Finding]()
         with graph.lock:
-            self._drain()  # what the program has let go of is not part of it
+            self._drain()  # what the program has let go of is not part of it,
+            self._tell_rest()  # nor what another thread has not told to its end
             kept = (self._log, self._terminal, self.observer, self.findings, self.settings)
             exits, self.exits = self.exits, None
             called = self.called
@@ -722,6 +772,8 @@ class Tracer:
             found = self._misuse(handle, verdict.code, verdict.culprit, site, frame)
         except DELIBERATE:
             raise
+        except RecursionError:
+            return  # no room for a complaint
         except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
             self.broken(site, error)
             return
@@ -1213,7 +1265,11 @@ class Tracer:
             if self._note(change):
                 # The rest of them comes behind what this one has led to.
                 rest = self._aftermath(changes[number:], frame)
-                self._judge(change, rest)
+                try:
+                    self._judge(change, rest)
+                except BaseException:
+                    rest.let_go()
+                    raise
                 below = sum(len(each.invalidated) for each in changes if isinstance(each, Ended))
                 if below <= _FEW:
                     while not rest.done:
@@ -1228,10 +1284,12 @@ class Tracer:
 
     def _note(self, change: Change) -> bool:
         """Tell the log what has happened to one handle; return whether it is to be judged."""
-        if self._held:
-            self._note_unheld(change)
-        if self._log is not None and self.settings.level != "count":
-            self._record(change)
+        if self._held or self._log is not None:
+            with self._sheltered("writing down what has happened"):
+                if self._held:
+                    self._note_unheld(change)
+                if self._log is not None and self.settings.level != "count":
+                    self._record(change)
         if isinstance(change, Ended):
             self._count_release(change.handle, change.moment)
             return bool(change.invalidated)
@@ -1247,56 +1305,73 @@ class Tracer:
             self._report(findings_of(change, self._ownership, self.graph.epoch))
 
     def _tell(self, rest: _Aftermath) -> None:
-        """Tell a part of what is left; called with the graph's lock held."""
+        """Tell a part of what is left; called with the graph's lock held.
+
+        What the program's own exception cuts short is told when somebody asks next.
+        """
         rest.busy = True
+        cut_short = True
         try:
-            for _ in range(_STEP):
-                if rest.below:
-                    self._tell_of_invalid(rest.below.popleft(), rest)
-                elif rest.changes:
-                    change = rest.changes.popleft()
-                    if self._note(change):
-                        self._judge(change, rest)
-                else:
-                    break
-            else:
-                return
-            if rest.descriptions is None:
-                rest.descriptions = rest.leaks.described(self.graph.epoch, self._causes_known())
-            some = [one for one, _ in itertools.islice(rest.descriptions, _FINDINGS_A_STEP)]
-            rest.found += (
-                finding
-                for finding in self._report(some)
-                if finding.code.is_leak and finding.severity is not Severity.INFO
-            )
-            if len(some) < _FINDINGS_A_STEP:
-                rest.done = True
+            with self._sheltered("telling what a call has ended"):
+                self._tell_some(rest)
+            cut_short = False
         finally:
             rest.busy = False
+            if cut_short or not (rest.below or rest.changes):
+                rest.let_go()
             if rest.done:
-                # Frames lead to all that the program holds, and here to this very object.
-                rest.frame = None
-                rest.running = {}
                 with suppress(ValueError):  # a fork has forgotten it
                     self._aftermaths.remove(rest)
+
+    def _tell_some(self, rest: _Aftermath) -> None:
+        for _ in range(_STEP):
+            if rest.below:
+                self._tell_of_invalid(rest.below.popleft(), rest)
+            elif rest.changes:
+                change = rest.changes.popleft()
+                if self._note(change):
+                    self._judge(change, rest)
+            else:
+                break
+        else:
+            return
+        if rest.descriptions is None:
+            try:
+                rest.descriptions = rest.leaks.described(
+                    self.graph.epoch, self._causes_known(), broken=self._broken_description
+                )
+            except Exception:
+                rest.done = True  # else it would fail for ever
+                raise
+        for finding, _ in itertools.islice(rest.descriptions, _FINDINGS_A_STEP):
+            reported = self._report([finding])
+            if finding.code.is_leak and finding.severity is not Severity.INFO:
+                rest.found += reported
+        rest.done = not rest.descriptions
 
     def _tell_of_invalid(self, handle: Handle, rest: _Aftermath) -> None:
         """Tell of a handle that the release of another one has made invalid."""
         by = rest.by
-        if by is not None and self._log is not None and self.settings.level != "count":
-            self._record_invalid(handle, by)
-        exits = self.exits
-        if exits is not None and exits.watching and handle.duty:
-            exits.observe(handle, rest.frame, rest.running)
-        rest.leaks.add_invalidated(handle, self.graph.epoch, self.settings.implied)
+        try:
+            if by is not None and self._log is not None and self.settings.level != "count":
+                self._record_invalid(handle, by)
+            exits = self.exits
+            if exits is not None and exits.watching and handle.duty and rest.frame is not None:
+                exits.observe(handle, rest.frame, rest.running)
+        finally:
+            rest.leaks.add_invalidated(handle, self.graph.epoch, self.settings.implied)
 
     def _tell_in_steps(self, rest: _Aftermath) -> list[Finding]:
         """Tell all that is left, and let other threads go on in between; return the leaks."""
-        while not rest.done:
-            _sleep(_PAUSE)
-            with self.graph.lock:
-                if not rest.done:
-                    self._tell(rest)
+        try:
+            while not rest.done:
+                _sleep(_PAUSE)
+                with self.graph.lock:
+                    if not rest.done:
+                        self._tell(rest)
+        except BaseException:
+            rest.let_go()
+            raise
         return rest.found
 
     def _tell_rest(self) -> None:
@@ -1327,6 +1402,11 @@ class Tracer:
         if _is_foreign(error):
             raise error
         self._complain_of_bug(CallSite("working out a cause", "", ""), error)
+
+    def _broken_description(self, error: Exception) -> None:
+        """Note a bug in describing a finding; it is reported with what is certain about it."""
+        if not isinstance(error, RecursionError):
+            self.broken(CallSite("describing a finding", "", ""), error)
 
     def _causes_known(self) -> Causes | None:
         return self._causes if self.exits is not None and self.exits.watching else None
@@ -1396,7 +1476,8 @@ class Tracer:
         self._held.update(late)
         exits = self.exits
         glance = exits.glance if exits is not None and exits.watching else _see_nothing
-        self._report(held_too_long(late, glance, self._ownership, epoch, self._causes_known()))
+        causes, broken = self._causes_known(), self._broken_description
+        self._report(held_too_long(late, glance, self._ownership, epoch, causes, broken))
 
     def _note_unheld(self, change: Change) -> None:
         """Follow up on a handle that had been reported as held too long."""
@@ -1486,7 +1567,10 @@ class Tracer:
         for finding in findings:
             moments = (finding.acquired, finding.ended, finding.misused, finding.last_use)
             stacks = [moment.stack for moment in moments if moment is not None]
-            if not self._ownership.wanted(stacks):
+            unwanted = False
+            with self._sheltered("reporting a finding"):
+                unwanted = not self._ownership.wanted(stacks)
+            if unwanted:
                 continue
             wanted.append(finding)
             if len(self.findings) < _MOST_KEPT_FINDINGS:
@@ -1499,23 +1583,27 @@ class Tracer:
                 self._accepted[finding.fingerprint] -= accepted
                 if not self._doubtful:
                     self.serious += finding.times - accepted
-            redact = self.settings.redact_names
-            if self._log is not None:
-                for stack in stacks:
-                    self._define(stack)
-                self._log.rescue()
-                self._log.emit(
-                    "csptrace.finding",
-                    **records.finding_event(finding, self._ownership, redact=redact),
-                )
-            if self.observer is not None:
-                self.observer(finding)
-            if first and not self._terminal.quiet:
-                # Equal ones are counted in the summary; each is in the log.
-                self._terminal.finding(
-                    explain(finding, self._ownership, redact=redact), finding.severity.value
-                )
+            with self._sheltered("reporting a finding"):
+                self._show(finding, stacks, first=first)
         return wanted
+
+    def _show(self, finding: Finding, stacks: list[Stack | None], *, first: bool) -> None:
+        """Log a finding, pass it on, and show it if it is the first of its fingerprint."""
+        redact = self.settings.redact_names
+        if self._log is not None:
+            for stack in stacks:
+                self._define(stack)
+            self._log.rescue()
+            self._log.emit(
+                "csptrace.finding", **records.finding_event(finding, self._ownership, redact=redact)
+            )
+        if self.observer is not None:
+            self.observer(finding)
+        if first and not self._terminal.quiet:
+            # Equal ones are counted in the summary; each is in the log.
+            self._terminal.finding(
+                explain(finding, self._ownership, redact=redact), finding.severity.value
+            )
 
     def _react_to_misuse(self, finding: Finding | None) -> None:
         if finding is None or self.settings.on_misuse == "log" or self._doubtful:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import itertools
 import json
 import os
+import signal
 import sys
 import threading
 import time
+import weakref
 from collections import Counter
 from ctypes import byref, c_void_p
 from typing import TYPE_CHECKING, Any
@@ -352,6 +356,75 @@ def test_other_threads_make_calls_in_the_middle_of_it(
         thread.join()
 
 
+class Held:
+    """What the program has in a variable of a function that releases."""
+
+
+def test_ctrl_c_in_the_middle_of_it_keeps_no_frame_and_loses_no_leak(
+    trace: Callable[..., Tracer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the function had goes away with it, and whoever asks next gets all that has leaked."""
+    tracer = trace()
+    prov = context()
+    hashes(prov)
+    pauses = itertools.count(1)
+
+    def pause(_seconds: float) -> None:
+        if next(pauses) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("csptrace.tracer._sleep", pause)
+
+    def release() -> weakref.ref[Held]:
+        held = Held()
+        with pytest.raises(KeyboardInterrupt):
+            advapi32.CryptReleaseContext(prov, 0)
+        return weakref.ref(held)
+
+    gc.disable()
+    try:
+        assert release()() is None
+    finally:
+        gc.enable()
+    assert sum(finding.times for finding in tracer.check()) == MANY
+    assert tracer._aftermaths == []
+
+
+@pytest.mark.parametrize("count", [1, 3, MANY])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "csptrace.detect.judgement.remedy",
+        "csptrace.detect.judgement.fingerprint",
+        "csptrace.detect.judgement.Leaks._chosen",
+        "csptrace.detect.ownership.Ownership.wanted",
+        "csptrace.events.records.finding_event",
+        "csptrace.events.records.invalidated",
+        "csptrace.patch.exits.Exits.observe",
+    ],
+)
+def test_a_bug_in_telling_loses_no_leak(
+    broken: str,
+    count: int,
+    trace: Callable[..., Tracer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What could not be described or written is counted all the same, and nothing is kept."""
+    tracer = trace(log=tmp_path, strict=False)
+    prov = context()
+    hashes(prov, count)
+    # A builtin, because what raises from code that is not csptrace's is the program's own.
+    monkeypatch.setattr(broken, functools.partial(int, "no number"))
+    assert advapi32.CryptReleaseContext(prov, 0)
+    monkeypatch.undo()
+
+    assert dict(tracer.codes) == {"leaked-at-release": count}
+    assert tracer.counts.total() == count
+    assert tracer._aftermaths == []
+    assert sum(finding.times for finding in tracer.check()) == count
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fork_in_the_middle_of_it_leaves_it_to_the_parent(
     trace: Callable[..., Tracer],
@@ -369,6 +442,7 @@ def test_a_fork_in_the_middle_of_it_leaves_it_to_the_parent(
     try:
         child = os.fork()
         if not child:
+            signal.alarm(60)
             status = 1
             try:
                 status = len(tracer.check())

@@ -22,6 +22,7 @@ from csptrace.softcsp import advapi32
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from csptrace import Tracer
 
@@ -390,6 +391,59 @@ def test_a_bug_of_the_tracer_is_said_once_and_the_program_goes_on(
     assert error.count("internal error in ctypes.CryptReleaseContext") == 1
     assert "TypeError" in error
     assert "a secret" not in error
+
+
+class Alarm(Exception):
+    """The program's own exception."""
+
+
+@pytest.mark.parametrize("step", ["_ask_about", "_owed", "_summary", "stop"])
+def test_a_signal_in_the_middle_of_stopping(
+    step: str, trace: Callable[..., Tracer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its exception comes out, and nothing stays active, patched or open that cannot be stopped."""
+    tracer = trace(log=tmp_path)
+    advapi32.CryptReleaseContext(context(), 0)
+
+    def strike(*_arguments: object, **_keywords: object) -> Any:
+        raise Alarm
+
+    monkeypatch.setattr(type(tracer), step, strike)
+    with pytest.raises(Alarm):
+        csptrace.stop()
+    monkeypatch.undo()
+    if step == "stop":
+        assert csptrace.current() is tracer
+        csptrace.stop()
+
+    assert csptrace.current() is None
+    assert not tracer.active
+    assert len(tracer.installation.journal) == 0
+    assert tracer.exits is None or not tracer.exits.watching
+    log: Any = tracer._log
+    assert log._file == -1
+
+
+def test_a_signal_while_patches_are_taken_back(
+    trace: Callable[..., Tracer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The patches that are left are taken back all the same."""
+    tracer = trace()
+    undone: list[str] = []
+
+    def strike() -> None:
+        if not undone:
+            undone.append("cut short")
+            raise KeyboardInterrupt
+        undone.append("done")
+
+    tracer.installation.journal.add("first", lambda: undone.append("first"))
+    tracer.installation.journal.add("struck", strike)
+    with pytest.raises(KeyboardInterrupt):
+        csptrace.stop()
+
+    assert undone == ["cut short", "done", "first"]
+    assert len(tracer.installation.journal) == 0
 
 
 def test_strict_lets_its_bugs_out(

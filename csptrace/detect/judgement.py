@@ -7,7 +7,7 @@ them is counted, but only some of those that are alike are described: see `Leaks
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MOST_ALIKE",
     "MOST_DESCRIBED",
+    "Descriptions",
     "Leaks",
     "Verdict",
     "findings_of",
@@ -285,26 +286,11 @@ class Leaks:
                 known.handles.extend(alike.handles)
         return list(found.values())
 
-    def described(
-        self,
-        epoch: int,
-        causes: Causes | None = None,
-        glance: Callable[[Handle], list[Departure]] | None = None,
-    ) -> Iterator[tuple[Finding, list[Handle]]]:
-        """Describe leaks, in the order of acquisition; each is taken out.
-
-        Args:
-            epoch: the graph's epoch.
-            causes: says why handles leaked; without it, findings do not.
-            glance: says of a handle that lives on how the functions that had it were left.
-
-        Yields:
-            A finding, and the handles that it stands for, the described one first.
-        """
+    def _chosen(self) -> list[tuple[_Alike, list[Handle]]]:
+        """Return what is described, in the order of acquisition, and what each stands for."""
         sorts = list(self._alike.values())
         if len(sorts) > MOST_DESCRIBED:
             sorts = self._by_fingerprint()
-        self._alike = {}
         most = min(MOST_ALIKE, MOST_DESCRIBED // max(1, len(sorts)))
         chosen: list[tuple[_Alike, list[Handle]]] = []
         for alike in sorts:
@@ -323,11 +309,36 @@ class Leaks:
                 chosen.append((alike, handles[-1:]))
         if len(chosen) > 1:
             chosen.sort(key=lambda one: one[1][0].hid)
-        for alike, handles in chosen:
+        return chosen
+
+    def described(
+        self,
+        epoch: int,
+        causes: Causes | None = None,
+        glance: Callable[[Handle], list[Departure]] | None = None,
+        broken: Callable[[Exception], None] | None = None,
+    ) -> Descriptions:
+        """Describe leaks, in the order of acquisition; each is taken out.
+
+        Args:
+            epoch: the graph's epoch.
+            causes: says why handles leaked; without it, findings do not.
+            glance: says of a handle that lives on how the functions that had it were left.
+            broken: is told of an error in describing; without it, errors are raised.
+        """
+        broken = broken or _raise
+        try:
+            chosen = self._chosen()
+        except Exception as error:  # noqa: BLE001 - what has leaked is counted all the same
+            broken(error)
+            chosen = [(alike, alike.handles) for alike in self._alike.values()]
+        self._alike = {}
+
+        def describe(alike: _Alike, handles: list[Handle]) -> Finding:
             handle = handles[0]
             culprit, over = _end_of(handle, alike.code, alike.ended)
-            yield (
-                _finding(
+            try:
+                return _finding(
                     alike.code,
                     handle,
                     self._ownership,
@@ -339,11 +350,90 @@ class Leaks:
                     causes=causes,
                     departures=None if glance is None else glance(handle),
                     times=len(handles),
-                ),
-                handles,
-            )
-        if causes is not None:
-            causes.forget()
+                )
+            except Exception as error:  # noqa: BLE001 - what has leaked is counted all the same
+                broken(error)
+                return _least(alike, handle, over, epoch, len(handles))
+
+        return Descriptions(chosen, describe, _nothing if causes is None else causes.forget)
+
+
+class Descriptions:
+    """Findings that are made one by one; it is true while there are any left.
+
+    What an exception cuts short is the next one again.
+
+    Args:
+        chosen: what is to be described, and the handles that it stands for.
+        describe: makes a finding of that.
+        over: is called when the last one is made.
+    """
+
+    def __init__(
+        self,
+        chosen: Iterable[tuple[_Alike, list[Handle]]],
+        describe: Callable[[_Alike, list[Handle]], Finding],
+        over: Callable[[], None],
+    ) -> None:
+        self._chosen = deque(chosen)
+        self._describe = describe
+        self._over = over
+
+    def __bool__(self) -> bool:
+        """Return whether there are any left."""
+        return bool(self._chosen)
+
+    def __iter__(self) -> Iterator[tuple[Finding, list[Handle]]]:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> tuple[Finding, list[Handle]]:
+        """Return a finding, and the handles that it stands for, the described one first."""
+        if not self._chosen:
+            raise StopIteration
+        alike, handles = self._chosen[0]
+        finding = self._describe(alike, handles)
+        self._chosen.popleft()
+        if not self._chosen:
+            self._over()
+        return finding, handles
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def _nothing() -> None:
+    pass
+
+
+def _least(alike: _Alike, handle: Handle, ended: Moment | None, epoch: int, times: int) -> Finding:
+    """Return a finding about leaks that could not be described: what they are, and how many."""
+    kind, begin = handle.kind, handle.acquired
+    known = begin or ended
+    return Finding(
+        code=alike.code,
+        severity=alike.severity or _SEVERITY.get(alike.code, Severity.ERROR),
+        api=known.site.api if known is not None else "",
+        handle=_reference(handle),
+        parents=(),
+        children=(),
+        acquired=begin,
+        ended=ended,
+        misused=None,
+        culprit=None,
+        reused_by=None,
+        scope=alike.scope or "",
+        age=-1,
+        uses=handle.uses,
+        siblings=None,
+        inherited=handle.epoch != epoch,
+        last_use=handle.last_use,
+        remedy="",
+        fingerprint=f"{alike.code.value}-{kind.name}",
+        time=time.time_ns(),
+        times=times,
+    )
 
 
 _hid = attrgetter("hid")
@@ -364,6 +454,7 @@ def leaked_at_exit(
     epoch: int,
     scope: str,
     causes: Causes | None = None,
+    broken: Callable[[Exception], None] | None = None,
 ) -> list[Finding]:
     """Judge what is still owed when a scope ends.
 
@@ -373,6 +464,7 @@ def leaked_at_exit(
         epoch: the graph's epoch.
         scope: the name of the scope that has ended.
         causes: says why handles leaked; without it, findings do not.
+        broken: see `Leaks.described`.
 
     Returns:
         The findings, in the order of acquisition.
@@ -380,7 +472,7 @@ def leaked_at_exit(
     leaks = Leaks(ownership)
     for handle in handles:
         leaks.add_owed(handle, scope)
-    return [finding for finding, _ in leaks.described(epoch, causes)]
+    return [finding for finding, _ in leaks.described(epoch, causes, broken=broken)]
 
 
 def held_too_long(
@@ -389,6 +481,7 @@ def held_too_long(
     ownership: Ownership,
     epoch: int,
     causes: Causes | None = None,
+    broken: Callable[[Exception], None] | None = None,
 ) -> list[Finding]:
     """Say of live handles that they are older than they should be.
 
@@ -398,6 +491,7 @@ def held_too_long(
         ownership: tells user code from library code.
         epoch: the graph's epoch.
         causes: says where the functions that have them stand; without it, findings do not.
+        broken: see `Leaks.described`.
 
     Returns:
         The findings, in the order of acquisition.
@@ -405,7 +499,7 @@ def held_too_long(
     leaks = Leaks(ownership)
     for handle in handles:
         leaks.add_late(handle)
-    return [finding for finding, _ in leaks.described(epoch, causes, glance)]
+    return [finding for finding, _ in leaks.described(epoch, causes, glance, broken)]
 
 
 def _is_implied(leaked: Handle, ended: Handle) -> bool:

@@ -64,9 +64,15 @@ class Journal:
         with self._lock:
             undone, self._entries[down_to:] = self._entries[down_to:], []
         errors: list[BaseException] = []
-        for entry in reversed(undone):
-            try:
-                entry.undo()
-            except Exception as error:  # noqa: BLE001 - the other patches must be undone too
-                errors.append(error)
+        try:
+            while undone:
+                try:
+                    undone[-1].undo()
+                except Exception as error:  # noqa: BLE001 - the other patches must be undone too
+                    errors.append(error)
+                undone.pop()
+        finally:
+            if undone:  # cut short by Ctrl-C
+                with self._lock:
+                    self._entries[down_to:down_to] = undone
         return errors
