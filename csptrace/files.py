@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Final
@@ -25,8 +26,11 @@ __all__ = [
     "replacing",
 ]
 
+_ACCESS_LIST: Final = "system.posix_acl_access"
 PRIVATE_FILE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
+_OPEN: Final = re.compile(r"/proc/(?:\d+|self|thread-self)(?:/task/\d+)?/fd")
+_MOST_LINKS: Final = 40
 _NEW: Final = (
     os.O_WRONLY
     | os.O_CREAT
@@ -73,7 +77,7 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
         OSError: it could not.
     """
     there = _replaceable(path)
-    if there is None or stat.S_ISREG(there.st_mode):
+    if there is None or (stat.S_ISREG(there.st_mode) and not _is_open_here(path)):
         attempt = _waiting(os.path.realpath(path))
         os.close(os.open(attempt, _NEW, PRIVATE_FILE))
         os.unlink(attempt)
@@ -101,7 +105,8 @@ def replacing(path: str | os.PathLike[str], *, mode: int = 0o666) -> Iterator[IO
     """Open a file for writing that appears under its name only when it is complete.
 
     A file that is there is replaced, with its permissions kept; through a symbolic link the file
-    that it leads to is. What is no file (a pipe, a terminal) is written to directly.
+    that it leads to is. What is no file (a pipe, a terminal) or is open already (`/dev/stdout`) is
+    added to directly.
 
     Args:
         path: the file.
@@ -114,8 +119,8 @@ def replacing(path: str | os.PathLike[str], *, mode: int = 0o666) -> Iterator[IO
         OSError: it cannot be written. Then, and if the block raises, the old file is untouched.
     """
     there = _replaceable(path)
-    if there is not None and not stat.S_ISREG(there.st_mode):
-        with open(path, "wb") as file:
+    if there is not None and (not stat.S_ISREG(there.st_mode) or _is_open_here(path)):
+        with open(path, "ab") as file:
             yield file
         return
     target = os.path.realpath(path)
@@ -126,7 +131,7 @@ def replacing(path: str | os.PathLike[str], *, mode: int = 0o666) -> Iterator[IO
             yield file
             file.flush()
             if there is not None:
-                _keep_permissions(waiting, there)
+                _keep_permissions(waiting, there, target)
             os.fsync(file.fileno())
         os.replace(waiting, target)
     except BaseException:
@@ -136,19 +141,56 @@ def replacing(path: str | os.PathLike[str], *, mode: int = 0o666) -> Iterator[IO
     flush_folder(os.path.dirname(target))
 
 
+def _is_open_here(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path means a file that this process has open: `/dev/stdout`, `/dev/fd/1`."""
+    step = os.path.abspath(path)
+    for _ in range(_MOST_LINKS):
+        folder = os.path.realpath(os.path.dirname(step))
+        if folder == "/dev/fd" or _OPEN.fullmatch(folder):
+            return True
+        try:
+            step = os.path.join(folder, os.readlink(os.path.join(folder, os.path.basename(step))))
+        except OSError:
+            return False
+    return False
+
+
 def _waiting(target: str) -> str:
     """Return a name that nobody else has for what will be a file."""
     return os.path.join(os.path.dirname(target), f".csptrace-{os.urandom(8).hex()}")
 
 
-def _keep_permissions(path: str, before: os.stat_result) -> None:
-    # The owner first, since changing it may take permissions away. Only root can give files away;
-    # whoever may write a file of somebody else replaces it by one of his own.
+def _keep_permissions(path: str, before: os.stat_result, shown: str) -> None:
+    """Give a file the owner and permissions of another one, or less where that is not allowed."""
+    mode = before.st_mode & 0o777
     if hasattr(os, "chown"):
+        # The owner first, since changing it may take permissions away. Only root can give files
+        # away; whoever may write a file of somebody else replaces it by one of his own.
         with contextlib.suppress(OSError):
-            os.chown(path, before.st_uid, before.st_gid)
+            os.chown(path, before.st_uid, -1)
+        with contextlib.suppress(OSError):
+            os.chown(path, -1, before.st_gid)
+        if os.stat(path).st_gid != before.st_gid:
+            mode &= ~0o070  # they were another group's
+        if not _keep_list(path, shown):
+            mode &= ~0o070  # they were the mask of a list, which says more
     with contextlib.suppress(OSError):
-        os.chmod(path, before.st_mode & 0o777)
+        os.chmod(path, mode)
+
+
+def _keep_list(path: str, shown: str) -> bool:
+    """Give a file the access control list of another one; return whether that went well."""
+    if not hasattr(os, "getxattr"):
+        return True
+    try:
+        found = os.getxattr(shown, _ACCESS_LIST)
+    except OSError:  # there is none
+        return True
+    try:
+        os.setxattr(path, _ACCESS_LIST, found)
+    except OSError:
+        return False
+    return True
 
 
 def flush_folder(folder: str | os.PathLike[str]) -> None:

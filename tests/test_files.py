@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -156,3 +157,67 @@ def test_a_file_in_the_way_of_a_folder_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="file"):
             files.make_folder(path)
     assert (tmp_path / "file").read_bytes() == b"x"
+
+
+@posix
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems name open files otherwise")
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
+def test_what_is_open_already_is_added_to(tmp_path: Path, name: str) -> None:
+    """Where stdout goes to a file, `-o /dev/stdout` adds to it; nothing there is replaced."""
+    target = tmp_path / "all.txt"
+    target.write_text("precious\n")
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    program = (
+        "import sys; from csptrace import files; files.check_replaceable(sys.argv[1])\n"
+        "with files.replacing(sys.argv[1]) as file: file.write(b'more\\n')\n"
+    )
+    with target.open("ab") as stdout:
+        subprocess.run(
+            [sys.executable, "-c", program, name], cwd=tmp_path, stdout=stdout, check=True
+        )
+
+    assert target.read_text() == "precious\nmore\n"
+    assert {one.name for one in tmp_path.iterdir()} == {"all.txt", "link"}
+
+
+@posix
+def test_permissions_of_another_group_are_not_given_to_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the group cannot be kept, what it was allowed is allowed to nobody."""
+    path = tmp_path / "report.html"
+    path.write_bytes(b"old")
+    path.chmod(0o664)
+    found = os.stat(path)
+
+    def other_group(_path: object) -> os.stat_result:
+        return os.stat_result((*found[:5], found.st_gid + 1, *found[6:]))
+
+    monkeypatch.setattr(os, "chown", lambda *_: (_ for _ in ()).throw(PermissionError()))
+    monkeypatch.setattr(files, "_replaceable", other_group)
+    with files.replacing(path) as file:
+        file.write(b"new")
+
+    assert mode(path) == 0o604
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the lists of Linux")
+def test_access_control_lists_are_kept(tmp_path: Path) -> None:
+    """A list that is not kept would leave its mask as the group's permissions."""
+    path = tmp_path / "report.html"
+    path.write_bytes(b"old")
+    entries = ((1, 6, -1), (2, 4, 1005), (4, 0, -1), (16, 4, -1), (32, 0, -1))
+    data = (2).to_bytes(4, "little") + b"".join(
+        tag.to_bytes(2, "little")
+        + rights.to_bytes(2, "little")
+        + (who & 0xFFFFFFFF).to_bytes(4, "little")
+        for tag, rights, who in entries
+    )
+    try:
+        os.setxattr(path, "system.posix_acl_access", data)
+    except OSError as error:
+        pytest.skip(f"no access control lists here: {error}")
+    with files.replacing(path) as file:
+        file.write(b"new")
+
+    assert os.getxattr(path, "system.posix_acl_access") == data
