@@ -8,6 +8,7 @@ with every other tool, and a file that is replaced keeps its permissions.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -23,6 +24,7 @@ __all__ = [
     "check_replaceable",
     "flush_folder",
     "make_folder",
+    "only_regular",
     "replacing",
 ]
 
@@ -65,6 +67,37 @@ def make_folder(path: str | os.PathLike[str]) -> None:
         except FileExistsError:  # another process was faster; or there is a file in the way
             if not os.path.isdir(one):
                 raise
+
+
+def only_regular(path: str, flags: int) -> int:
+    """Open a regular file, and nothing else: an `opener` for `open`.
+
+    Opening a FIFO would wait for ever, and opening a device does something.
+
+    Args:
+        path: the file.
+        flags: how to open it.
+
+    Returns:
+        The descriptor.
+
+    Raises:
+        OSError: it cannot be opened, or it is something else.
+    """
+    _check_regular(path, os.stat(path))
+    quick = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+    descriptor = os.open(path, flags | quick)
+    try:
+        _check_regular(path, os.fstat(descriptor))  # it may have been exchanged meanwhile
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_regular(path: str, about: os.stat_result) -> None:
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
 
 
 def check_replaceable(path: str | os.PathLike[str]) -> None:

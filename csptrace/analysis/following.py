@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from csptrace.analysis import contract, reading
 from csptrace.events.schema import LONGEST_LINE
+from csptrace.files import only_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,12 +90,10 @@ class Follower:
             Whether there was anything.
         """
         before = self._events, self._skipped
-        for parent, _, names in os.walk(self._folder):
-            for name in names:
-                if name.endswith(_SUFFIXES):
-                    path = os.path.join(parent, name)
-                    for line in self._files.setdefault(path, _File(path)).lines():
-                        self._take(line)
+        for path in reading.walk(self._folder):
+            if path.endswith(_SUFFIXES):
+                for line in self._files.setdefault(path, _File(path)).lines():
+                    self._take(line)
         return (self._events, self._skipped) != before
 
     def state(self) -> State:
@@ -211,7 +210,7 @@ class _File:
         Of a line that is too long only the beginning is given, as soon as that is known.
         """
         try:
-            with open(self._path, "rb") as file:
+            with open(self._path, "rb", opener=only_regular) as file:
                 if os.fstat(file.fileno()).st_size < self._position:  # it was replaced
                     self._position, self._rest, self._skipping = 0, b"", False
                 file.seek(self._position)

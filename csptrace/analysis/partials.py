@@ -22,14 +22,14 @@ import orjson
 
 from csptrace import __version__
 from csptrace.analysis import questions
-from csptrace.files import PRIVATE_FILE, PRIVATE_FOLDER, make_folder
+from csptrace.files import PRIVATE_FILE, PRIVATE_FOLDER, make_folder, only_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from csptrace.analysis.reading import Log
 
-__all__ = ["Cache", "default_folder"]
+__all__ = ["Cache", "default_folder", "is_cache"]
 
 _FILES: Final = ("sources.json", *(f"{name}.parquet" for name in questions.KEPT))
 """Of what a partial answer consists; half of one is none."""
@@ -54,6 +54,19 @@ def default_folder() -> str:
     else:
         base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return os.path.join(base, "csptrace", "answers")
+
+
+def is_cache(folder: str) -> bool:
+    """Return whether a folder carries the mark of a cache of csptrace.
+
+    Args:
+        folder: the folder.
+    """
+    try:
+        with open(os.path.join(folder, _TAG), "rb", opener=only_regular) as file:
+            return file.read(len(_MARK) + 1) == _MARK
+    except OSError:
+        return False
 
 
 class Cache:

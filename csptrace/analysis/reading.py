@@ -13,13 +13,15 @@ import json
 import os
 import re
 import stat
+import sys
 import zlib
 from contextlib import suppress
+from pathlib import PurePath
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from csptrace.analysis import contract
+from csptrace.analysis import contract, partials
 from csptrace.errors import AnalysisError, MissingExtraError
 from csptrace.events.schema import LONGEST_LINE
 
@@ -42,6 +44,7 @@ __all__ = [
     "sample",
     "split",
     "unreadable",
+    "walk",
 ]
 
 SUFFIXES: Final = (
@@ -143,8 +146,12 @@ def _paths(names: Sequence[str]) -> dict[str, str]:
         if not matches or not os.path.lexists(matches[0]):
             raise AnalysisError(f"no such file or folder: {name}")
         for match in matches:
+            if match != name and _is_cached(match):
+                continue
             if os.path.isdir(match):
-                inside = list(_walk(match))
+                inside = list(walk(match))
+                if inside == [match] == [name]:
+                    raise AnalysisError(f"cannot read {name}: {_log(name).error}")
                 if not inside and match == name:
                     raise AnalysisError(
                         f"no logs in {name}: none of its files ends in {', '.join(SUFFIXES)}; "
@@ -154,16 +161,83 @@ def _paths(names: Sequence[str]) -> dict[str, str]:
                 inside = [match]
             for path in inside:
                 found.setdefault(os.path.realpath(path), path)
+        if matches != [name]:
+            for path in _closed(name):
+                found.setdefault(os.path.realpath(path), path)
     return found
 
 
-def _walk(folder: str) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        for file in files:
-            # A name with a leading dot is something half-written.
-            if file.endswith(SUFFIXES) and not file.startswith("."):
-                yield os.path.join(parent, file)
+def walk(folder: str) -> Iterator[str]:
+    """Search a folder and all below it, also what symbolic links lead to.
+
+    A folder with several names is searched once, under the name without a link if there is one.
+    A cache of csptrace is passed over: what is in it looks like a log.
+
+    Args:
+        folder: the folder.
+
+    Yields:
+        The files whose names end like those of logs, and the folders that cannot be read.
+    """
+    waiting = [folder]
+    seen = set()
+    closed: list[OSError] = []
+    for top in waiting:  # gets longer meanwhile
+        for parent, folders, files in os.walk(top, onerror=closed.append):
+            place = _identity(parent)
+            if place in seen or partials.is_cache(parent):
+                folders.clear()
+                continue
+            seen.add(place)
+            folders.sort()
+            waiting += filter(_is_link, (os.path.join(parent, name) for name in folders))
+            for file in files:
+                path = os.path.join(parent, file)
+                # A name with a leading dot is something half-written.
+                if (file.endswith(SUFFIXES) and not file.startswith(".")) or _is_barred(path):
+                    yield path
+    yield from dict.fromkeys(os.fsdecode(error.filename) for error in closed)
+
+
+def _identity(folder: str) -> object:
+    try:
+        about = os.stat(folder)
+    except OSError:  # it has gone meanwhile
+        return folder
+    return about.st_dev, about.st_ino
+
+
+def _is_link(path: str) -> bool:
+    if sys.version_info >= (3, 12) and os.path.isjunction(path):
+        return True
+    return os.path.islink(path)
+
+
+def _is_barred(path: str) -> bool:
+    """Return whether there is a link that may lead to a folder, which cannot be found out."""
+    if os.path.islink(path):
+        try:
+            os.stat(path)
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
+def _closed(pattern: str) -> Iterator[str]:
+    """Yield the folders that a pattern goes through and that cannot be read."""
+    above = os.path.dirname(pattern)
+    while glob.has_magic(pattern):
+        for folder in glob.glob(above, recursive=True):
+            if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):
+                yield folder
+        pattern, above = above, os.path.dirname(above)
+
+
+def _is_cached(path: str) -> bool:
+    """Return whether something is in a cache of csptrace."""
+    return any(map(partials.is_cache, itertools.islice(map(str, PurePath(path).parents), 3)))
 
 
 def is_log(path: str) -> bool:
@@ -191,6 +265,9 @@ def _log(path: str) -> Log:
         return Log(path, 0, 0, "json", "its name is not UTF-8, which no engine can open")
     try:
         about = os.stat(path)
+        if stat.S_ISDIR(about.st_mode):
+            os.scandir(path).close()
+            return Log(path, 0, 0, "json", "a folder that could not be read")
         if not stat.S_ISREG(about.st_mode):
             return Log(path, 0, 0, "json", "not a file")
         with open(path, "rb") as file:

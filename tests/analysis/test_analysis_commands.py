@@ -564,6 +564,17 @@ def test_watch_shows_what_is_alive(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "double-release: HCRYPTKEY 0x00000002 /src/\\x1b[31mapp.py:20" in out
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there are no FIFOs")
+def test_watch_waits_for_no_pipe(tmp_path: Path) -> None:
+    """What has the name of a log and is none is passed over, not waited for."""
+    leaky().write(tmp_path)
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    command = [sys.executable, "-m", "csptrace", "watch", "--once", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+
+    assert f"0 running, 1 ended, {len(leaky().events)} events" in done.stdout
+
+
 def test_watch_reads_on(tmp_path: Path) -> None:
     """What is added is read, half a line when its end is there; a new log is found."""
     from csptrace.analysis.following import Follower

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from golden_logs import leaky
 from messy_logs import busy, write
+from privileges import without_capabilities
 
 from csptrace.analysis import embedded, reading
 from csptrace.analysis.partials import Cache
@@ -17,6 +18,7 @@ from csptrace.errors import AnalysisError
 from csptrace.frontends import cli
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from csptrace.analysis.results import Report, Source
@@ -164,6 +166,63 @@ def test_patterns_find_files_at_any_depth(tmp_path: Path) -> None:
     names = [f"{tmp_path}/**/*.jsonl", str(tmp_path), str(tmp_path / "x" / "y" / "log.jsonl")]
 
     assert only(analyse(*names)).repeated == 0
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder of logs, one of them in a folder `closed` that nobody may read."""
+    folder = tmp_path / "logs"
+    leaky().write(folder / "open", "log.jsonl")
+    busy("one", 1).write(folder / "closed", "log.jsonl")
+    (folder / "closed").chmod(0)
+    with without_capabilities():
+        yield folder
+    (folder / "closed").chmod(0o700)
+
+
+def test_a_folder_that_may_not_be_read_is_said(closed: Path, tmp_path: Path) -> None:
+    """It is a source that cannot be read, however it was come by; alone it is an error."""
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "in").symlink_to(closed / "closed" / "deeper")
+    patterns = [str(closed), f"{closed}/**/*.jsonl", f"{closed}/*/*.jsonl", str(tmp_path)]
+    for name in patterns:
+        found = {log.path: log.error for log in reading.find([name, str(closed)])}
+        assert found.pop(str(closed / "open" / "log.jsonl")) == ""
+        assert found.pop(str(closed / "closed")) == "Permission denied"
+        assert set(found.values()) <= {"Permission denied"}
+    (linked,) = reading.find([str(tmp_path / "linked")])
+    assert linked.error == "Permission denied"
+    with pytest.raises(AnalysisError, match=r"cannot read .*closed: Permission denied"):
+        reading.find([str(closed / "closed")])
+    assert cli.main(["compact", str(closed), "-o", str(tmp_path / "archive")]) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_folders_behind_links_are_searched_once(tmp_path: Path) -> None:
+    """A link to a folder is followed, each folder once, and a circle ends."""
+    logs, other = tmp_path / "logs", tmp_path / "other"
+    leaky().write(logs / "b", "log.jsonl")
+    busy("one", 1).write(other, "log.jsonl")
+    (logs / "a").symlink_to(logs / "b")
+    (logs / "b" / "up").symlink_to(logs)
+    (logs / "more").symlink_to(other)
+    (other / "back").symlink_to(logs / "b")
+
+    assert [log.path for log in reading.find([str(logs)])] == [
+        str(logs / "b" / "log.jsonl"),
+        str(logs / "more" / "log.jsonl"),
+    ]
+
+
+def test_a_cache_among_logs_is_no_log(tmp_path: Path) -> None:
+    """Answers that are kept below the folder of the logs are not read as logs."""
+    log = leaky().write(tmp_path, "log.jsonl")
+    cache = Cache(str(tmp_path / "cache"))
+    embedded.analyse(reading.find([str(tmp_path)]), cache=cache)
+    assert list((tmp_path / "cache").rglob("*.parquet"))
+
+    for name in (str(tmp_path), f"{tmp_path}/**", f"{tmp_path}/**/*.*"):
+        assert [one.path for one in reading.find([name])] == [str(log)]
 
 
 def test_half_written_files_are_not_searched_for(tmp_path: Path) -> None:
