@@ -286,6 +286,19 @@ class Tracer:
         """The event log of this process."""
         return None if self._log is None else self._log.path
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether an internal error may have made a correct call look wrong since."""
+        return self._doubtful
+
+    def complaints(self, code: str) -> list[str]:
+        """Return what was complained of.
+
+        Args:
+            code: the sort of complaint; `internal` for internal errors.
+        """
+        return [message for message, known in list(self._complaints.items()) if known == code]
+
     def start(self) -> None:
         """Open the log and patch everything.
 

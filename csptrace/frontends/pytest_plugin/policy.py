@@ -148,7 +148,7 @@ class Policy:
         return tuple(rules)
 
     def rule_on(
-        self, finding: Finding, rules: tuple[Rule, ...], *, mine: bool
+        self, finding: Finding, rules: tuple[Rule, ...], *, mine: bool, doubtful: bool = False
     ) -> tuple[tuple[Ruling, int], ...]:
         """Decide what a finding means.
 
@@ -156,11 +156,28 @@ class Policy:
             finding: the finding.
             rules: what is said about its owner.
             mine: whether the call it is about came straight from the user's own code.
+            doubtful: whether the tracer has had an internal error, so that nothing may fail.
 
         Returns:
             The ruling, and on how many of the handles that the finding stands for: a baseline may
             accept only some of them.
         """
+        rulings = self._rulings(finding, rules, mine=mine)
+        if not doubtful:
+            return rulings
+        return tuple(
+            (
+                Ruling("noted", "csptrace had an internal error")
+                if ruling.verdict == "fail"
+                else ruling,
+                times,
+            )
+            for ruling, times in rulings
+        )
+
+    def _rulings(
+        self, finding: Finding, rules: tuple[Rule, ...], *, mine: bool
+    ) -> tuple[tuple[Ruling, int], ...]:
         ruling = self._rule_by_marker(finding, rules, mine=mine)
         if ruling is None and _ORDER[finding.severity] < _ORDER[self._switches.fail_on]:
             ruling = Ruling("noted", f"only {finding.severity.value}")

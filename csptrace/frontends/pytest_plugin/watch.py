@@ -491,7 +491,8 @@ class Watch:
             about = finding.acquired if finding.code.is_leak else finding.misused
             mine = self.tracer.is_users(about.stack if about is not None else None)
             left = handles.get(id(finding), [])
-            rulings = self._policy.rule_on(finding, rules, mine=mine)
+            doubtful = self.tracer.doubtful
+            rulings = self._policy.rule_on(finding, rules, mine=mine, doubtful=doubtful)
             for ruling, times in rulings:
                 raised = ruling.verdict == "fail" and id(finding) in self._raised
                 verdict = "raised" if raised else ruling.verdict
@@ -564,6 +565,11 @@ class Watch:
                 times = withdrawn.setdefault(name, {})
                 times[later] = times.get(later, 0) + 1
         late, self._late = self._late, []
+        if self.tracer.doubtful:
+            said = "\n".join(self.tracer.complaints("internal"))
+            error = f"csptrace had an internal error; no finding fails a test since:\n{said}"
+            if error not in self.errors:
+                self.errors.append(error)
         if not self.tracer.active:
             where = f" in {self._stopped_in}" if self._stopped_in else ""
             self.errors.append(

@@ -458,6 +458,32 @@ def test_a_bug_of_the_plugin_hides_nothing(suite: Suite) -> None:
     assert "csptrace: FAILED: csptrace itself has failed" in run.out
 
 
+def test_a_bug_of_the_tracer_fails_the_run_and_no_test(suite: Suite) -> None:
+    """What the tracer finds after an internal error is shown only; the error is told once."""
+    suite.write(
+        test_it="""
+        import dataclasses
+        import functools
+        import csptrace
+        def test_sabotaged(monkeypatch):
+            tracer = csptrace.current()
+            tracer.settings = dataclasses.replace(tracer.settings, strict=False)
+            broken = functools.partial(int, "no number")
+            monkeypatch.setattr(tracer.graph, "acquire", broken)
+            context()
+        def test_leaks(): context()
+        """,
+    )
+    run = suite.run()
+
+    assert run.status == 1
+    assert run.counts == {"passed": 2}
+    assert "leaked-at-exit" in run.out
+    assert run.out.count("csptrace had an internal error; no finding fails a test since") == 1
+    assert "internal error in ctypes.CryptAcquireContext" in run.out
+    assert "csptrace: FAILED: csptrace itself has failed" in run.out
+
+
 def test_a_test_that_stops_the_tracer(suite: Suite) -> None:
     """A run whose tracer was stopped halfway is not taken for a clean one."""
     suite.write(
