@@ -1,7 +1,8 @@
 """What the start-up files call in every interpreter. Standard library only until `CSPTRACE` is set.
 
-`zz_csptrace.pth` (Python up to 3.16) and `zz_csptrace.start` (PEP 829, Python 3.15 and later) name
-the same function; in a virtual environment the first is executed twice, so it must be idempotent.
+`zz_csptrace.pth` (executed up to Python 3.17, ignored from 3.18 on) and `zz_csptrace.start` (Python
+3.15 and later; PEP 829 for both) name the same function; in a virtual environment the first is
+executed twice, so it must be idempotent.
 """
 
 from __future__ import annotations

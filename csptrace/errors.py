@@ -45,7 +45,7 @@ class CspTraceError(Exception):
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__("\n".join(map(escape, message.split("\n"))))
+        super().__init__("\n".join(map(escape, str(message).split("\n"))))
 
 
 class SpecError(CspTraceError):

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from csptrace import __version__
-from csptrace.errors import CspTraceError, HandleLeak
+from csptrace.errors import CspTraceError, HandleError, HandleLeak
 from csptrace.frontends import baseline, compact, compare, demo, doctor, report, run, specs, watch
 from csptrace.terminal import complain, say
 
@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = options.run(options)
         if options.run is not run.main:  # what a program leaves unwritten is the program's affair
             sys.stdout.flush()
-    except HandleLeak as error:  # several lines, which csptrace has made
+    except (HandleError, HandleLeak) as error:  # several lines, which csptrace has made
         complain(*f"csptrace: {error}".split("\n"))
         return 2
     except CspTraceError as error:
