@@ -92,6 +92,9 @@ class Cache:
         self._folder = folder
         self._hashes = os.path.join(folder, _HASHES)
         make_folder(folder)
+        for name in (_TAG, _HASHES):
+            if os.path.islink(os.path.join(folder, name)):
+                raise OSError(errno.ELOOP, f"{name} in it is a link, which csptrace does not make")
         _claim(folder)
         make_folder(self._hashes)
         text = orjson.dumps([__version__, questions.PARTIALS, questions.INPUTS, questions.READ])
@@ -114,7 +117,7 @@ class Cache:
     def get(self, key: str) -> str | None:
         """Return the folder of a partial answer, `None` if there is none."""
         folder = os.path.join(self._folder, key)
-        if not all(os.path.isfile(os.path.join(folder, name)) for name in _FILES):
+        if not _is_whole(folder):
             _remove_answer(folder)
             self.misses += 1
             return None
@@ -151,15 +154,15 @@ class Cache:
                 os.rename(whole, target)
             _remove_waiting(waiting)
         except OSError:
-            return target if os.path.isdir(target) else folder
-        return target
+            pass
+        return target if _is_whole(target) else folder
 
     def _content(self, log: Log) -> str:
         """Return the hash of a log's content."""
         name = os.path.realpath(log.path).encode("utf-8", "surrogateescape")
         memo = os.path.join(self._hashes, hashlib.sha256(name).hexdigest())
         about: list[Any] = [log.size, log.mtime]
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, TypeError):
             with open(memo, "rb") as file:
                 *known, digest = orjson.loads(file.read())
             if known == about:
@@ -189,6 +192,22 @@ class Cache:
                 if _KEY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                     with suppress(OSError):
                         os.unlink(entry.path)
+
+
+def _is_whole(folder: str) -> bool:
+    """Return whether a partial answer is there, and every file of it to its end.
+
+    A loss of power may leave a file empty, or with NUL bytes.
+    """
+    try:
+        for name in _FILES:
+            with open(os.path.join(folder, name), "rb") as file:
+                file.seek(-4, os.SEEK_END)
+                if file.read() != b"PAR1" if name.endswith(".parquet") else b"\0" in file.read():
+                    return False
+    except OSError:
+        return False
+    return True
 
 
 def _is_unchanged(log: Log) -> bool:

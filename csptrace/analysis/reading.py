@@ -60,7 +60,6 @@ SUFFIXES: Final = (
 
 _PIECE: Final = re.compile(r"^(?P<stem>.*?)(?P<piece>\.\d+)?\.(?:jsonl|ndjson)(?:\.gz|\.zst)?$")
 _CHUNK: Final = 1 << 20
-_FIRST_LINES: Final = 100
 _FEED: Final = 16 << 10
 """What is given to a decompressor at once: what it has not used, it copies."""
 _WINDOW: Final = 8 << 20
@@ -247,14 +246,18 @@ def is_log(path: str) -> bool:
         path: the file.
 
     Returns:
-        Whether it is compressed or Parquet, or one of its first lines is an event.
+        Whether it has the name of one, is compressed or Parquet, or has an event in it as csptrace
+        writes them.
     """
-    log = _log(path)
-    if log.form != "json":
+    name = os.path.basename(path)
+    if name.endswith(SUFFIXES) or _log(path).form != "json":
         return True
     with suppress(OSError), open(path, "rb") as file:
-        lines = file.read(_CHUNK).split(b"\n")[:_FIRST_LINES] if not log.error else []
-        return any(_QUICK in line or _sort(line, parse_all=True)[0] == "event" for line in lines)
+        rest = b""
+        while chunk := file.read(_CHUNK):
+            if _QUICK in rest + chunk:
+                return True
+            rest = chunk[-len(_QUICK) :]
     return False
 
 

@@ -99,13 +99,15 @@ def test_no_result_takes_the_place_of_a_log(
     torn = tmp_path / "torn.log"
     torn.write_bytes(b"no event\n" + plain.read_bytes()[:100])
     late = tmp_path / "late.log"
-    late.write_bytes(b"no event\n" * 5 + plain.read_bytes())
+    late.write_bytes(b"no event\n" * 500_000 + plain.read_bytes())
+    fresh = tmp_path / "just-opened.jsonl"
+    fresh.write_bytes(b"")
     link = tmp_path / "link"
     link.symlink_to(plain)
     read = [str(logs), str(torn)]
     if command == "compare":
         read = [str(logs), str(tmp_path / "t*.log")]
-    targets = [plain, archived, packed, torn, late, link]
+    targets = [plain, archived, packed, torn, late, fresh, link]
     before = [target.read_bytes() for target in targets]
 
     for target in targets:

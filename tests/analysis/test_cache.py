@@ -79,6 +79,55 @@ def test_the_cache_of_another_tool_is_no_cache_of_ours(tmp_path: Path, mark: byt
     assert content(tmp_path) == {"CACHEDIR.TAG": mark}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+@pytest.mark.parametrize("name", ["hashes", "CACHEDIR.TAG"])
+def test_links_inside_a_cache_are_not_followed(tmp_path: Path, name: str) -> None:
+    """A cache has no links in it, so what they lead to is somebody's."""
+    cache, other = tmp_path / "cache", tmp_path / "other"
+    Cache(str(cache))
+    other.mkdir()
+    (other / ("a" * 64)).write_text("precious")
+    (cache / name).unlink() if name != "hashes" else (cache / name).rmdir()
+    (cache / name).symlink_to(other if name == "hashes" else other / ("a" * 64))
+    age(other)
+
+    with pytest.raises(OSError, match="is a link"):
+        Cache(str(cache))
+    assert (other / ("a" * 64)).read_text() == "precious"
+
+
+@pytest.mark.parametrize("memo", [b"5", b"[]", b"null", b"", b"[1"])
+def test_a_broken_memo_is_made_anew(tmp_path: Path, memo: bytes) -> None:
+    """What a loss of power leaves of a hash is no reason to fail."""
+    cache = tmp_path / "cache"
+    fill(cache, tmp_path / "logs")
+    (path,) = (cache / "hashes").iterdir()
+    path.write_bytes(memo)
+    again = Cache(str(cache))
+    found = embedded.analyse(reading.find([str(tmp_path / "logs")]), cache=again)
+
+    assert (again.hits, found.groups[0].fingerprint) == (1, AA)
+
+
+@pytest.mark.parametrize("name", ["sources.json", "runs.parquet"])
+@pytest.mark.parametrize("content", [b"", b"\0" * 4096, None])
+def test_a_broken_answer_is_given_anew(tmp_path: Path, name: str, content: bytes | None) -> None:
+    """Half an answer is none: the logs are read again."""
+    cache = tmp_path / "cache"
+    fill(cache, tmp_path / "logs")
+    (path,) = cache.glob(f"*/{name}")
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    again = Cache(str(cache))
+    found = embedded.analyse(reading.find([str(tmp_path / "logs")]), cache=again)
+
+    assert (again.misses, found.groups[0].fingerprint) == (1, AA)
+    embedded.analyse(reading.find([str(tmp_path / "logs")]), cache=again)
+    assert again.hits == 1
+
+
 def test_an_empty_folder_becomes_a_cache(tmp_path: Path) -> None:
     """A folder that is made, or was empty, is marked; so it is known the next time."""
     for name in ("new", "empty"):
