@@ -16,7 +16,7 @@ from csptrace.terminal import say
 if TYPE_CHECKING:
     import argparse
 
-    from csptrace.analysis.results import Group
+    from csptrace.analysis.results import Group, Report
 
 __all__ = ["arguments", "main"]
 
@@ -46,7 +46,8 @@ def main(options: argparse.Namespace) -> int:
 
     The pytest plugin accepts what is in the baseline and reports what is new. Reasons and dates
     that somebody has written into the file are kept. Give it the logs of one whole session: the
-    counts are what one session may show.
+    counts are what one session may show. If an entry would go because of logs that are damaged or
+    incomplete, nothing is written.
 
     Exit status: 0; 2 if there was nothing to read or the file cannot be written; 130 after Ctrl-C.
 
@@ -62,25 +63,53 @@ def main(options: argparse.Namespace) -> int:
         path = Path(options.output)
         before = baseline.read(path)
         report = analysing.analyse(options, options.logs)
-        unread = next((source for source in report.sources if source.unreadable), None)
-        if unread is not None and not options.keep_unseen:
-            raise AnalysisError(
-                f"{unread.path}: {unread.unreadable}; without it, entries and the reasons that "
-                "somebody has written would be lost, so nothing was written: leave that log out, "
-                "or add --keep-unseen"
-            )
         seen = [_seen(group) for group in report.groups if group.severity != "info"]
         after = baseline.merge(before, seen, keep_unseen=options.keep_unseen)
+        old = {entry.fingerprint for entry in before}
+        new = {entry.fingerprint for entry in after}
+        why = _unread(report) or (_incomplete(report) if old - new else "")
+        if why and not options.keep_unseen:
+            raise AnalysisError(
+                f"{why}; entries and the reasons that somebody has written could be lost, so "
+                "nothing was written: leave that log out if the others cover everything, or add "
+                "--keep-unseen"
+            )
         # The name that nobody chose gets the permissions of the logs.
         mode = PRIVATE_FILE if options.output == _DEFAULT else 0o666
         baseline.write(path, after, mode=mode)
-        old = {entry.fingerprint for entry in before}
-        new = {entry.fingerprint for entry in after}
         say(
             f"{len(new)} findings accepted ({len(new - old)} added, {len(old - new)} removed): "
             f"{options.output}"
         )
     return status[0]
+
+
+def _unread(report: Report) -> str:
+    """Return which source was not read, and why; empty if all were."""
+    for source in report.sources:
+        if source.unreadable:
+            return f"{source.path}: {source.unreadable}"
+    return ""
+
+
+def _incomplete(report: Report) -> str:
+    """Return why findings may be missing in what was read; empty if it seems to be whole.
+
+    A finding that a log no longer shows is mended only if the log shows all of the program.
+    """
+    for source in report.sources:
+        strays = source.torn + source.foreign
+        if strays:
+            return f"{source.path}: {strays} of its lines are no events"
+        if not source.events and not source.repeated:
+            return f"{source.path}: there is no event in it"
+    for run in report.runs:
+        if not run.finished:
+            return (
+                f"run {run.run} of {run.program or 'a program'} (process {run.pid} on {run.host}) "
+                "was killed, still runs, or the end of its log is missing"
+            )
+    return ""
 
 
 def _seen(group: Group) -> Seen:

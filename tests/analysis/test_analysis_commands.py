@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from golden_logs import AA, BB, CC, leaky
@@ -24,6 +24,9 @@ from csptrace.analysis.partials import Cache
 from csptrace.analysis.render import FORMATS
 from csptrace.detect import baseline
 from csptrace.frontends import cli, watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(csptrace.__file__).parents[1]
 
@@ -539,6 +542,48 @@ def test_a_baseline_is_not_written_without_a_log_that_cannot_be_read(
     assert "add --keep-unseen" in err
     assert cli.main([*arguments, "--keep-unseen"]) == 0
     assert {one.fingerprint for one in baseline.read(target)} == {AA, BB}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda data: b"", "there is no event in it"),
+        (lambda data: b"Traceback:\n  no event\n", "2 of its lines are no events"),
+        (lambda data: data[: len(data) // 3], "1 of its lines are no events"),
+        (lambda data: data[: data.rindex(b"\n", 0, -1) + 1], "run bbbb of app.py"),
+        (lambda data: b"".join(data.splitlines(keepends=True)[:2]), "run bbbb of app.py"),
+    ],
+)
+def test_no_entry_goes_because_of_an_incomplete_log(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[bytes], bytes],
+    why: str,
+) -> None:
+    """A log without its end may lack findings; it may add entries, but takes none away."""
+    _leaks({"a": 2}).write(tmp_path / "logs")
+    other = _leaks({"b": 1}, "bbbb").write(tmp_path / "logs")
+    whole = other.read_bytes()
+    target = tmp_path / "known.toml"
+    arguments = ["baseline", str(tmp_path / "logs"), "-o", str(target), "--no-cache"]
+    assert cli.main(arguments) == 0
+    target.write_text(target.read_text() + 'reason = "known"\n')
+    if b"finding" in spoil(whole):  # all that is left to miss is what was there no more
+        other.write_bytes(spoil(whole))
+        assert cli.main(arguments) == 0
+        other.write_bytes(spoil(_leaks({"c": 1}, "bbbb").lines()))
+    else:
+        other.write_bytes(spoil(whole))
+    before = target.read_bytes()
+    capsys.readouterr()
+
+    assert cli.main(arguments) == 2
+    assert target.read_bytes() == before
+    err = capsys.readouterr().err
+    assert why in err
+    assert "add --keep-unseen" in err
+    assert cli.main([*arguments, "--keep-unseen"]) == 0
+    assert {AA, BB} <= {one.fingerprint for one in baseline.read(target)}
 
 
 # --- watch --------------------------------------------------------------------------------------
