@@ -180,9 +180,11 @@ def walk(folder: str) -> Iterator[str]:
     """
     waiting = [folder]
     seen = set()
-    closed: list[OSError] = []
+    closed: dict[str, None] = {}
     for top in waiting:  # gets longer meanwhile
-        for parent, folders, files in os.walk(top, onerror=closed.append):
+        for parent, folders, files in os.walk(
+            top, onerror=lambda error, top=top: closed.setdefault(_place_of(error) or top)
+        ):
             place = _identity(parent)
             if place in seen or partials.is_cache(parent):
                 folders.clear()
@@ -195,7 +197,11 @@ def walk(folder: str) -> Iterator[str]:
                 # A name with a leading dot is something half-written.
                 if (file.endswith(SUFFIXES) and not file.startswith(".")) or _is_barred(path):
                     yield path
-    yield from dict.fromkeys(os.fsdecode(error.filename) for error in closed)
+    yield from closed
+
+
+def _place_of(error: OSError) -> str:
+    return os.fsdecode(error.filename) if error.filename is not None else ""
 
 
 def _identity(folder: str) -> object:
