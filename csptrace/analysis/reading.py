@@ -7,6 +7,7 @@ NUL bytes) or *foreign* (anything else). Empty lines count for nothing.
 
 from __future__ import annotations
 
+import functools
 import glob
 import itertools
 import json
@@ -182,9 +183,8 @@ def walk(folder: str) -> Iterator[str]:
     seen = set()
     closed: dict[str, None] = {}
     for top in waiting:  # gets longer meanwhile
-        for parent, folders, files in os.walk(
-            top, onerror=lambda error, top=top: closed.setdefault(_place_of(error) or top)
-        ):
+        note = functools.partial(_note, closed, top)
+        for parent, folders, files in os.walk(top, onerror=note):
             place = _identity(parent)
             if place in seen or partials.is_cache(parent):
                 folders.clear()
@@ -200,8 +200,9 @@ def walk(folder: str) -> Iterator[str]:
     yield from closed
 
 
-def _place_of(error: OSError) -> str:
-    return os.fsdecode(error.filename) if error.filename is not None else ""
+def _note(closed: dict[str, None], top: str, error: OSError) -> None:
+    """Note the folder that could not be read, or where the search for it began."""
+    closed[os.fsdecode(error.filename) if error.filename is not None else top] = None
 
 
 def _identity(folder: str) -> object:

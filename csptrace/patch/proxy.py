@@ -126,7 +126,11 @@ class _Guise(type(wrapt.BaseObjectProxy)):  # type: ignore[misc]
     made or asked of the wrapped object's class.
     """
 
-    _self_type: type
+    # No class here has annotations: they would pass for those of what is wrapped.
+
+    @property
+    def __annotations__(cls) -> Any:  # type: ignore[override] # __setattr__ passes them on
+        return cls._self_type.__annotations__
 
     def __getattr__(cls, name: str) -> Any:
         return getattr(cls._self_type, name)
@@ -172,11 +176,13 @@ def disguised(proxy: type[Proxy], wrapped: type, members: dict[str, Any]) -> Cal
         if isinstance(member, types.FunctionType) and original is not None:
             update_wrapper(member, original)
             member.__module__ = getattr(original, "__module__", None)  # type: ignore[assignment]
+    own = vars(wrapped).get("__annotations__")  # where typing.get_type_hints looks for them
     guise = _Guise(
         wrapped.__name__,
         (proxy,),
         {
             **members,
+            **({"__annotations__": own} if isinstance(own, dict) else {}),
             "__module__": wrapped.__module__,
             "__qualname__": wrapped.__qualname__,
             "__doc__": wrapped.__doc__,
@@ -189,11 +195,9 @@ def disguised(proxy: type[Proxy], wrapped: type, members: dict[str, Any]) -> Cal
 class ForeignFunction(Proxy):
     """A proxy around a foreign function. `function_proxy` makes them."""
 
-    _self_outcomes: threading.local | None
-
     def __init__(self, wrapped: Any) -> None:
         super().__init__(wrapped)
-        self._self_outcomes = None
+        self._self_outcomes: threading.local | None = None
         self._self_errcheck: Any = None
         self._self_check_shim: Any = None
         self._self_restype: Any = None
@@ -328,12 +332,6 @@ def function_proxy(
 class HandleObject(Proxy):
     """A proxy around a handle object of a Python API. Subclasses carry the traced methods."""
 
-    _self_handle: Handle
-    _self_parent: HandleObject | None
-    _self_held: bool
-    _self_way: Any
-    _self_collected: Callable[[HandleObject], None] | None
-
     def __init__(
         self,
         wrapped: Any,
@@ -343,9 +341,10 @@ class HandleObject(Proxy):
     ) -> None:
         super().__init__(wrapped)
         self._self_handle = handle
-        self._self_parent = parent
+        self._self_parent: HandleObject | None = parent
         self._self_held = False
-        self._self_collected = collected
+        self._self_way: Any = None
+        self._self_collected: Callable[[HandleObject], None] | None = collected
 
     def __eq__(self, other: object) -> bool:
         """Compare as the wrapped objects do."""

@@ -21,6 +21,7 @@ import pickle
 import re
 import sys
 import types
+import typing
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -245,6 +246,13 @@ LOOKS: dict[str, Callable[[Any, Any], Any]] = {
     "repr": lambda subject, _: repr(subject),
     "hash": lambda subject, _: hash(subject) == hash(subject),
     "equal": lambda subject, _: (subject == subject, subject != subject, subject == 1),  # noqa: PLR0124
+    "annotations": lambda subject, _: (
+        getattr(subject, "__annotations__", None),
+        getattr(subject, "__annotate__", None) is None,
+    ),
+    "type annotations": _on_the_type(lambda cls: getattr(cls, "__annotations__", None)),
+    "type hints": lambda subject, _: typing.get_type_hints(subject),
+    "type hints of its type": _on_the_type(typing.get_type_hints),
     "signature": lambda subject, _: str(inspect.signature(subject)),
     "vars": lambda subject, _: sorted(vars(subject)),
     "weak reference": lambda subject, _: weakref.ref(subject)() is subject,
