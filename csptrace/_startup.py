@@ -55,10 +55,15 @@ def _by_signal(error: BaseException) -> bool:
 
 
 def _words(error: BaseException) -> str:
+    name = type(error).__name__
     try:
-        return str(error) or type(error).__name__
+        return str(error) or name
     except Exception:  # noqa: BLE001 - an error of others need not have words
-        return type(error).__name__
+        return name
+    except BaseException as second:
+        if _by_signal(second):
+            raise
+        return name
 
 
 def _elevated() -> bool:

@@ -170,3 +170,8 @@ def test_finding_is_frozen(trace: Trace) -> None:
 
     with pytest.raises(AttributeError):
         finding.code = Code.LOST
+
+
+def test_a_message_need_not_be_a_text() -> None:
+    """Whatever is passed is shown as a text."""
+    assert str(csptrace.CspTraceError(OSError("gone"))) == "gone"  # type: ignore[arg-type]

@@ -344,6 +344,16 @@ def test_a_process_with_borrowed_rights_is_not_traced(
     assert "set-user-ID" in capsys.readouterr().err
 
 
+def test_an_error_that_refuses_to_be_put_into_words() -> None:
+    """Whatever its text raises, it is at least named."""
+
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise GeneratorExit
+
+    assert _startup._words(Odd()) == "Odd"
+
+
 SPEC_THAT_RAISES = {
     "SystemExit": "raise SystemExit(3)",
     "sys.exit": "import sys; sys.exit('over')",

@@ -122,10 +122,10 @@ class Faults:
 TOTAL = frozenset(
     {
         # They keep their errors to themselves, or have none: a flag is read, a type is asked for.
-        *("_caller", "misused", "touched", "_check", "value", "of", "active", "broken", "outcome"),
+        *("_caller", "misused", "touched", "_check", "value", "of", "broken", "outcome"),
         *("after", "failure", "_refuses_arguments", "_react_to_misuse", "_react_to_leaks"),
-        *("_note", "__len__", "after_fork_in_parent", "after_fork_in_child"),
-        *("before_fork", "stop", "guarded", "_collected", "_at_exit", "_go_on_in_child"),
+        *("_note", "__len__", "after_fork_in_child"),
+        *("stop", "guarded", "_collected", "_at_exit", "_go_on_in_child"),
         # They are what keeps errors.
         *("sheltered", "_sheltered", "__init__", "__enter__", "__exit__"),
         # They pass a call of the program on.
