@@ -128,7 +128,7 @@ def test_the_header_says_what_is_watched(suite: Suite) -> None:
 
 def test_a_failing_self_test_stops_the_run(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     """A detector that does not catch the planted leak runs no test."""
-    monkeypatch.setattr("csptrace.tracer.Leaks.described", lambda *_: iter(()))
+    monkeypatch.setattr("csptrace.tracer.Leaks.described", lambda *_, **__: ())
     suite.write(test_it=LEAKY)
     run = suite.run()
 
