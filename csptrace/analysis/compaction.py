@@ -128,7 +128,8 @@ def compact(
         folder: where the archives go; made, for its owner alone, if it does not exist. What else
             is in it is left alone.
         delete: delete each log that is safely converted and to which no process can write any
-            more: every run in it has ended, or its process is no longer there.
+            more: every run in it has ended, or its process is no longer there. What only a link
+            leads to, out of `names`, is left where it is.
         gone: machines of which is known that no traced process runs there any more; `*` for all.
         memory: how many bytes may be used.
         tell: is told of each log when it is done.
@@ -147,19 +148,15 @@ def compact(
     done = []
     with tempfile.TemporaryDirectory(prefix="csptrace-") as spill:
         folder = os.path.abspath(folder)
-        compactor = _Compactor(spill, folder, memory)
+        compactor = _Compactor(spill, folder, memory, names)
         try:
-            with _alone_in(folder):
+            with embedded.interruptible(), _alone_in(folder):
                 for family in reading.families(logs):
                     done.append(compactor.convert(family, delete=delete, gone=gone))
                     tell(done[-1])
         except OSError as error:
             name = error.filename or folder
             raise AnalysisError(f"cannot write {name}: {error.strerror or error}") from error
-        except RuntimeError as error:
-            if "nterrupt" in str(error):  # how DuckDB says that there was a Ctrl-C
-                raise KeyboardInterrupt from error
-            raise
         finally:
             compactor.close()
     return done
@@ -202,9 +199,10 @@ def _remove_waiting(folder: str) -> None:
 
 
 class _Compactor:
-    def __init__(self, spill: str, folder: str, memory: int) -> None:
+    def __init__(self, spill: str, folder: str, memory: int, names: Sequence[str]) -> None:
         self._spill = spill
         self._folder = folder
+        self._names = names
         self._database = embedded.connect(spill, memory)
 
     def close(self) -> None:
@@ -260,6 +258,8 @@ class _Compactor:
         paths = [log.path for log in family]
         if any(map(os.path.islink, paths)):
             return "it is a link"
+        if not all(reading.lies_within(path, self._names) for path in paths):
+            return "a link leads to it, out of what was named"
         reason = self._would_be_lost(family, archive) or self._may_go_on(family, archive, gone)
         if reason:
             return reason

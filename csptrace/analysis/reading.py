@@ -134,6 +134,27 @@ def is_among(path: str, names: Sequence[str]) -> bool:
     return os.path.realpath(path) in _paths(names)
 
 
+def lies_within(path: str, names: Sequence[str]) -> bool:
+    """Return whether a file is in what was named, and not merely what a link in there leads to.
+
+    A name that is a link itself stands for what it leads to: somebody has named it.
+
+    Args:
+        path: the file.
+        names: files, folders and patterns, as for `find`.
+    """
+    place = PurePath(os.path.realpath(path))
+    return any(place.is_relative_to(os.path.realpath(_fixed(name))) for name in names)
+
+
+def _fixed(name: str) -> str:
+    """Return the folder in which a pattern searches; of what is no pattern, the name."""
+    if not os.path.lexists(name):
+        while glob.has_magic(name):
+            name = os.path.dirname(name)
+    return name
+
+
 def _paths(names: Sequence[str]) -> dict[str, str]:
     """Return real path → path as it was found."""
     found: dict[str, str] = {}

@@ -646,6 +646,30 @@ def test_a_link_to_a_log_is_kept(tmp_path: Path) -> None:
     assert path.exists()
 
 
+@pytest.mark.parametrize("pattern", ["", "*", "*/*.jsonl"])
+def test_a_log_behind_a_linked_folder_is_kept(tmp_path: Path, pattern: str) -> None:
+    """It is converted, but nothing is deleted outside the folder that was named."""
+    path = leaky().write(tmp_path / "elsewhere")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "linked").symlink_to(path.parent)
+    (done,) = compact(tmp_path / "logs" / pattern, tmp_path / "archive", delete=True)
+
+    assert done.written
+    assert done.kept == "a link leads to it, out of what was named"
+    assert path.exists()
+
+
+@pytest.mark.parametrize("pattern", ["", "*.jsonl"])
+def test_a_folder_that_is_named_by_a_link_is_cleared(tmp_path: Path, pattern: str) -> None:
+    """Whoever names a link to a folder means that folder."""
+    path = leaky().write(tmp_path / "elsewhere")
+    (tmp_path / "logs").symlink_to(path.parent)
+    (done,) = compact(tmp_path / "logs" / pattern, tmp_path / "archive", delete=True)
+
+    assert done.deleted
+    assert not path.exists()
+
+
 def test_a_log_that_vanishes_stops_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
