@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 from collections import Counter, defaultdict
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import suppress
+from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
@@ -42,6 +43,7 @@ __all__ = [
     "connect",
     "escaped",
     "first_line",
+    "interruptible",
     "json_lines",
     "json_source",
     "literal",
@@ -58,6 +60,8 @@ _SILENT: Final = "SET enable_progress_bar = true; SET enable_progress_bar_print 
 """DuckDB draws a bar on stdout during long queries, and each cursor has to be told not to."""
 _TICK: Final = 0.5
 """How often, in seconds, it is asked how far a big file has been read."""
+_SOON: Final = 0.02
+"""Seconds after which a job that is to end is interrupted again."""
 _LOADING: Final = 0.7
 """How much of the time of a big file its reading takes; the rest are the answers."""
 _SOURCES: Final = "sources.json"
@@ -125,7 +129,8 @@ def analyse(
     with tempfile.TemporaryDirectory(prefix="csptrace-") as folder:
         analysis = _Analysis(folder, run, memory, cache, progress, logs)
         try:
-            return analysis.report()
+            with interruptible():
+                return analysis.report()
         except analysis.failures as error:
             raise AnalysisError(f"DuckDB: {first_line(error)}") from error
         except OSError as error:
@@ -133,6 +138,24 @@ def analyse(
             raise AnalysisError(f"{name}: {error.strerror or error}") from error
         finally:
             analysis.close()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let a Ctrl-C during a query of the main thread be one.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        KeyboardInterrupt: in place of the `RuntimeError` that DuckDB makes of it.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "nterrupt" in str(error):
+            raise KeyboardInterrupt from error
+        raise
 
 
 def connect(folder: str, memory: int) -> Any:
@@ -203,6 +226,7 @@ class _Analysis:
         self._logs = logs
         self._done = Counter[str]()
         self._cursors: dict[Any, tuple[Batch, float]] = {}
+        self._over = False
         self._lock = forks.lock()
 
     def close(self) -> None:
@@ -261,13 +285,27 @@ class _Analysis:
                 self._tell()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            with self._lock:
-                for cursor in self._cursors:
-                    cursor.interrupt()
+            self._end_jobs()
             raise
         finally:
             pool.shutdown()
         return {batch: answers[batch] for batch in batches}
+
+    def _end_jobs(self) -> None:
+        """Have all jobs end, and wait for it.
+
+        The pool does not know, and so does not wait for, a job during whose submission there was
+        a Ctrl-C. What comes between two queries of a job interrupts neither.
+        """
+        with self._lock:
+            self._over = True
+        while True:
+            with self._lock:
+                if not self._cursors:
+                    return
+                for cursor in self._cursors:
+                    cursor.interrupt()
+            time.sleep(_SOON)
 
     def _divide(self, jobs: int) -> None:
         """Divide the processors among jobs, each of which is a thread of its own already.
@@ -318,6 +356,8 @@ class _Analysis:
                 return known
         folder = tempfile.mkdtemp(prefix="partial-", dir=self._folder)
         with self._lock:
+            if self._over:
+                raise CancelledError
             cursor = self._database.cursor()
             cursor.execute(_SILENT)
             self._cursors[cursor] = batch, 0.0
@@ -334,8 +374,8 @@ class _Analysis:
                 cursor.execute(f"COPY {name} TO {target} (FORMAT parquet, COMPRESSION zstd)")
         finally:
             with self._lock:
+                cursor.close()
                 del self._cursors[cursor]
-            cursor.close()
         with open(os.path.join(folder, _SOURCES), "wb") as file:
             file.write(orjson.dumps(sources))
         # What could not be read now may be readable next time.

@@ -194,6 +194,60 @@ def test_interrupted_report_leaves_nothing_half_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX only")
+@pytest.mark.parametrize("where", ["while a job is submitted", "in a query of the main thread"])
+def test_ctrl_c_at_an_awkward_moment_is_one(tmp_path: Path, where: str) -> None:
+    """Neither a job that the pool does not know nor DuckDB's own answer makes a traceback of it."""
+    write_golden(tmp_path / "logs")
+    target = tmp_path / "report.txt"
+    strike = {
+        "while a job is submitted": (
+            "def submit(self, job, batch):\n"
+            "    threading.Thread(target=job, args=(batch,)).start()\n"
+            "    assert begun.wait(60)\n"
+            "    raise KeyboardInterrupt\n"
+            "embedded.ThreadPoolExecutor.submit = submit\n"
+        ),
+        "in a query of the main thread": (
+            "def divide(self, jobs):\n"
+            "    def strike():\n"
+            "        while self._database.query_progress() <= 0:\n"
+            "            pass\n"
+            "        signal.raise_signal(signal.SIGINT)\n"
+            "    threading.Thread(target=strike).start()\n"
+            "    self._database.execute('SELECT sum(sqrt(range)) FROM range(400000000)')\n"
+            "embedded._Analysis._divide = divide\n"
+        ),
+    }[where]
+    program = (
+        "import signal, sys, threading\n"
+        "from csptrace.analysis import embedded\n"
+        "begun = threading.Event()\n"
+        "def reading(self, logs):\n"
+        "    begun.set()\n"
+        "    self._cursor.execute('SELECT sum(sqrt(range)) FROM range(20000000000)')\n"
+        "embedded._Reader.read = reading\n"
+        f"{strike}"
+        "threading.excepthook = lambda _: None\n"
+        "from csptrace.frontends import cli\n"
+        f"sys.exit(cli.main(['report', {str(tmp_path / 'logs')!r}, '--no-cache', "
+        f"'-o', {str(target)!r}]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+    )
+
+    assert (done.returncode, done.stderr) == (
+        130,
+        b"csptrace: interrupted; nothing was written\n",
+    )
+    assert not target.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX only")
 def test_progress_is_shown_on_a_terminal_only(tmp_path: Path) -> None:
     """On a terminal stderr says how far it is; the report on stdout is the same either way."""
     write_golden(tmp_path / "logs")
