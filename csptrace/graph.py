@@ -9,6 +9,10 @@ returns the changes that follow from it; what is *wrong* is decided elsewhere. T
 * A release is marked before the native call and settled after it, by handle and not by value, so
   that another thread which is handed the same value in between gets a new handle.
 * A handle first seen in use has no duty and is never an error. Only what was seen to end is dead.
+* A value of a kind that may be handed out unseen, and the address of an object, tell nothing once
+  the handle is dead: somebody else may have it. Objects that carry their handle tell it.
+* What was found is known, and nobody's duty. Where a call may have ended it, it is in doubt until
+  the provider was asked.
 * After a fork the child owes nothing for what its parent acquired.
 
 Every verb must be called with `lock` held; `table` may be read without it.
@@ -75,6 +79,7 @@ class Graph:
         self._neighbours: dict[Kind, tuple[dict[int, Handle], ...]] = {}
         self._limit = tombstones
         self._tombstones: deque[Handle] = deque()
+        self._unseen: set[str] = set()
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -118,6 +123,10 @@ class Graph:
     def known(self) -> list[Handle]:
         """Return every handle that has a value of its own, alive or dead, as fast as possible."""
         return list(chain.from_iterable(table.values() for table in self._tables.values()))
+
+    def is_unseen(self, kind: Kind) -> bool:
+        """Return whether handles of a kind may be handed out without being seen."""
+        return kind.name in self._unseen
 
     def owed(self, scope: Scope | None = None) -> list[Handle]:
         """Return the live handles that somebody still has to release, oldest first.
@@ -180,21 +189,92 @@ class Graph:
         table = self._tables.get(kind)
         if table is None:
             table = self.table(kind)
-        old = table.get(value)
-        generation = 1
-        if old is not None:
-            generation = old.generation + 1
-            if old.state == LIVE and not _ending(old):
-                self._vanish(old, moment, changes)
-        for neighbour in self._neighbours[kind]:
-            other = neighbour.get(value)
-            if other is not None and other.state == LIVE and not _ending(other):
-                self._vanish(other, moment, changes)
+        generation = self._make_room(kind, value, table, moment, changes)
         handle = self._enter(kind, value, generation, parent, needs, moment, name)
         table[value] = handle
         self.acquired += 1
         changes.append(_change(Acquired, (handle, moment)))
         return handle, changes
+
+    def find(
+        self, kind: Kind, value: int, home: Handle | None, moment: Moment
+    ) -> tuple[Handle, list[Change]]:
+        """Enter a handle that the provider has handed out and that nobody owes the release of.
+
+        Args:
+            kind: its kind.
+            value: its value.
+            home: what it lives under. As many are remembered there as tombstones.
+            moment: the call.
+
+        Returns:
+            The handle, which is the known one if that is alive, and the changes.
+        """
+        changes: list[Change] = []
+        table = self.table(kind)
+        handle = table.get(value)
+        if handle is not None and handle.state == LIVE and not _ending(handle):
+            self.trust(handle)
+            return handle, changes
+        generation = self._make_room(kind, value, table, moment, changes)
+        counted = self.live, self.peak
+        handle = self._enter(kind, value, generation, home, (), moment, "")
+        self.live, self.peak = counted
+        handle.found, handle.duty = True, False
+        table[value] = handle
+        if home is not None and home.children is not None and len(home.children) > self._limit:
+            self._lose_sight(next(iter(home.children)))
+        return handle, changes
+
+    def unseen(self, kinds: Iterable[Kind]) -> None:
+        """Note that handles of some kinds may be handed out without being seen, from now on.
+
+        Args:
+            kinds: the kinds; those of other realms with the same names are meant, too.
+        """
+        fresh = {kind.name for kind in kinds} - self._unseen
+        self._unseen |= fresh
+        for kind, table in self._tables.items():
+            if kind.name in fresh:
+                for handle in list(table.values()):
+                    if handle.state in (RELEASED, INVALIDATED):
+                        self._drop(handle)
+
+    def doubt(self, handles: Iterable[Handle], moment: Moment, *, afresh: bool = False) -> None:
+        """Note that a call may have ended handles: their next use has to be looked at.
+
+        Args:
+            handles: the handles; those that are alive are in doubt from now on.
+            moment: the call.
+            afresh: whether it ends all that an earlier call may have ended.
+        """
+        for handle in handles:
+            if handle.state == LIVE and (afresh or handle.doubt is None):
+                handle.doubt = moment
+                handle.alert = True
+
+    def trust(self, handle: Handle) -> None:
+        """Note that a handle which was in doubt is alive."""
+        if handle.doubt is not None:
+            handle.doubt = None
+            handle.alert = any(need.state in (RELEASED, INVALIDATED) for need in handle.needs)
+
+    def end_doubted(self, handle: Handle) -> list[Change]:
+        """Note that a handle was ended by the call that has cast doubt on it.
+
+        Args:
+            handle: the handle.
+
+        Returns:
+            `Ended`; nothing if it is not in doubt or has ended meanwhile.
+        """
+        moment = handle.doubt
+        if moment is None or handle.state != LIVE:
+            return []
+        ended = self._end(handle, moment)
+        handle.state = INVALIDATED  # nobody has released it
+        self._forget_oldest(1 + len(ended.invalidated))
+        return [ended]
 
     def borrow(self, kind: Kind, value: int, parent: Handle | None = None) -> Handle:
         """Return the handle with this value, entering it without a duty if it is unknown.
@@ -342,6 +422,7 @@ class Graph:
             or handle.children
             or handle.dependents
             or handle.needs
+            or handle.found
         ):
             return False
         handle.pending -= 1
@@ -352,8 +433,12 @@ class Graph:
         parent = handle.parent
         if parent is not None and parent.children is not None:
             parent.children.pop(handle, None)
+            if not parent.children and handle.kind.opens is not None:
+                self._close_home(handle.kind.opens, parent, moment)
         self.live -= 1
         self._tombstones.append(handle)
+        if handle.value < 0 or (self._unseen and handle.kind.name in self._unseen):
+            self._drop(handle)
         if len(self._tombstones) > self._limit:
             self._forget_oldest(1)
         return True
@@ -498,9 +583,31 @@ class Graph:
         for table in self._tables.values():
             table.clear()
         self._tombstones.clear()
+        self._unseen.clear()
         self.live = 0
 
     # --- inside -------------------------------------------------------------------------------
+
+    def _make_room(
+        self,
+        kind: Kind,
+        value: int,
+        table: dict[int, Handle],
+        moment: Moment,
+        changes: list[Change],
+    ) -> int:
+        """Write off what has a value that was just handed out; return the next generation."""
+        old = table.get(value)
+        generation = 1
+        if old is not None:
+            generation = old.generation + 1
+            if old.state == LIVE and not _ending(old):
+                self._vanish(old, moment, changes)
+        for neighbour in self._neighbours[kind]:
+            other = neighbour.get(value)
+            if other is not None and other.state == LIVE and not _ending(other):
+                self._vanish(other, moment, changes)
+        return generation
 
     def _enter(
         self,
@@ -539,6 +646,8 @@ class Graph:
         parent = handle.parent
         if parent is not None and parent.children is not None:
             parent.children.pop(handle, None)
+            if not parent.children and handle.kind.opens is not None:
+                self._close_home(handle.kind.opens, parent, moment)
         if not handle.children:
             return _change(Ended, (handle, moment, ()))
         invalidated: list[Handle] = []
@@ -551,8 +660,6 @@ class Graph:
                     continue
                 if child.kind.cascade is Cascade.INVALIDATE:
                     self._bury(child, INVALIDATED, moment, handle)
-                    if child.kind.given:
-                        self.live += 1
                     invalidated.append(child)
                     if child.children:
                         going.append(child)
@@ -569,7 +676,28 @@ class Graph:
             self._unlink(handle)
         else:
             self.live -= 1
+        if handle.found or handle.kind.given:
+            self.live += 1
         self._tombstones.append(handle)
+        if handle.value < 0 or handle.kind.name in self._unseen:
+            self._drop(handle)
+
+    def _close_home(self, kind: Kind, parent: Handle, moment: Moment) -> None:
+        """Doubt what lives in a home whose last way in has ended."""
+        home = self.table(kind).get(parent.value)
+        if home is not None and home.children:
+            self.doubt(home.children, moment, afresh=True)
+
+    def _lose_sight(self, handle: Handle) -> None:
+        """Forget a handle that nobody owes the release of; its uses are unknown from now on."""
+        handle.state = VANISHED
+        handle.alert = False
+        self._unlink(handle)
+        if handle.found:
+            self.live += 1
+        if handle.parent is not None and handle.parent.children is not None:
+            handle.parent.children.pop(handle, None)
+        self._drop(handle)
 
     def _remember(self, handle: Handle) -> None:
         """Keep a dead handle for a while, and forget the one that has been dead for longest."""
@@ -607,7 +735,7 @@ class Graph:
             gone.alert = False
             gone.ended = moment
             self._unlink(gone)
-            if gone.kind.given:
+            if gone.found or gone.kind.given:
                 self.live += 1
             self._remember(gone)
             changes.append(Vanished(gone, moment))

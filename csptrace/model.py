@@ -341,6 +341,9 @@ class Handle:
         last_use: the last use seen; recorded at level `full` only.
         stay: the running function that has it now, if that is watched.
         departures: how the functions that had it were left, oldest first; `None` for none.
+        found: whether a call handed it out without a duty; `acquired` is that call, and it counts
+            for none of the handles that are alive.
+        doubt: a call that may have ended it, whatever the provider says when it is asked.
     """
 
     __slots__ = (
@@ -349,10 +352,12 @@ class Handle:
         "children",
         "departures",
         "dependents",
+        "doubt",
         "duty",
         "ended",
         "ended_by",
         "epoch",
+        "found",
         "generation",
         "hid",
         "kind",
@@ -402,6 +407,8 @@ class Handle:
         self.last_use: Moment | None = None
         self.stay: Stay | None = None
         self.departures: list[Departure] | None = None
+        self.found = False
+        self.doubt: Moment | None = None
 
     def __deepcopy__(self, _memo: object) -> Handle:
         """Return the handle itself, which may be noted on an object of the program's."""
@@ -788,6 +795,7 @@ class Finding:
         times: how many handles it stands for, this one included: more than one for leaks of
             which very many were found at once. The others are alike: of the same kind, from the
             same place, left in the same way.
+        found: whether the handle was only found: `acquired` is where, and nobody owes its release.
     """
 
     code: Code
@@ -813,6 +821,7 @@ class Finding:
     cause: Cause | None = None
     harm: str = ""
     times: int = 1
+    found: bool = False
 
     @property
     def moment(self) -> Moment | None:

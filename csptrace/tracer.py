@@ -85,6 +85,7 @@ from csptrace.patch.interceptor import (
     DELIBERATE,
     THE_LIBRARY,
     Sheltered,
+    Swept,
     in_flight,
     is_deliberate,
 )
@@ -779,6 +780,8 @@ class Tracer:
             if self._collected:
                 with self.graph.lock:
                     self._drain()
+            if handle.doubt is not None:
+                self._clear_up(handle)
             verdict = verdict_on_use(handle)
             if verdict is None:
                 return
@@ -859,6 +862,8 @@ class Tracer:
             with graph.lock:
                 if collected:
                     self._drain()
+                if handle is not None and handle.doubt is not None:
+                    self._clear_up(handle)
                 if handle is not None and handle.state == LIVE:
                     if careful is None:
                         graph.begin_release(handle, marks)
@@ -868,7 +873,7 @@ class Tracer:
                 found: Finding | None = None
                 if handle is None or handle.state == VANISHED:
                     other = graph.other_kind(kind, value)
-                    if other is not None:
+                    if other is not None and not graph.is_unseen(kind):
                         found = self._misuse(other, Code.WRONG_RELEASE, None, site, frame)
                     else:
                         handle = graph.borrow(kind, value)
@@ -953,10 +958,57 @@ class Tracer:
 
     def _apply(self, answer: Answer, child: Handle, site: CallSite) -> None:
         if answer is Answer.YES:
-            library = _lineage(child)[-1]
-            self.graph.move(child, library if library.kind.library else None)
-        elif answer is Answer.GONE:
+            above = None if child.parent is None else child.parent.parent
+            self.graph.move(child, self._home(child.kind, above))
+        elif answer in (Answer.GONE, Answer.ORPHANED):
             self._publish(self.graph.forget(child, self._moment(site, None)))
+
+    def _home(self, kind: Kind, above: Handle | None) -> Handle | None:
+        """Return what a handle lives under that outlives its parent, or was only found.
+
+        Args:
+            kind: its kind.
+            above: the parent of its parent, as far as that is known.
+        """
+        if kind.home is None:
+            return None
+        return self.borrowed(kind.home, _SOMEWHERE if above is None else above.value)
+
+    def _clear_up(self, handle: Handle) -> None:
+        """Ask the provider whether a handle is alive that a call may have ended."""
+        with self.graph.lock:
+            if handle.doubt is None or handle.state != LIVE:
+                return
+            if self._ask_anyone(handle) is Answer.GONE:
+                self._publish(self.graph.end_doubted(handle))
+            else:  # alive, or nobody can tell
+                self.graph.trust(handle)
+
+    def _ask_anyone(self, handle: Handle) -> Answer:
+        """Ask about a handle through any of what its home can be reached by.
+
+        The program is about to make a call of its own with the handle, so that whatever this call
+        disturbs in another thread, that one does too.
+        """
+        kind, home = handle.kind, handle.parent
+        if kind.survives is None or kind.under is None or home is None:
+            return Answer.UNKNOWN
+        if handle.epoch != self.graph.epoch or kind.under.under is None:
+            return Answer.UNKNOWN
+        if home.kind is kind.under:
+            return self._ask_through(home, handle)
+        slot = self.graph.table(kind.under.under).get(home.value)
+        for each in list(slot.children or ()) if slot is not None else ():
+            if each.kind is kind.under and each.state == LIVE:
+                answer = self._ask_through(each, handle)
+                if answer is not Answer.ORPHANED:
+                    return answer
+        return Answer.UNKNOWN
+
+    @staticmethod
+    def _ask_through(session: Handle, handle: Handle) -> Answer:
+        assert handle.kind.survives is not None  # noqa: S101 - for the type checker
+        return ask(handle.kind.survives, handle.kind.realm, session.value, handle.value)
 
     def _ask_about(self, owed: Iterable[Handle]) -> None:
         """Ask about what would be reported as leaked at exit, if its library is at rest."""
@@ -1006,6 +1058,11 @@ class Tracer:
             if handle.state == LIVE and self.graph.begin_release(handle):
                 self._publish(self.graph.settle_release(handle, moment, released=True))
 
+    def unseen(self, kinds: Iterable[Kind]) -> None:
+        """Note that handles of these kinds may be handed out without being seen, from now on."""
+        with self.graph.lock:
+            self.graph.unseen(kinds)
+
     def forget(self, kind: Kind, value: int | None) -> None:
         """Forget the dead or dying handle whose value may have been handed out again, unseen."""
         table = self.graph.table(kind)
@@ -1021,6 +1078,26 @@ class Tracer:
                 parent = self.graph.borrow(kind.under, THE_LIBRARY)
                 parent.name = parent.name or os.path.basename(kind.realm)
             return self.graph.borrow(kind, value, parent)
+
+    def found(
+        self,
+        kind: Kind,
+        values: Iterable[int],
+        beside: Handle | None,
+        site: CallSite,
+        frame: FrameType | None,
+    ) -> list[Handle]:
+        """Return the handles that a call has handed out without a duty, entering the unknown."""
+        moment = self._moment(site, frame)
+        handles = []
+        with self.graph.lock:
+            self._drain()
+            home = self._home(kind, beside)
+            for value in values:
+                handle, changes = self.graph.find(kind, value, home, moment)
+                handles.append(handle)
+                self._publish(changes)
+        return handles
 
     def ref_added(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Count one more reference."""
@@ -1041,15 +1118,18 @@ class Tracer:
         *,
         below: bool = False,
         asking: Question | None = None,
-    ) -> list[Handle]:
+    ) -> Swept:
         """Mark every live handle of a kind; return those to be settled."""
         with self.graph.lock:
             self._drain()
             chosen: list[Handle] | None = None
+            doubtful: list[Handle] = []
             if below and parent is not None:
                 chosen = [handle for handle in self.graph.below(parent) if handle.kind is kind]
             if asking is not None:
                 chosen = [handle for handle in chosen or () if self._answers_yes(asking, handle)]
+                home = self._home(kind, parent)
+                doubtful = list(home.children or ()) if home is not None else []
             if kind.exclusive and parent is not None:
                 for handle in self.graph.below(parent):
                     if handle.kind is kind and handle.state == LIVE:
@@ -1058,7 +1138,7 @@ class Tracer:
                             self._react_to_misuse(found)
                         else:
                             self._ask_below(kind, handle, site)
-            return self.graph.begin_release_all(kind, parent, chosen)
+            return Swept(self.graph.begin_release_all(kind, parent, chosen), doubtful)
 
     def _answers_yes(self, asking: Question, handle: Handle) -> bool:
         session = handle.parent
@@ -1070,13 +1150,14 @@ class Tracer:
         )
 
     def settle_sweep(
-        self, handles: list[Handle], site: CallSite, frame: FrameType | None, *, released: bool
+        self, swept: Swept, site: CallSite, frame: FrameType | None, *, released: bool
     ) -> HandleLeak | None:
         """Confirm or roll back the end of many handles."""
+        moment = self._moment(site, frame)
         with self.graph.lock:
-            changes = self.graph.settle_release_all(
-                handles, self._moment(site, frame), released=released
-            )
+            changes = self.graph.settle_release_all(swept.handles, moment, released=released)
+            if released:
+                self.graph.doubt(swept.doubtful, moment)
             rest = self._begin_to_tell(changes, frame)
         leaked = None if rest is None else self._tell_in_steps(rest)
         return self._react_to_leaks(leaked, deferred=True) if leaked else None
@@ -1297,7 +1378,7 @@ class Tracer:
 
     def _note(self, change: Change) -> bool:
         """Tell the log what has happened to one handle; return whether it is to be judged."""
-        if self._held or self._log is not None:
+        if (self._held or self._log is not None) and not change.handle.found:
             with self._sheltered("writing down what has happened"):
                 if self._held:
                     self._note_unheld(change)
@@ -1514,7 +1595,7 @@ class Tracer:
             self.exits.forget(handle)
         begin, where = handle.acquired, moment.stack
         stack = begin.stack if begin is not None else None
-        if stack is None or where is None:
+        if stack is None or where is None or handle.found:
             return
         stack.count_release(where)
 
@@ -1555,7 +1636,7 @@ class Tracer:
 
     def _record_invalid(self, handle: Handle, by: Ended) -> None:
         """Write the event of a handle that the release of another one has made invalid."""
-        if self._log is not None and not handle.kind.given:
+        if self._log is not None and not (handle.found or handle.kind.given):
             self._define_both(handle, by.moment)
             self._log.record(
                 "csptrace.handle_invalidated",
@@ -1698,6 +1779,8 @@ def _in_no_scope() -> None:
 
 
 _SELF = CallSite("csptrace", "", "")
+_SOMEWHERE = -1
+"""The value of a home of which is not known which it is."""
 
 
 def _lineage(handle: Handle) -> list[Handle]:

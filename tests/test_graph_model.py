@@ -63,6 +63,8 @@ class Twin:
     pending: int = 0
     uses: int = 0
     state: str = "alive"
+    found: bool = False
+    doubt: bool = False
     ended_by: Twin | None = None
     handle: Handle | None = None
 
@@ -147,6 +149,16 @@ class Model:
             if old is not None and old.alive and not old.releasing and not old.doomed:
                 self.vanish(old, vanished)
         return self.enter(kind, value, parent, needs, owned=True), vanished
+
+    def find(self, kind: Kind, value: int, home: Twin | None) -> tuple[Twin, set[Twin]]:
+        """Return the known handle, or a new one of nobody's, and those that were written off."""
+        known = self.newest(kind, value)
+        if known is not None and known.alive and not known.releasing and not known.doomed:
+            known.doubt = False
+            return known, set()
+        twin, vanished = self.acquire(kind, value, home, ())
+        twin.found, twin.duty = True, False
+        return twin, vanished
 
     def borrow(self, kind: Kind, value: int) -> Twin:
         """Return the known handle or an unowned new one."""
@@ -294,6 +306,44 @@ class GraphMachine(RuleBasedStateMachine):
         assert isinstance(changes[-1], Acquired)
         assert changes[-1].handle is handle
         assert self.as_twins(changes, Vanished) == vanished
+
+    @rule(data=st.data(), kind=st.sampled_from(KINDS), value=st.sampled_from(VALUES))
+    def find(self, data: st.DataObject, kind: Kind, value: int) -> None:
+        """Find a handle that somebody else has made, under any live one or none."""
+        home = data.draw(st.sampled_from([None, *self.alive()]))
+        twin, vanished = self.model.find(kind, value, home)
+        handle, changes = self.graph.find(
+            kind, value, None if home is None else home.handle, MOMENT
+        )
+        self.bind(twin, handle)
+        assert self.as_twins(changes, Vanished) == vanished
+        assert len(changes) == len(vanished)
+        assert handle.found == twin.found
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.alive())
+    def doubt(self, data: st.DataObject) -> None:
+        """Make a call that may have ended some handles."""
+        twins = data.draw(st.lists(st.sampled_from(self.alive()), unique=True))
+        self.graph.doubt([twin.handle for twin in twins if twin.handle is not None], MOMENT)
+        for twin in twins:
+            twin.doubt = twin.doubt or not twin.releasing
+
+    @rule(data=st.data(), gone=st.booleans())
+    @precondition(lambda self: any(twin.doubt for twin in self.alive()))
+    def clear_up(self, data: st.DataObject, *, gone: bool) -> None:
+        """Learn whether a handle that is in doubt has ended."""
+        twin = data.draw(st.sampled_from([twin for twin in self.alive() if twin.doubt]))
+        assert twin.handle is not None
+        if not gone:
+            self.graph.trust(twin.handle)
+            twin.doubt = False
+        elif twin.releasing:
+            assert self.graph.end_doubted(twin.handle) == []
+        else:
+            (change,) = self.graph.end_doubted(twin.handle)
+            self.check_end(change, twin, self.model.end(twin))
+            twin.state = "invalidated"
 
     @rule(kind=st.sampled_from(KINDS), value=st.sampled_from(VALUES))
     def borrow(self, kind: Kind, value: int) -> None:
@@ -474,7 +524,7 @@ class GraphMachine(RuleBasedStateMachine):
     @invariant()
     def counts_agree(self) -> None:
         """The live count is the number of live handles, and what is owed is owed."""
-        assert self.graph.live == sum(twin.alive for twin in self.model.all)
+        assert self.graph.live == sum(twin.alive and not twin.found for twin in self.model.all)
         assert self.graph.live <= self.graph.peak <= self.model.entered
         owed = [twin for twin in self.alive() if twin.duty and twin.epoch == self.model.epoch]
         owed.sort(key=lambda twin: twin.order)
@@ -490,12 +540,13 @@ class GraphMachine(RuleBasedStateMachine):
                 assert not handle.alert
                 continue
             stale = [need.handle for need in twin.needs if need.dead]
-            assert handle.alert == (twin.dead or bool(stale))
+            assert handle.alert == (twin.dead or bool(stale) or twin.doubt)
             verdict = verdict_on_use(handle)
             if twin.state == "released":
                 assert verdict == (Code.USE_AFTER_RELEASE, None)
-            elif twin.ended_by is not None:
-                assert verdict == (Code.USE_AFTER_INVALIDATION, twin.ended_by.handle)
+            elif twin.state == "invalidated":
+                by = None if twin.ended_by is None else twin.ended_by.handle
+                assert verdict == (Code.USE_AFTER_INVALIDATION, by)
             elif stale:
                 assert verdict == (Code.STALE_DEPENDENCY, stale[0])
             else:

@@ -83,7 +83,7 @@ def test_a_failed_start_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -
         raise RuntimeError("broken")
 
     before = vars(ctypes.CDLL)["__getitem__"]
-    monkeypatch.setattr(targets.Installation, "_find_missed", broken)
+    monkeypatch.setattr(targets.Installation, "_note_bound", broken)
     with pytest.raises(RuntimeError, match="broken"):
         csptrace.start(quiet=True)
 

@@ -593,6 +593,7 @@ def _finding(
         cause=cause,
         harm=handle.kind.harm if costs else "",
         times=times,
+        found=handle.found,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import linecache
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from csptrace import quoting
 from csptrace.model import Code, Moment, Severity, value_text
@@ -100,13 +100,16 @@ def explain(
     """
     places = []
     if finding.acquired is not None:
-        places.append(_place("acquired", finding.acquired, ownership, redact=redact, most=frames))
+        whose = "found" if finding.found else "acquired"
+        places.append(_place(whose, finding.acquired, ownership, redact=redact, most=frames))
     if finding.ended is not None:
         whose = "released"
         if finding.culprit is not None:
             whose = f"{finding.culprit.title} released"
         elif finding.code is Code.LOST:
             whose = "collected"
+        elif finding.code in _INVALIDATED:
+            whose = "invalidated"
         places.append(_place(whose, finding.ended, ownership, redact=redact, most=frames))
     if finding.last_use is not None:
         verb = "in use" if finding.code is Code.RELEASE_WHILE_IN_USE else "last used"
@@ -223,8 +226,9 @@ def remedy(
     """
     release = kind.release or "its release function"
     over = (culprit.kind.release if culprit is not None else "") or "the parent's release"
-    there = ""
+    there, last = "", release
     if ended is not None:
+        last = ended.site.call
         frame = ownership.first(ended.stack)
         there = f" at {_position(frame)}" if frame is not None else ""
     match code:
@@ -241,9 +245,9 @@ def remedy(
                 "garbage collection, whose order is not yours"
             )
         case Code.USE_AFTER_RELEASE:
-            return (
-                f"do not use the handle after {release}{there}; acquire a new one, or release later"
-            )
+            return f"do not use the handle after {last}{there}; acquire a new one, or release later"
+        case Code.USE_AFTER_INVALIDATION | Code.OUT_OF_ORDER_RELEASE if culprit is None:
+            return f"use it before {last}{there}, or look it up anew afterwards"
         case Code.USE_AFTER_INVALIDATION:
             return (
                 f"use it before {over}{there}, or keep the context open for as long as it is needed"
@@ -275,6 +279,10 @@ def remedy(
 
 
 # --- parts ------------------------------------------------------------------------------------
+
+
+_INVALIDATED: Final = (Code.USE_AFTER_INVALIDATION, Code.OUT_OF_ORDER_RELEASE)
+"""The codes of handles that nobody has released, if no other handle's release was it."""
 
 
 def _name(handle: HandleRef, *, redact: bool) -> str:
@@ -310,6 +318,9 @@ def _story(finding: Finding) -> str:
             return f"{text}."
         case Code.USE_AFTER_RELEASE:
             return f"{call} was called with it after it had been released."
+        case Code.USE_AFTER_INVALIDATION | Code.OUT_OF_ORDER_RELEASE if culprit is None:
+            by = finding.ended.site.call if finding.ended is not None else "a call"
+            return f"{call} was called with it, but {by} had made it invalid."
         case Code.USE_AFTER_INVALIDATION:
             return f"{call} was called with it, but the release of {over} had made it invalid."
         case Code.DOUBLE_RELEASE:

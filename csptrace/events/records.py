@@ -165,6 +165,8 @@ def finding_event(finding: Finding, ownership: Ownership, *, redact: bool) -> di
         fields["scope"] = finding.scope
     if finding.times > 1:
         fields["times"] = finding.times
+    if finding.found:
+        fields["found"] = True
     if handle.name:
         fields["name"] = "<redacted>" if redact else handle.name
     if finding.parents:

@@ -183,6 +183,10 @@ EVENTS: Final[dict[str, tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any
                 "minimum": 1,
                 "description": "how many handles it stands for, this one included; 1 if missing",
             },
+            "found": {
+                "type": "boolean",
+                "description": "it was only found by the call in acquired_by, and owes no release",
+            },
             "harm": {**_TEXT, "description": "what such a leak costs"},
             "cause": {**_TEXT, "description": "why it was not released, in words"},
             "cause_exit": {

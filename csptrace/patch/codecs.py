@@ -38,6 +38,9 @@ class Codec(Protocol):
     def stored(self, argument: Any) -> int | None:
         """Return the handle or number behind an out argument, `None` if it cannot be read."""
 
+    def listed(self, argument: Any, count: int | None) -> list[int]:
+        """Return the first handles of an array that a call has filled, none if it is unknown."""
+
     def text(self, argument: Any) -> str:
         """Return a text argument, empty if it is none."""
 
@@ -199,6 +202,35 @@ class CtypesCodec:
         address = self._value(argument)  # c_void_p(addressof(x)), an int
         return ctypes.c_size_t.from_address(address).value if address else None
 
+    def listed(self, argument: Any, count: int | None) -> list[int]:
+        """Return what the callee has written into an array of `unsigned long`.
+
+        Args:
+            argument: the array, `byref()` of it or of one number, a pointer, or an address.
+            count: how many it has written.
+
+        Returns:
+            The numbers; none if there are none or it cannot be told where they are.
+        """
+        if not count:
+            return []
+        try:
+            by_reference = self._is_passed_by_reference(argument)
+            address = ctypes.addressof(argument) if by_reference else self._value(argument)
+            if not address:
+                return []
+            return list((ctypes.c_ulong * count).from_address(address))
+        except UNREADABLE:
+            return []
+
+    def _is_passed_by_reference(self, argument: Any) -> bool:
+        """Return whether ctypes itself passes the address of an object: POINTER(T) takes a T."""
+        argtypes = self._function.argtypes or () if self._function is not None else ()
+        return isinstance(argument, _SimpleCData | ctypes.Structure | ctypes.Union) and any(
+            not _converts(each) and issubclass(each, _Pointer) and isinstance(argument, each._type_)
+            for each in argtypes
+        )
+
     def _content(self, target: Any) -> int | None:
         """Return the handle or DWORD in a ctypes object, whatever the object is declared as."""
         size = ctypes.sizeof(target)
@@ -281,6 +313,13 @@ class CffiCodec:
             return int(self._ffi.cast("uintptr_t *", argument)[0])
         except (TypeError, IndexError, RuntimeError, ValueError, AttributeError):
             return None
+
+    def listed(self, argument: Any, count: int | None) -> list[int]:
+        """Return what the callee has written into an array."""
+        try:
+            return [int(argument[index]) & _MASK for index in range(count or 0)]
+        except UNREADABLE:
+            return []
 
     def text(self, argument: Any) -> str:
         """Return a text argument, empty for NULL and for what is not text."""

@@ -25,6 +25,7 @@ from csptrace.specs.vocabulary import (
     Effect,
     Ends,
     Exposes,
+    Finds,
     Kind,
     Reference,
     Releases,
@@ -50,6 +51,7 @@ __all__ = [
     "Outcome",
     "Sheltered",
     "Signature",
+    "Swept",
     "compile_call",
     "compile_own_use",
     "in_flight",
@@ -122,11 +124,24 @@ class Monitor(Protocol):
         the error to raise, if leaks raise.
         """
 
+    def unseen(self, kinds: Iterable[Kind]) -> None:
+        """Note that handles of these kinds may be handed out without being seen."""
+
     def forget(self, kind: Kind, value: int | None) -> None:
         """Forget the dead or dying handle whose value may have been handed out again, unseen."""
 
     def borrowed(self, kind: Kind, value: int) -> Handle:
         """Return the handle with a value, entering it without a duty if it is unknown."""
+
+    def found(
+        self,
+        kind: Kind,
+        values: Iterable[int],
+        beside: Handle | None,
+        site: CallSite,
+        frame: FrameType | None,
+    ) -> list[Handle]:
+        """Return the handles that a call has handed out without a duty, entering the unknown."""
 
     def ref_added(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Count one more reference."""
@@ -146,16 +161,28 @@ class Monitor(Protocol):
         *,
         below: bool = False,
         asking: Question | None = None,
-    ) -> list[Handle]:
+    ) -> Swept:
         """Mark every live handle of a kind; return those to be settled."""
 
     def settle_sweep(
-        self, handles: list[Handle], site: CallSite, frame: FrameType | None, *, released: bool
+        self, swept: Swept, site: CallSite, frame: FrameType | None, *, released: bool
     ) -> HandleLeak | None:
         """Confirm or roll back the end of many handles; return the error to raise, if any."""
 
     def broken(self, site: CallSite, error: BaseException) -> None:
         """Note a bug of the tracer itself; the program goes on."""
+
+
+class Swept(NamedTuple):
+    """What a call ends if it succeeds.
+
+    Attributes:
+        handles: what is certain, marked.
+        doubtful: what the provider has not been asked about.
+    """
+
+    handles: list[Handle]
+    doubtful: list[Handle]
 
 
 class Sheltered:
@@ -300,7 +327,7 @@ def compile_call(
     last_error: LastError | None = None,
     outcome: Callable[[bool], Outcome | None] | None = None,
     guards: Guards = (),
-    expose: Callable[[Any], None] | None = None,
+    expose: Callable[[Any, bool], None] | None = None,
 ) -> Callable[..., Any]:
     """Compile one row of a spec into the function that replaces a native one.
 
@@ -317,7 +344,8 @@ def compile_call(
         outcome: returns and forgets the raw result of the last native call in this thread, where
             the program can put its own check in between; is told whether the call returned.
         guards: what the call depends on without naming it.
-        expose: is given the out argument behind which a table of functions was written.
+        expose: is given the out argument behind which a table of functions was written, and
+            whether they are to be traced.
 
     Returns:
         A function with the signature of `native`.
@@ -630,6 +658,13 @@ class _Acquisition(NamedTuple):
     shared: bool
 
 
+class _Find(NamedTuple):
+    kind: Kind
+    values: Callable[[Arguments, Keywords, Any], list[int]]
+    beside: Callable[[Arguments, Keywords], Handle | None] | None
+    when: Predicate | None
+
+
 class _Release(NamedTuple):
     kind: Kind
     begin: Begin
@@ -664,7 +699,7 @@ class _General:
         last_error: LastError | None,
         outcome: Callable[[bool], Outcome | None] | None,
         guards: Guards,
-        expose: Callable[[Any], None] | None,
+        expose: Callable[[Any, bool], None] | None,
     ) -> None:
         self.call = call
         self.site = site
@@ -683,9 +718,10 @@ class _General:
         self.hand_overs: list[tuple[Kind, Reader, Predicate]] = []
         self.releases: list[_Release] = []
         self.acquisitions: list[_Acquisition] = []
+        self.finds: list[_Find] = []
         self.sweeps: list[_Sweep] = []
         self.ends: list[tuple[Ends, Reader, Predicate | None]] = []
-        self.exposes: list[Reader] = []
+        self.exposes: list[tuple[Reader, bool]] = []
         for effect in call.effects:
             self._add(effect)
         own = any(OWNER in (getattr(e, "out", ""), getattr(e, "param", "")) for e in call.effects)
@@ -704,6 +740,16 @@ class _General:
                     self._text(effect.named),
                     effect.shared,
                 )
+            )
+            return
+        if isinstance(effect, Finds):
+            beside = (
+                self._one(Reference("parent", effect.beside), effect.kind.under)
+                if effect.beside
+                else None
+            )
+            self.finds.append(
+                _Find(effect.kind, self._found(effect), beside, self._predicate(effect.when))
             )
             return
         if isinstance(effect, ReleasesAll):
@@ -728,7 +774,7 @@ class _General:
         if isinstance(effect, Exposes):
             read = self.signature.reader(effect.out)
             if read is not None:
-                self.exposes.append(read)
+                self.exposes.append((read, effect.traced))
             return
         if isinstance(effect, Ends):
             read = self._number(effect.param)
@@ -805,9 +851,10 @@ class _General:
             case _:  # a DWORD that a program may have declared signed
                 return lambda args, kwargs: (stored(read(args, kwargs)) or 0) & 0xFFFFFFFF == wanted
 
-    def _out(self, effect: Acquires) -> Callable[[Arguments, Keywords, Any], int | None]:
+    def _out(self, effect: Acquires | Finds) -> Callable[[Arguments, Keywords, Any], int | None]:
         kind, handles, stored = effect.kind, self.handles, self.codec.stored
-        if effect.valued or effect.out in (LIBRARY, OWNER):
+        valued = isinstance(effect, Acquires) and effect.valued
+        if valued or effect.out in (LIBRARY, OWNER):
             number = self._number(effect.out)
             if number is None:
                 return lambda _args, _kwargs, _result: None
@@ -824,6 +871,26 @@ class _General:
             return None if value is None or value in null else value
 
         return out
+
+    def _found(self, effect: Finds) -> Callable[[Arguments, Keywords, Any], list[int]]:
+        """Return a function that gives the values which a call has handed out."""
+        read = self.signature.reader(effect.out)
+        if effect.count and effect.out != self.signature.result and read is not None:
+            size, listed = self.signature.reader(effect.count), self.codec.listed
+            stored, null = self.codec.stored, effect.kind.null
+
+            def values(args: Arguments, kwargs: Keywords, _result: Any) -> list[int]:
+                count = None if size is None else stored(size(args, kwargs))
+                return [each for each in listed(read(args, kwargs), count) if each not in null]
+
+            return values
+        one = self._out(effect)
+
+        def value(args: Arguments, kwargs: Keywords, result: Any) -> list[int]:
+            found = one(args, kwargs, result)
+            return [] if found is None else [found]
+
+        return value
 
     def _number(self, param: str) -> Callable[[Arguments, Keywords], int | None] | None:
         """Return a function that gives the value of the handle in a parameter, known or not."""
@@ -1291,8 +1358,8 @@ class _General:
                 leak = settle(fate, plain) or leak
             if succeeded:
                 if self.expose is not None:
-                    for read in self.exposes:
-                        self.expose(read(args, kwargs))
+                    for read, traced in self.exposes:
+                        self.expose(read(args, kwargs), traced)
                 for kind, read in self.refs:
                     value = self.handles.value(kind, read(args, kwargs))
                     if value is not None:
@@ -1322,6 +1389,15 @@ class _General:
                         frame,
                     )
                     result = self.handles.adopt(result, handle, args)
+                for find in self.finds:
+                    if find.when is not None and not find.when(args, kwargs):
+                        continue
+                    values = find.values(args, kwargs, plain)
+                    if not values:
+                        continue
+                    beside = None if find.beside is None else find.beside(args, kwargs)
+                    for handle in monitor.found(find.kind, values, beside, site, frame):
+                        result = self.handles.adopt(result, handle, args)
         except DELIBERATE:
             raise
         except RecursionError:

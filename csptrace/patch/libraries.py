@@ -8,6 +8,7 @@ wrapped when they are handed out.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import operator
@@ -627,12 +628,17 @@ class _Way:
 
         def marking(*args: Any, **kwargs: Any) -> Any:
             result = traced(*args, **kwargs)
-            if self.monitor.active and _WAY not in getattr(result, "__dict__", (_WAY,)):
+            if self.monitor.active:
                 with self.patcher.sheltered(shape.python):
-                    self._mark(result, None, args)
+                    return self._marked(result, args)
             return result
 
         return marking
+
+    def _marked(self, result: Any, args: Arguments) -> Any:
+        if _WAY not in getattr(result, "__dict__", (_WAY,)):
+            self._mark(result, None, args)
+        return result
 
     def _losing(
         self, shape: Shape, traced: Callable[..., Any], lost: frozenset[str]
@@ -657,8 +663,9 @@ class _Way:
     def _generator(self, shape: Shape, native: Callable[..., Any]) -> Callable[..., Any]:
         """Trace a generator: its first step begins what its end, whenever that is, completes."""
         advance = self._advance
-        start = self.compile(shape, advance)
-        step = self.compile(shape, advance, shape.steps[0])
+        single = dataclasses.replace(shape, many=False)  # each step hands out one
+        start = self.compile(single, advance)
+        step = self.compile(single, advance, shape.steps[0])
         begun = [e for e in self._rows[shape.call].effects if isinstance(e, Acquires)]
         held_as = {c_name: own for own, c_name in shape.attributes}
         attribute = held_as.get(begun[0].out, "") if begun else ""
@@ -666,7 +673,9 @@ class _Way:
 
         def handed(item: Any, target: Any) -> Any:
             with self.patcher.sheltered(shape.python):
-                return self.wrap(item, shape.returns, (target,)) if shape.returns else item
+                if shape.returns:
+                    return self.wrap(item, shape.returns, (target,))
+                return self._marked(item, (target,)) if shape.result else item
             return item
 
         def run(target: Any, inner: Any) -> Iterator[Any]:

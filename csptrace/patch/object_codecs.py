@@ -43,6 +43,10 @@ class ObjectCodec:
         """Return nothing: this kind of API has no out parameters."""
         return None
 
+    def listed(self, argument: Any, count: int | None) -> list[int]:  # noqa: ARG002 - protocol
+        """Return nothing, as `stored`."""
+        return []
+
     def text(self, argument: Any) -> str:
         """Return a text argument, empty for `None`."""
         return argument if isinstance(argument, str) else ""
@@ -77,6 +81,13 @@ class BoxedCodec:
     def stored(self, argument: Any) -> int | None:
         """Return the number in a box that a call has filled."""
         return self.value(argument)
+
+    def listed(self, argument: Any, count: int | None) -> list[int]:  # noqa: ARG002 - it knows
+        """Return the numbers in a list that a call has filled, which is as long as they are."""
+        try:
+            return [int(number) for number in argument]
+        except UNREADABLE:
+            return []
 
     def text(self, argument: Any) -> str:
         """Return a text argument, empty if it is none."""

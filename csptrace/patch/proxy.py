@@ -13,6 +13,7 @@ import gc
 import pickle
 import threading
 import types
+import weakref
 from functools import partial, update_wrapper
 from itertools import compress
 from typing import TYPE_CHECKING, Any
@@ -272,13 +273,20 @@ class ForeignFunction(Proxy):
         return self._self_outcomes
 
     def _self_restore(self) -> Any:
-        """Take the shims off the wrapped function and return it."""
+        """Take the shims off the wrapped function and return it; calls go there from now on."""
         function = self.__wrapped__
+        # Who keeps the proxy keeps nothing of the tracer, and nobody else keeps the function.
+        type.__setattr__(type(self), "__call__", _passed_on)
         if self._self_check_shim is not None and function.errcheck is self._self_check_shim:
             function.errcheck = self._self_errcheck
         if self._self_restype_shim is not None and function.restype is self._self_restype_shim:
             function.restype = self._self_restype
+        self._self_check_shim = self._self_restype_shim = None
         return function
+
+
+def _passed_on(proxy: ForeignFunction, *args: Any, **kwargs: Any) -> Any:
+    return proxy.__wrapped__(*args, **kwargs)
 
 
 def function_proxy(
@@ -299,7 +307,7 @@ def function_proxy(
     Returns:
         The proxy.
     """
-    probe: list[ForeignFunction] = []
+    probe: list[weakref.ref[ForeignFunction]] = []
     has_errcheck = hasattr(wrapped, "errcheck")
 
     def outcome(returned: bool) -> Outcome | None:
@@ -308,18 +316,21 @@ def function_proxy(
         Args:
             returned: whether the call returned instead of raising.
         """
-        outcomes = probe[0]._self_outcomes
+        proxy = probe[0]()
+        if proxy is None:
+            return None
+        outcomes = proxy._self_outcomes
         if outcomes is not None and getattr(outcomes, "noted", False):
             outcomes.noted = False
             return Outcome(outcomes.result)
-        if returned and wrapped.restype is None:
+        if returned and proxy.__wrapped__.restype is None:
             # The program threw the result away: believe the out parameter.
             return Outcome(1)
         return None
 
     call = compiled(outcome if has_errcheck else None)
     proxy: ForeignFunction = _calling(call, wrapped)
-    probe.append(proxy)
+    probe.append(weakref.ref(proxy))
     if has_errcheck:
         errcheck, restype = wrapped.errcheck, wrapped.restype
         if errcheck is not None:

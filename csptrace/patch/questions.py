@@ -42,6 +42,8 @@ class Answer(enum.Enum):
     NO = "no"
     GONE = "gone"
     """The handle has ended behind the tracer's back."""
+    ORPHANED = "orphaned"
+    """The session that was named in the question has."""
     UNKNOWN = "unknown"
 
 
@@ -84,8 +86,10 @@ def ask(question: Question, library: str, session: int, value: int) -> Answer:
         result = function(
             ctypes.c_ulong(session), ctypes.c_ulong(value), ctypes.byref(wanted), ctypes.c_ulong(1)
         )
-    if result in (_CKR_OBJECT_HANDLE_INVALID, _CKR_SESSION_HANDLE_INVALID):
+    if result == _CKR_OBJECT_HANDLE_INVALID:
         return Answer.GONE
+    if result == _CKR_SESSION_HANDLE_INVALID:
+        return Answer.ORPHANED
     if result != _CKR_OK or wanted.ulValueLen != 1:
         return Answer.UNKNOWN
     return Answer.YES if flag.value else Answer.NO

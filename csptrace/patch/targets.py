@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import os
 import re
 import sys
@@ -48,11 +49,15 @@ from csptrace.patch.proxy import (
 )
 from csptrace.patch.questions import foresee, library_file
 from csptrace.specs.vocabulary import (
+    LIBRARY,
+    OWNER,
+    Acquires,
     Binding,
     Call,
     Codec,
     Collects,
     Dll,
+    Finds,
     Kind,
     LibraryObjects,
     Objects,
@@ -90,6 +95,32 @@ class _Row(NamedTuple):
     spec: Spec
     binding: Binding
     call: Call
+
+
+def handed_out(calls: Iterable[Call]) -> set[Kind]:
+    """Return the kinds of which these functions hand out handles.
+
+    Args:
+        calls: rows of a spec.
+    """
+    effects = [effect for call in calls for effect in call.effects]
+    return {
+        effect.kind
+        for effect in effects
+        if isinstance(effect, Acquires | Finds) and effect.out not in (LIBRARY, OWNER)
+    }
+
+
+def _is_held(found: list[Any], index: int, *, cached: bool) -> bool:
+    """Return whether somebody besides a list, and a cache, refers to one of the objects in it."""
+    return _references(found, index) > _IN_A_LIST + cached
+
+
+def _references(found: list[Any], index: int) -> int:
+    return sys.getrefcount(found[index])
+
+
+_IN_A_LIST = _references([object()], 0)
 
 
 def library_name(name: object) -> str:
@@ -213,6 +244,7 @@ class Installation:
         self._scoped_rows: weakref.WeakKeyDictionary[Any, dict[str, _Row]] = (
             weakref.WeakKeyDictionary()
         )
+        self._undescribed: weakref.WeakSet[Any] = weakref.WeakSet()
         self._tables: FunctionTables | None = None
 
     # --- installing ---------------------------------------------------------------------------
@@ -369,7 +401,20 @@ class Installation:
             local = self.scoped(spec, library_file(str(library._name)))
             rows = self._rows_of(local)
             self._scoped_rows[library] = rows
+            if library in self._undescribed:
+                self._note_undescribed(library)
         return rows
+
+    def _note_undescribed(self, library: Any) -> None:
+        """Note that a function was looked up in a library of which no spec knows what it does."""
+        try:
+            rows = self._scoped_rows.get(library)
+        except TypeError:  # an object of the program's own class, which is not hashable
+            return
+        if rows is None:
+            self._undescribed.add(library)  # what it is may turn out later
+        else:  # one of the vendor's own, in a library that is there for nothing else
+            self._monitor.unseen(handed_out(row.call for row in rows.values()))
 
     @staticmethod
     def _rows_of(spec: Spec) -> dict[str, _Row]:
@@ -393,8 +438,12 @@ class Installation:
             return False
         return True
 
-    def _expose(self, spec: Spec, argument: Any) -> None:
-        """Trace the functions of a table that a call has handed out."""
+    def _expose(self, spec: Spec, argument: Any, traced: bool) -> None:
+        """Trace the functions of a table that a call has handed out, as far as it is possible."""
+        if not traced:
+            if argument is not None:
+                self._monitor.unseen(handed_out(spec.calls))
+            return
         rows = self._rows_of(spec)
 
         def trace(name: str, function: Any) -> Any:
@@ -410,6 +459,8 @@ class Installation:
     ) -> Callable[[ModuleType], None]:
         def patch(module: ModuleType) -> None:
             foresee()
+            if self._held(lambda: self._objects_of(module, target)):
+                self._monitor.unseen(handed_out(spec.calls))
             patcher = LibraryPatcher(
                 spec,
                 binding,
@@ -424,6 +475,35 @@ class Installation:
             self.functions += patcher.functions
 
         return patch
+
+    def _held(self, find: Callable[[], list[Any]]) -> list[Any]:
+        """Return what the program has already when tracing starts in the middle of it.
+
+        Args:
+            find: returns it, and what is only waiting for the garbage collector.
+        """
+        if not self._starting:
+            return []  # the module has just been imported
+        found = find()
+        for generation in (1, 2):
+            if found and gc.isenabled():
+                found.clear()
+                gc.collect(generation)
+                found = find()
+        return found
+
+    @staticmethod
+    def _objects_of(module: ModuleType, target: LibraryObjects) -> list[Any]:
+        """Return the objects that were not wrapped when the program got them."""
+        classes = [getattr(module, name) for name in target.proxied if hasattr(module, name)]
+        found = [each for cls in classes for each in instances(cls)]
+        where, _, name = target.registry.rpartition(".")
+        cached = set(map(id, getattr(sys.modules.get(where), name, {}).values()))
+        return [
+            found[index]
+            for index in range(len(found))
+            if _is_held(found, index, cached=id(found[index]) in cached)
+        ]
 
     def _pausing(self, cls: str, method: str) -> Callable[[ModuleType], None]:
         def patch(module: ModuleType) -> None:
@@ -453,7 +533,11 @@ class Installation:
         ) -> Any:
             function = wrapped(*args, **kwargs)
             row = rows.get(args[0]) if args and isinstance(args[0], str) else None
-            if row is None or not self._monitor.active:
+            if not self._monitor.active:
+                return function
+            if row is None:
+                with Sheltered(self._monitor, CallSite("look-up", "", "ctypes")):
+                    self._note_undescribed(library)
                 return function
             with Sheltered(self._monitor, CallSite(args[0], row.spec.name, row.binding.name)):
                 if row.spec.scoped:
@@ -473,12 +557,16 @@ class Installation:
             CDLL, "__getitem__", wrapt.FunctionWrapper(vars(CDLL)["__getitem__"], getitem)
         )
         self.journal.add("functions cached by ctypes libraries", self._restore_cdlls)
+        bound = self._held(lambda: self._bound(module, rows))
+        if self._held(lambda: self._tables_of(module, rows)):
+            scoped = [row.call for row in rows.values() if row.spec.scoped]
+            self._monitor.unseen(handed_out(scoped))
         for library in self._existing(CDLL, module):
             if self._known_library(Codec.CTYPES, library._name):
                 self._adopt_cdll(library, rows)
             else:
                 self._adopt_scoped(library, rows)
-        self._find_missed(module._CFuncPtr, rows)
+        self._note_bound([(function.__name__, function) for function in bound], rows)
 
     def _existing(self, cls: type, module: ModuleType) -> list[Any]:
         """Return the objects of a module's class that exist when the module is patched."""
@@ -512,19 +600,61 @@ class Installation:
                 if _is_proxy(function):
                     vars(library)[name] = function._self_restore()
 
-    def _find_missed(self, function_type: type, rows: dict[str, _Row]) -> None:
-        """List function pointers that modules have bound under a name of their own."""
-        if not self._starting:
+    def _bound(self, module: ModuleType, rows: dict[str, _Row]) -> list[Any]:
+        """Return the functions that somebody has looked up already and keeps.
+
+        A library keeps what was looked up as an attribute, which is patched there. A proxy is one
+        of an earlier tracer, which nothing reports to any more.
+        """
+        everything = instances(module._CFuncPtr) + instances(ForeignFunction)
+        known = [each for each in everything if getattr(each, "__name__", None) in rows]
+        everything.clear()
+        cached = {
+            id(function)
+            for library in instances(module.CDLL)
+            for function in vars(library).values()
+        }
+        return [
+            known[index]
+            for index in range(len(known))
+            if _is_held(known, index, cached=id(known[index]) in cached)
+        ]
+
+    @staticmethod
+    def _tables_of(module: ModuleType, rows: dict[str, _Row]) -> list[Any]:
+        """Return the tables of functions, and the pointers to such, that the program has."""
+        tables = {
+            cls
+            for cls in derived(module.Structure).values()
+            for field, *_ in vars(cls).get("_fields_", ())
+            if field in rows and rows[field].spec.scoped
+        }
+        pointers = [
+            cls
+            for cls in (derived(module._Pointer).values() if tables else ())
+            if getattr(cls, "_type_", None) in tables
+        ]
+        return [each for cls in (*tables, *pointers) for each in instances(cls)]
+
+    def _note_bound(self, bound: list[tuple[str, Any]], rows: dict[str, _Row]) -> None:
+        """List functions that were looked up before, by the names that modules have for them.
+
+        Args:
+            bound: the functions, each with the name that it has in C.
+            rows: what these do.
+        """
+        if not bound:
             return
-        # A proxy in a module is one of an earlier tracer, which nothing reports to any more.
-        kinds = derived(function_type) | derived(ForeignFunction)
+        ids = {id(function) for _, function in bound}
+        named: set[int] = set()
         for where, module in list(sys.modules.items()):
-            namespace = _namespace(module)
-            if kinds.keys().isdisjoint(map(id, map(type, list(namespace.values())))):
-                continue
-            for name, value in list(namespace.items()):
-                if id(type(value)) in kinds and getattr(value, "__name__", None) in rows:
+            for name, value in list(_namespace(module).items()):
+                if id(value) in ids:
+                    named.add(id(value))
                     self.missed.append(f"{where}.{name}")
+        kept = sorted(name for name, function in bound if id(function) not in named)
+        self.missed += [f"{name} (kept in an object)" for name in kept]
+        self._monitor.unseen(handed_out(rows[name].call for name, _ in bound))
 
     # --- cffi ---------------------------------------------------------------------------------
 
@@ -546,11 +676,25 @@ class Installation:
         self._codec(Codec.CFFI)  # now, as for ctypes
         _last_error()
         self._replace(FFI, "dlopen", wrapt.FunctionWrapper(vars(FFI)["dlopen"], dlopen))
-        for ffi in self._existing(FFI, module):
-            for library in ffi._libraries:
-                _, _, name = type(library).__name__.partition("_")
-                if self._known_library(Codec.CFFI, name):
-                    self._adopt_cffi(library)
+        libraries = [
+            library
+            for ffi in self._existing(FFI, module)
+            for library in ffi._libraries
+            if self._known_library(Codec.CFFI, type(library).__name__.partition("_")[2])
+        ]
+        rows = self._rows(Codec.CFFI)
+        for library in libraries:
+            names = [name for name in rows if name in vars(library)]
+            functions = [vars(library)[name] for name in names]
+            self._note_bound(
+                [
+                    (name, functions[index])
+                    for index, name in enumerate(names)
+                    if _is_held(functions, index, cached=True)
+                ],
+                rows,
+            )
+            self._adopt_cffi(library)
 
     def _adopt_cffi(self, library: Any) -> None:
         """Wrap what an in-line ABI-mode library hands out; each has a class of its own."""
@@ -582,7 +726,7 @@ class Installation:
             if alive is not None:
                 for name, function in list(vars(alive).items()):
                     if _is_proxy(function):
-                        vars(alive)[name] = function.__wrapped__
+                        vars(alive)[name] = function._self_restore()
 
         cls.__getattr__ = lookup
         self.journal.add(f"cffi library {cls.__name__}", restore)

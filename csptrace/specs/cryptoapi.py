@@ -23,8 +23,10 @@ from csptrace.specs.vocabulary import (
     acquires,
     adds_ref,
     call,
+    either,
     equals,
     every,
+    finds,
     flag,
     given,
     needs_of,
@@ -328,13 +330,22 @@ CALLS: Final = (
     call(
         "CryptAcquireCertificatePrivateKey",
         "pCert dwFlags pvParameters phCryptProvOrNCryptKey pdwKeySpec pfCallerFreeProvOrNCryptKey",
-        # pfCallerFree FALSE: borrowed from the certificate context. An NCRYPT_KEY_HANDLE is not
-        # an HCRYPTPROV.
+        # An NCRYPT_KEY_HANDLE is not an HCRYPTPROV.
         acquires(
             PROV,
             "phCryptProvOrNCryptKey",
             when=stored("pfCallerFreeProvOrNCryptKey"),
             unless=stored_equals("pdwKeySpec", CERT_NCRYPT_KEY_SPEC),
+        ),
+        # Vendor: with pfCallerFree FALSE the certificate context keeps it, and releases it when
+        # its last copy is freed.
+        finds(
+            PROV,
+            "phCryptProvOrNCryptKey",
+            unless=either(
+                stored("pfCallerFreeProvOrNCryptKey"),
+                stored_equals("pdwKeySpec", CERT_NCRYPT_KEY_SPEC),
+            ),
         ),
         library=_CRYPT32,
     ),

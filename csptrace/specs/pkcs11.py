@@ -34,6 +34,7 @@ from csptrace.specs.vocabulary import (
     ends,
     equals,
     exposes,
+    finds,
     flag,
     given,
     negation,
@@ -59,7 +60,7 @@ CKF_SIGN_RECOVER: Final = 0x1000
 CKF_VERIFY: Final = 0x2000
 CKF_VERIFY_RECOVER: Final = 0x4000
 
-# Three of the names below are no C types: the API has none for what they stand for.
+# Some of the names below are no C types: the API has none for what they stand for.
 LIBRARY_STATE: Final = Kind(
     "CRYPTOKI",
     "library",
@@ -78,10 +79,16 @@ MODULE: Final = Kind(
 SLOT: Final = Kind(
     "CK_SLOT_ID", "slot", under=LIBRARY_STATE, must_release=False, given=True, null=frozenset()
 )
+TOKEN: Final = Kind(
+    "TOKEN", "token", under=LIBRARY_STATE, must_release=False, given=True, null=frozenset()
+)
 SESSION: Final = Kind(
     "CK_SESSION_HANDLE",
     "session",
     under=SLOT,
+    # C_CloseSession: when the last one is closed, handles to private objects become invalid; in
+    # SoftHSM (2.6.1, measured) all of them do.
+    opens=TOKEN,
     orderly=True,
     exclusive=True,
     counted=True,
@@ -96,6 +103,7 @@ OBJECT: Final = Kind(
     secret=True,
     implied=True,
     survives=Question.CKA_TOKEN,
+    home=TOKEN,
     release="C_DestroyObject",
     harm="key material and memory of the token stay in use until the session is closed",
 )
@@ -240,11 +248,13 @@ CALLS: Final = (
     call(
         "C_GetInterfaceList",
         "pInterfacesList pulCount",
+        exposes(LIBRARY_STATE, "pInterfacesList", traced=False),
         library=_CRYPTOKI,
     ),
     call(
         "C_GetInterface",
         "pInterfaceName pVersion ppInterface flags",
+        exposes(LIBRARY_STATE, "ppInterface", traced=False),
         library=_CRYPTOKI,
     ),
     # --- slots and tokens ---
@@ -466,6 +476,7 @@ CALLS: Final = (
         "C_FindObjects",
         "hSession phObject ulMaxObjectCount pulObjectCount",
         uses(SESSION, "hSession"),
+        finds(OBJECT, "phObject", count="pulObjectCount", beside="hSession"),
         library=_CRYPTOKI,
     ),
     call(
@@ -1050,7 +1061,7 @@ _PYKCS11: Final = shapes(
             "C_SetAttributeValue: self=owner hSession hObject Template="
         ),
         "CPKCS11Lib.C_FindObjectsInit": "C_FindObjectsInit: self=owner hSession Template=",
-        "CPKCS11Lib.C_FindObjects": "C_FindObjects: self=owner hSession objectsList=",
+        "CPKCS11Lib.C_FindObjects": "C_FindObjects: self=owner hSession objectsList=phObject",
         "CPKCS11Lib.C_FindObjectsFinal": "C_FindObjectsFinal: self=owner hSession",
         "CPKCS11Lib.C_EncryptInit": "C_EncryptInit: self=owner hSession pMechanism hKey",
         "CPKCS11Lib.C_Encrypt": (
@@ -1132,11 +1143,11 @@ _PYTHON_PKCS11: Final = shapes(
             "close: self=hSession self.user_type=user_type type_= value= traceback="
         ),
         "Session.get_objects": (
-            "C_FindObjectsInit..C_FindObjects..C_FindObjectsFinal: self=hSession attrs= "
-            "batch_size= -> (Object)*"
+            "find_first..find_next..C_FindObjectsFinal: self=hSession attrs= batch_size= "
+            "-> phObject*"
         ),
         "Session.get_key": (
-            "use_session: self=hSession object_class= key_type= label= id= -> (Object)"
+            "find_next: self=hSession object_class= key_type= label= id= -> phObject"
         ),
         "Session.reaffirm_credentials": "C_Login: self=hSession pin=",
         "Session.create_object": "C_CreateObject: self=hSession attrs= -> phObject",
@@ -1211,6 +1222,7 @@ SPEC: Final = Spec(
         LIBRARY_STATE,
         MODULE,
         SLOT,
+        TOKEN,
         SESSION,
         OBJECT,
         SEARCH,
@@ -1363,6 +1375,22 @@ SPEC: Final = Spec(
                     library=_CRYPTOKI,
                 ),
                 call("use_session", "hSession", uses(SESSION, "hSession"), library=_CRYPTOKI),
+                # C_FindObjectsInit and C_FindObjects, whose handles come one by one.
+                call(
+                    "find_first",
+                    "hSession phObject",
+                    uses(SESSION, "hSession"),
+                    begins(SEARCH, "hSession"),
+                    finds(OBJECT, "phObject", beside="hSession"),
+                    library=_CRYPTOKI,
+                ),
+                call(
+                    "find_next",
+                    "hSession phObject",
+                    uses(SESSION, "hSession"),
+                    finds(OBJECT, "phObject", beside="hSession"),
+                    library=_CRYPTOKI,
+                ),
                 # An operation that begins and ends within the call.
                 call(
                     "use_key",

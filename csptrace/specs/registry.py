@@ -26,6 +26,7 @@ from csptrace.specs.vocabulary import (
     Codec,
     Dll,
     Ends,
+    Finds,
     LibraryObjects,
     Objects,
     Question,
@@ -145,6 +146,8 @@ def validate(spec: Spec) -> None:
     for kind in spec.kinds:
         if kind.under is not None and kind.under in spec.kinds and kind.under not in declared:
             raise SpecError(f"{place}: kind {kind.name} stands before its parent")
+        if not {kind.home, kind.opens} - {None} <= declared:
+            raise SpecError(f"{place}: kind {kind.name} stands before its home= or opens=")
         if any(kind.name == other.name for other in declared):
             raise SpecError(f"{place}: two kinds are named {kind.name}")
         declared.add(kind)
@@ -252,9 +255,13 @@ def _check_shape(where: str, target: Objects | LibraryObjects, shape: Shape, cal
         raise SpecError(
             f"{where}: {shape.call} takes no {target.classes[owner].name} in {shape.receiver!r}"
         )
-    results = [e.kind for e in call.effects if isinstance(e, Acquires) and e.out == shape.result]
+    results = [
+        effect.kind
+        for effect in call.effects
+        if isinstance(effect, Acquires | Finds) and effect.out == shape.result
+    ]
     if shape.result and not results:
-        raise SpecError(f"{where}: {shape.call} acquires nothing in {shape.result!r}")
+        raise SpecError(f"{where}: {shape.call} hands out nothing in {shape.result!r}")
     if shape.returns and shape.returns not in target.classes:
         raise SpecError(f"{where}: unknown class {shape.returns} after '->'")
     for kind in results:
@@ -334,7 +341,7 @@ def covered_effects(call: Call) -> list[dict[str, str]]:
     return [_effect(effect) for effect in call.effects]
 
 
-_FURTHER: Final = ("beside", "asking", "hands_over", "even_on_failure")
+_FURTHER: Final = ("count", "beside", "asking", "hands_over", "even_on_failure")
 
 
 def _effect(effect: object) -> dict[str, str]:

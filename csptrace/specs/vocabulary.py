@@ -4,7 +4,8 @@ A spec is data. It names C functions and parameters verbatim and never contains 
 that one engine serves every API and a new API is one new file. What a row can say:
 
 * objects: `Kind` (a type of handle), `call` (one C function), `Binding` (how Python reaches it);
-* effects: `acquires`, `begins`, `uses`, `adds_ref`, `releases`, `releases_all`, `ends`, `exposes`;
+* effects: `acquires`, `begins`, `finds`, `uses`, `adds_ref`, `releases`, `releases_all`, `ends`,
+  `exposes`;
 * references: a parameter name, `parent_of(param)`, `needs_of(param)`, `RETURN`, `LIBRARY` (the
   loaded library that the call goes to) or `OWNER` (the Python object it is called on);
 * conditions: `flag`, `nonzero`, `given`, `stored`, `stored_equals`, combined by `negation`,
@@ -47,6 +48,7 @@ __all__ = [
     "Effect",
     "Ends",
     "Exposes",
+    "Finds",
     "Kind",
     "LibraryObjects",
     "Objects",
@@ -69,6 +71,7 @@ __all__ = [
     "equals",
     "every",
     "exposes",
+    "finds",
     "flag",
     "given",
     "needs_of",
@@ -167,6 +170,10 @@ class Kind:
             that is a matter of taste (setting `implied`).
         survives: the question whose answer "yes" means that it outlives its parent.
         counted: whether there is a limit to how many may live under one parent.
+        home: the kind that it lives under when it outlives its parent, or belongs to nobody here (a
+            token); its value is that of the parent's parent.
+        opens: the kind, with the value of the parent, that can be reached while one of this kind
+            is alive. When the last one has ended, it is in doubt whether what lives there has.
         realm: the library whose values these are; empty where all libraries share them.
         source: file and line of the declaration, for messages; filled in by itself.
     """
@@ -188,6 +195,8 @@ class Kind:
     implied: bool = False
     survives: Question | None = None
     counted: bool = False
+    home: Kind | None = None
+    opens: Kind | None = None
     realm: str = ""
     source: str = ""
 
@@ -218,6 +227,11 @@ class Kind:
             raise SpecError(f"{where}: implied=, counted= and survives= speak of a parent")
         if self.survives is not None and not isinstance(self.survives, Question):
             raise SpecError(f"{where}: survives={self.survives!r} is not a Question")
+        if self.home is not None and (self.under is None or self.under.under is None):
+            raise SpecError(f"{where}: home= is found by the parent's parent, which it has not")
+        for field, kind in (("home", self.home), ("opens", self.opens)):
+            if kind is not None and not (isinstance(kind, Kind) and kind.given):
+                raise SpecError(f"{where}: {field}={kind!r} is not a Kind that is given")
 
     def __repr__(self) -> str:
         """Return the C name."""
@@ -372,6 +386,21 @@ class Acquires:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Finds:
+    """A successful call hands out handles that are alive and that its caller need not release.
+
+    What was found is known from then on: one that was thought dead has been handed out again.
+    With `count`, `out` is an array, of which so many were filled.
+    """
+
+    kind: Kind
+    out: str
+    count: str = ""
+    beside: str = ""
+    when: Condition | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Uses:
     """The call needs a valid handle; with `hands_over` the provider takes over the release.
 
@@ -412,7 +441,8 @@ class ReleasesAll:
     """A successful call ends every live handle of a kind (under one parent).
 
     With `beside`, those anywhere under the parent of the handle in that parameter; with `asking`,
-    only those for which the provider answers yes.
+    only those for which the provider answers yes. It is asked before the call about what somebody
+    owes the release of, and about what was only found at its next use.
     """
 
     kind: Kind
@@ -440,13 +470,18 @@ class Ends:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Exposes:
-    """A successful call writes the address of a table of the library's functions."""
+    """A successful call writes the address of a table of the library's functions.
+
+    If they are not `traced`, what they hand out is not seen, and a value that has died may stand
+    for something else.
+    """
 
     kind: Kind
     out: str
+    traced: bool = True
 
 
-Effect: TypeAlias = Acquires | Uses | AddsRef | Releases | ReleasesAll | Ends | Exposes
+Effect: TypeAlias = Acquires | Finds | Uses | AddsRef | Releases | ReleasesAll | Ends | Exposes
 
 
 def acquires(
@@ -505,6 +540,31 @@ def begins(
         The effect.
     """
     return Acquires(kind, param, Reference("param", param), _reference(needs), when, valued=True)
+
+
+def finds(
+    kind: Kind,
+    out: str,
+    *,
+    count: str = "",
+    beside: str = "",
+    when: Condition | None = None,
+    unless: Condition | None = None,
+) -> Finds:
+    """State that a successful call hands out handles that nobody has to release because of it.
+
+    Args:
+        kind: the kind of the handles.
+        out: the out parameter that receives them, or `RETURN`.
+        count: the out parameter that says how many there are, where `out` is an array.
+        beside: a parameter under whose parent they are found; they live in that parent's `home`.
+        when: only if this holds.
+        unless: only if this does not hold.
+
+    Returns:
+        The effect.
+    """
+    return Finds(kind, out, count, beside, _when(when, unless))
 
 
 def uses(
@@ -612,17 +672,18 @@ def ends(
     return Ends(kind, param, when, on_success, on_failure, tuple(survives))
 
 
-def exposes(kind: Kind, out: str) -> Exposes:
+def exposes(kind: Kind, out: str, *, traced: bool = True) -> Exposes:
     """State that a successful call writes the address of a table of functions through `out`.
 
     Args:
         kind: the kind that stands for the library.
         out: the out parameter.
+        traced: whether the functions of the table can be traced.
 
     Returns:
         The effect.
     """
-    return Exposes(kind, out)
+    return Exposes(kind, out, traced)
 
 
 def _reference(what: str | Reference | None) -> Reference | None:
@@ -732,10 +793,10 @@ def _check_call(described: Call) -> None:
                     f"the call has: {' '.join(described.params) or 'none'}"
                 )
         for field, condition in _conditions_of(effect):
-            if condition.reads_result() and not (isinstance(effect, Acquires)):
+            if condition.reads_result() and not isinstance(effect, Acquires | Finds):
                 raise SpecError(
                     f"{where}: {verb} {field}={condition} reads a result, which is not known "
-                    "before the call; only acquires() may do that"
+                    "before the call; only acquires() and finds() may do that"
                 )
     _check_references(where, described)
 
@@ -822,6 +883,12 @@ def _params_of(effect: Effect) -> Iterable[tuple[str, str]]:
             yield "needs", effect.needs.param
         if effect.named:
             yield "named", effect.named
+    elif isinstance(effect, Finds):
+        yield "out", effect.out
+        if effect.count:
+            yield "count", effect.count
+        if effect.beside:
+            yield "beside", effect.beside
     elif isinstance(effect, ReleasesAll):
         if effect.under:
             yield "under", effect.under
@@ -1093,8 +1160,12 @@ class Spec:
         """
         local: dict[Kind, Kind] = {}
         for kind in self.kinds:
-            under = None if kind.under is None else local.get(kind.under, kind.under)
-            local[kind] = dataclasses.replace(kind, under=under, realm=realm)
+            above = {
+                field: local.get(other, other)
+                for field in ("under", "home", "opens")
+                if (other := getattr(kind, field)) is not None
+            }
+            local[kind] = dataclasses.replace(kind, realm=realm, **above)
 
         def effect(each: Effect) -> Effect:
             return dataclasses.replace(each, kind=local.get(each.kind, each.kind))

@@ -223,14 +223,17 @@ class Exports:
         self.call("C_FindObjects", session, byref(found), c_ulong(1), byref(count))
         return found
 
-    def search(self, session: Any) -> int:
+    def find(self, session: Any) -> list[Any]:
         self.call("C_FindObjectsInit", session, None, c_ulong(0))
-        found, count, total = c_ulong(), c_ulong(1), 0
+        # One by one, then in an array, as programs do either.
+        one, some, count = c_ulong(), (c_ulong * 3)(), c_ulong(1)
+        self.call("C_FindObjects", session, byref(one), c_ulong(1), byref(count))
+        found = [one] if count.value else []
         while count.value:
-            self.call("C_FindObjects", session, byref(found), c_ulong(1), byref(count))
-            total += count.value
+            self.call("C_FindObjects", session, some, c_ulong(3), byref(count))
+            found += [c_ulong(number) for number in some[: count.value]]
         self.call("C_FindObjectsFinal", session)
-        return total
+        return found
 
     def number(self, handle: Any) -> int:
         return int(handle.value)
@@ -381,11 +384,11 @@ class PyKCS11Client:
         self._raw("C_FindObjects", session.session, found)
         return found
 
-    def search(self, session: Any) -> int:
-        return len(self._call(session.findObjects))
+    def find(self, session: Any) -> list[Any]:
+        return list(self._call(session.findObjects))
 
     def number(self, handle: Any) -> int:
-        return int(getattr(handle, "session", handle).value())
+        return int((handle if hasattr(handle, "value") else handle.session).value())
 
 
 # --- python-pkcs11 ----------------------------------------------------------------------------
@@ -476,8 +479,8 @@ class PythonPkcs11Client:
         self._call(next, found)
         return found
 
-    def search(self, session: Any) -> int:
-        return len(self._call(list, session.get_objects()))
+    def find(self, session: Any) -> list[Any]:
+        return list(self._call(list, session.get_objects()))
 
     def number(self, handle: Any) -> int:
         return int(handle.handle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import gc
 import json
 import os
@@ -216,11 +217,149 @@ def test_what_a_search_finds_carries_no_duty(client: Client, tracer: Tracer) -> 
     """Objects found by a search are nobody's to destroy."""
     session = client.open(PIN)
     key = client.gen_key(session)
-    assert client.search(session) >= 1
+    assert client.find(session)
     assert kinds(tracer) == [SESSION, OBJECT]
     client.destroy(session, key)
     client.close(session)
     assert found(tracer) == []
+
+
+@pytest.fixture
+def stored(client: Client) -> Iterator[Callable[[], None]]:
+    """Return a function that puts a private and a public key on the token, in a life before."""
+
+    def store() -> None:
+        session = client.open(PIN)
+        for private in (True, False):
+            client.gen_key(session, token=True, private=private)
+        client.close(session)
+        client.finalize()
+        client.initialize()
+
+    yield store
+    if csptrace.current() is not None:
+        csptrace.stop()
+    with contextlib.suppress(Refused):  # it may be finalised
+        client.finalize()
+    client.initialize()
+    session = client.open(PIN)
+    for key in client.find(session):
+        client.destroy(session, key)
+    client.close(session)
+
+
+def found_keys(client: Client) -> tuple[Any, Any, Any, Any]:
+    """Log in, and return that session, another one, and a private and a public key it has found."""
+    other = client.open()
+    public = {client.number(key): key for key in client.find(other)}
+    owner = client.open(PIN)
+    private = [key for key in client.find(other) if client.number(key) not in public]
+    return owner, other, private[0], next(iter(public.values()))
+
+
+def logout(client: Client, session: Any) -> None:
+    """Log out of the slot of a session that was opened with a PIN."""
+    if "logout" in client.lacks:
+        client.close(session)
+    else:
+        client.logout(session)
+
+
+@pytest.mark.parametrize("how", ["finalize", "unload"])
+def test_what_is_found_in_another_life_is_valid(
+    client: Client, tracer: Tracer, stored: Callable[[], None], how: str
+) -> None:
+    """An object whose number died with the library is found again and used without a word."""
+    stored()
+    for _ in range(3):
+        session = client.open()
+        assert client.find(session)
+        for key in client.find(session):
+            client.use_key(session, key)
+        client.close(session)
+        if how == "unload":
+            need(client, "unload")
+            client.unload()
+            client.load(softhsm.module())
+        else:
+            client.finalize()
+            client.initialize()
+    assert [each for each in found(tracer) if each[1] != "info"] == []
+
+
+def test_a_found_private_key_ends_with_the_login(
+    client: Client, tracer: Tracer, stored: Callable[[], None]
+) -> None:
+    """After a logout a private key that was found is refused, and a public one is not."""
+    stored()
+    owner, other, private, public = found_keys(client)
+    client.use_key(other, private)
+    logout(client, owner)
+    client.use_key(other, public)
+    with pytest.raises(UseAfterInvalidation) as caught:
+        client.use_key(other, private)
+    finding = caught.value.finding
+    assert finding.acquired is not None
+    assert finding.acquired.site.call in ("C_FindObjects", "get_objects")
+    assert finding.ended is not None
+    assert finding.ended.site.call in ("C_Logout", "close")
+    with pytest.raises(OutOfOrderRelease):
+        client.destroy(other, private)
+    client.use_key(other, public)
+    assert set(kinds(tracer)) == {SESSION}
+
+
+def test_the_provider_agrees_on_what_was_found(
+    client: Client, tracer: Tracer, stored: Callable[[], None]
+) -> None:
+    """Where misuse is only logged, the provider refuses exactly the calls that are reported."""
+    assert tracer.reconfigure(dataclasses.replace(tracer.settings, on_misuse="log"))
+    stored()
+    owner, other, *keys = found_keys(client)
+    logout(client, owner)
+    refused = []
+    for key in keys:
+        before = len(tracer.check())
+        try:
+            client.use_key(other, key)
+            refused.append(False)
+        except Refused:
+            refused.append(True)
+        assert (len(tracer.check()) > before) == refused[-1]
+    assert refused == [True, False]
+
+
+def test_nothing_found_outlives_the_last_session(
+    client: Client, tracer: Tracer, stored: Callable[[], None]
+) -> None:
+    """When every session of the token is closed, the numbers that were found stand for nothing."""
+    stored()
+    session = client.open()
+    key = client.find(session)[0]
+    client.close(session)
+    session = client.open()
+    if client.binding != "python-pkcs11":  # whose objects belong to the session that found them
+        with pytest.raises(UseAfterInvalidation) as caught:
+            client.use_key(session, key)
+        assert caught.value.finding.ended is not None
+        assert caught.value.finding.ended.site.call in ("C_CloseSession", "close")
+    client.use_key(session, client.find(session)[0])
+
+
+def test_what_is_found_while_another_session_is_open_stays_valid(
+    client: Client, tracer: Tracer, stored: Callable[[], None]
+) -> None:
+    """Closing one of several sessions ends nothing that was found."""
+    stored()
+    first, second = client.open(), client.open()
+    key = client.find(second)[0]
+    client.close(first)
+    for _ in range(3):
+        third = client.open()
+        client.use_key(second, key)
+        client.close(third)
+    client.use_key(second, key)
+    assert [each for each in found(tracer) if each[1] != "info"] == []
 
 
 def test_failed_open_loses_a_session(client: Client, tracer: Tracer) -> None:

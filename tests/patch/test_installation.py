@@ -207,7 +207,7 @@ def test_foreign_patch_on_a_module_function(trace: Callable[..., Tracer]) -> Non
 # --- all or nothing -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("failing", ["_patch_ctypes", "_find_missed", "_find_imported", "_replace"])
+@pytest.mark.parametrize("failing", ["_patch_ctypes", "_note_bound", "_find_imported", "_replace"])
 def test_failing_start_leaves_nothing_patched(
     monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:

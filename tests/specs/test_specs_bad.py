@@ -421,11 +421,11 @@ BAD_SPECS: dict[str, tuple[Spec, tuple[str, ...]]] = {
     ),
     "shape returns nothing acquired": (
         with_binding(Child__use="ChildUse: self=hChild -> dwFlags"),
-        ("shape Child.use", "ChildUse acquires nothing in 'dwFlags'"),
+        ("shape Child.use", "ChildUse hands out nothing in 'dwFlags'"),
     ),
     "shape returns what is not returned": (
         with_binding(Child__use="ChildUse: self=hChild -> return"),
-        ("shape Child.use", "ChildUse acquires nothing in 'return'"),
+        ("shape Child.use", "ChildUse hands out nothing in 'return'"),
     ),
     "shape of another class": (
         with_binding(Root__use="ChildUse: self=hChild"),
