@@ -80,6 +80,7 @@ class Graph:
         self._limit = tombstones
         self._tombstones: deque[Handle] = deque()
         self._unseen: set[str] = set()
+        self._released_unseen: set[str] = set()
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -191,6 +192,8 @@ class Graph:
             table = self.table(kind)
         generation = self._make_room(kind, value, table, moment, changes)
         handle = self._enter(kind, value, generation, parent, needs, moment, name)
+        if self._released_unseen and kind.name in self._released_unseen:
+            handle.duty = False
         table[value] = handle
         self.acquired += 1
         changes.append(_change(Acquired, (handle, moment)))
@@ -239,6 +242,14 @@ class Graph:
                 for handle in list(table.values()):
                     if handle.state in (RELEASED, INVALIDATED):
                         self._drop(handle)
+
+    def released_unseen(self, kinds: Iterable[Kind]) -> None:
+        """Note that handles of some kinds may be released without being seen, from now on.
+
+        Args:
+            kinds: the kinds; nobody is said to owe the release of one.
+        """
+        self._released_unseen.update(kind.name for kind in kinds)
 
     def doubt(self, handles: Iterable[Handle], moment: Moment, *, afresh: bool = False) -> None:
         """Note that a call may have ended handles: their next use has to be looked at.
@@ -584,6 +595,7 @@ class Graph:
             table.clear()
         self._tombstones.clear()
         self._unseen.clear()
+        self._released_unseen.clear()
         self.live = 0
 
     # --- inside -------------------------------------------------------------------------------

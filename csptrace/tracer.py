@@ -325,8 +325,9 @@ class Tracer:
         for missed in self.installation.missed:
             self.complain(
                 "missed",
-                f"{missed} was bound before tracing began and is not traced; start earlier "
-                "(CSPTRACE=1) or look the function up when it is called",
+                f"{missed} was bound before tracing began and is not traced: what it hands out is "
+                "not called dead, and what it releases is no leak; start earlier (CSPTRACE=1) or "
+                "look the function up when it is called",
             )
 
     def stop(self, *, exiting: bool = False) -> list[Finding]:
@@ -1058,10 +1059,14 @@ class Tracer:
             if handle.state == LIVE and self.graph.begin_release(handle):
                 self._publish(self.graph.settle_release(handle, moment, released=True))
 
-    def unseen(self, kinds: Iterable[Kind]) -> None:
-        """Note that handles of these kinds may be handed out without being seen, from now on."""
+    def unseen(self, handed_out: Iterable[Kind], released: Iterable[Kind] = ()) -> None:
+        """Note which kinds of handles may be handed out or released without being seen.
+
+        What is handed out so is not called dead by its value, and what is released so is no leak.
+        """
         with self.graph.lock:
-            self.graph.unseen(kinds)
+            self.graph.unseen(handed_out)
+            self.graph.released_unseen(released)
 
     def forget(self, kind: Kind, value: int | None) -> None:
         """Forget the dead or dying handle whose value may have been handed out again, unseen."""

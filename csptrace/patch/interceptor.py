@@ -124,8 +124,8 @@ class Monitor(Protocol):
         the error to raise, if leaks raise.
         """
 
-    def unseen(self, kinds: Iterable[Kind]) -> None:
-        """Note that handles of these kinds may be handed out without being seen."""
+    def unseen(self, handed_out: Iterable[Kind], released: Iterable[Kind] = ()) -> None:
+        """Note which kinds of handles may be handed out or released without being seen."""
 
     def forget(self, kind: Kind, value: int | None) -> None:
         """Forget the dead or dying handle whose value may have been handed out again, unseen."""

@@ -57,11 +57,13 @@ from csptrace.specs.vocabulary import (
     Codec,
     Collects,
     Dll,
+    Ends,
     Finds,
     Kind,
     LibraryObjects,
     Objects,
     Releases,
+    ReleasesAll,
     Shape,
     Spec,
 )
@@ -109,6 +111,16 @@ def handed_out(calls: Iterable[Call]) -> set[Kind]:
         for effect in effects
         if isinstance(effect, Acquires | Finds) and effect.out not in (LIBRARY, OWNER)
     }
+
+
+def released(calls: Iterable[Call]) -> set[Kind]:
+    """Return the kinds of which these functions release handles.
+
+    Args:
+        calls: rows of a spec.
+    """
+    effects = [effect for call in calls for effect in call.effects]
+    return {effect.kind for effect in effects if isinstance(effect, Releases | ReleasesAll | Ends)}
 
 
 def _is_held(found: list[Any], index: int, *, cached: bool) -> bool:
@@ -654,7 +666,8 @@ class Installation:
                     self.missed.append(f"{where}.{name}")
         kept = sorted(name for name, function in bound if id(function) not in named)
         self.missed += [f"{name} (kept in an object)" for name in kept]
-        self._monitor.unseen(handed_out(rows[name].call for name, _ in bound))
+        calls = [rows[name].call for name, _ in bound]
+        self._monitor.unseen(handed_out(calls), released(calls))
 
     # --- cffi ---------------------------------------------------------------------------------
 

@@ -154,6 +154,21 @@ def test_a_function_of_an_earlier_tracer_takes_certainty_away(
     assert tracer.check() == ()
 
 
+def test_what_a_function_bound_early_may_release_is_no_leak(
+    trace: Callable[..., Tracer], lib: Any
+) -> None:
+    """A context that is released unseen is not called leaked; a key beside it is."""
+    keeper = Keeper(lib.CryptReleaseContext)
+    trace()
+    prov = acquire(lib.CryptAcquireContextW)
+    assert keeper.function(prov, 0)
+    other, key = acquire(lib.CryptAcquireContextW), c_size_t()
+    assert lib.CryptGenKey(other, 0x6610, 1, byref(key))
+    assert [finding.handle.kind for finding in csptrace.stop()] == ["HCRYPTKEY"]
+    assert lib.CryptDestroyKey(key)
+    assert lib.CryptReleaseContext(other, 0)
+
+
 def test_garbage_keeps_nothing(trace: Callable[..., Tracer], lib: Any) -> None:
     """A function that only garbage refers to takes no certainty away."""
     keeper: Any = Keeper(lib.CryptAcquireContextW)
