@@ -1078,11 +1078,18 @@ class Tracer:
     def borrowed(self, kind: Kind, value: int) -> Handle:
         """Return the handle with a value, entering it without a duty if it is unknown."""
         with self.graph.lock:
-            parent = None
-            if kind.given and kind.under is not None and kind.under.library:
-                parent = self.graph.borrow(kind.under, THE_LIBRARY)
-                parent.name = parent.name or os.path.basename(kind.realm)
-            return self.graph.borrow(kind, value, parent)
+            return self.graph.borrow(kind, value, self._above(kind))
+
+    def _above(self, kind: Kind) -> Handle | None:
+        """Return what an unknown handle of a kind lives under, as far as that is certain."""
+        above = kind.home or kind.under
+        if above is None:
+            return None
+        if above.library:
+            library = self.graph.borrow(above, THE_LIBRARY)
+            library.name = library.name or os.path.basename(kind.realm)
+            return library
+        return self.borrowed(above, _SOMEWHERE) if above.given else None
 
     def found(
         self,
@@ -1785,7 +1792,7 @@ def _in_no_scope() -> None:
 
 _SELF = CallSite("csptrace", "", "")
 _SOMEWHERE = -1
-"""The value of a home of which is not known which it is."""
+"""The value of a slot or home of which is not known which it is."""
 
 
 def _lineage(handle: Handle) -> list[Handle]:

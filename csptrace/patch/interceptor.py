@@ -575,7 +575,7 @@ def _is_to_enter(handle: Handle | None) -> bool:
 
     What callers name without having acquired it (a slot) is there again whenever its library is.
     """
-    return handle is None or (handle.alert and handle.kind.given)
+    return handle is None or (handle.kind.given and handle.state != LIVE)
 
 
 # --- calls that are under way ---------------------------------------------------------------------
@@ -654,6 +654,7 @@ class _Acquisition(NamedTuple):
     parent: Callable[[Arguments, Keywords], Handle | None] | None
     needs: Callable[[Arguments, Keywords], tuple[Handle, ...]] | None
     when: Predicate | None
+    first: Predicate | None
     name: Callable[[Arguments, Keywords], str] | None
     shared: bool
 
@@ -729,6 +730,8 @@ class _General:
 
     def _add(self, effect: Effect) -> None:
         if isinstance(effect, Acquires):
+            when = self._predicate(effect.when)
+            late = effect.when is not None and effect.when.reads_result()
             self.acquisitions.append(
                 _Acquisition(
                     effect.kind,
@@ -736,7 +739,8 @@ class _General:
                     self._out(effect),
                     self._one(effect.under, effect.kind.under) if effect.under else None,
                     self._many(effect.needs) if effect.needs else None,
-                    self._predicate(effect.when),
+                    when if late else None,
+                    None if late else when,
                     self._text(effect.named),
                     effect.shared,
                 )
@@ -992,7 +996,7 @@ class _General:
         monitor, site, last_error = self.monitor, self.site, self.last_error
         outcome, succeeded, codec = self.outcome, self.succeeded, self.codec
         (row,) = self.acquisitions
-        enter, when, name = row.enter, row.when, row.name
+        enter, when, name = row.enter, row.when or row.first, row.name
         forget = functools.partial(monitor.forget, row.kind)
         (effect,) = (e for e in self.call.effects if isinstance(e, Acquires))
         used = [e for e in self.call.effects if isinstance(e, Uses)]
@@ -1201,11 +1205,12 @@ class _General:
             frame = _caller()
             code = 0 if last_error is None else last_error.save()
             begun: list[Settlement] = []
+            excluded: list[_Acquisition] = []
             plain = _NOT_MADE
             result: Any = None
             try:
                 try:
-                    before(args, kwargs, frame, begun)
+                    before(args, kwargs, frame, begun, excluded)
                 except DELIBERATE:
                     raise
                 except RecursionError:
@@ -1225,16 +1230,15 @@ class _General:
                     plain = raw.result
                 elif plain is _UNKNOWN:
                     plain = row.failure(error)
-                after(args, kwargs, plain, frame, begun)
+                after(args, kwargs, plain, frame, begun, excluded)
                 if last_error is not None:
                     last_error.restore(code)
                 raise
             if last_error is not None:
                 code = last_error.save()
             raw = None if outcome is None else outcome(True)
-            result = after(
-                args, kwargs, result if raw is None else raw.result, frame, begun, result
-            )
+            plain = result if raw is None else raw.result
+            result = after(args, kwargs, plain, frame, begun, excluded, result)
             if last_error is not None:
                 last_error.restore(code)
             return result
@@ -1259,9 +1263,18 @@ class _General:
         kwargs: Keywords,
         frame: FrameType | None,
         begun: list[Settlement],
+        excluded: list[_Acquisition],
     ) -> None:
-        """Check every handle and mark the releases; `begun` gets what settles them."""
+        """Check every handle and mark the releases.
+
+        `begun` gets what settles them, `excluded` the acquisitions that will not be any.
+        """
         monitor, site = self.monitor, self.site
+        excluded += [
+            row
+            for row in self.acquisitions
+            if row.first is not None and not row.first(args, kwargs)
+        ]
         for read, find, when in self.uses:
             handle = find(read(args, kwargs))
             if handle is None and self.guards:
@@ -1342,6 +1355,7 @@ class _General:
         plain: Any,
         frame: FrameType | None,
         begun: list[Settlement],
+        excluded: list[_Acquisition],
         result: Any = None,
     ) -> Any:
         """Settle what was begun and apply what a successful call does; return the result."""
@@ -1369,7 +1383,7 @@ class _General:
                     if value is not None and when(args, kwargs):
                         monitor.handed_over(monitor.borrowed(kind, value), site, frame)
                 for row in self.acquisitions:
-                    if row.when is not None and not row.when(args, kwargs):
+                    if row in excluded or (row.when is not None and not row.when(args, kwargs)):
                         continue
                     if self.signature.many:
                         result = self._enter_many(row, args, kwargs, plain, frame)

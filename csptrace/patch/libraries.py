@@ -13,6 +13,7 @@ import functools
 import itertools
 import operator
 import sys
+import types
 import weakref
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -516,6 +517,10 @@ class _Way:
         for shape in self.binding.shapes.values():
             owner, dot, method = shape.python.partition(".")
             if dot and owner == name:
+                own = getattr(getattr(self.patcher.module, name), method, None)
+                if shape.python in self.target.inline and isinstance(own, types.FunctionType):
+                    members[method] = own
+                    continue
                 members[method] = traced = self.method(shape, _calling(method))
                 traced.__name__, traced.__qualname__ = method, shape.python
         for link, cls in self.target.links.items():

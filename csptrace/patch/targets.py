@@ -49,7 +49,6 @@ from csptrace.patch.proxy import (
 )
 from csptrace.patch.questions import foresee, library_file
 from csptrace.specs.vocabulary import (
-    LIBRARY,
     OWNER,
     Acquires,
     Binding,
@@ -109,7 +108,7 @@ def handed_out(calls: Iterable[Call]) -> set[Kind]:
     return {
         effect.kind
         for effect in effects
-        if isinstance(effect, Acquires | Finds) and effect.out not in (LIBRARY, OWNER)
+        if isinstance(effect, Acquires | Finds) and effect.out != OWNER
     }
 
 
@@ -426,7 +425,8 @@ class Installation:
         if rows is None:
             self._undescribed.add(library)  # what it is may turn out later
         else:  # one of the vendor's own, in a library that is there for nothing else
-            self._monitor.unseen(handed_out(row.call for row in rows.values()))
+            kinds = handed_out(row.call for row in rows.values())
+            self._monitor.unseen(kind for kind in kinds if not kind.library)
 
     @staticmethod
     def _rows_of(spec: Spec) -> dict[str, _Row]:

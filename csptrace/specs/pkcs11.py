@@ -1119,7 +1119,7 @@ _PYKCS11: Final = shapes(
 _PYTHON_PKCS11: Final = shapes(
     {
         "lib": "load: so",
-        "lib.initialize": "initialize: self=owner",
+        "lib.initialize": "initialize: self=owner self.initialized=initialized",
         "lib.finalize": "finalize: self=owner self.initialized=initialized",
         "lib.reinitialize": "reinitialize: self=owner",
         "lib.unload": "unload: self=owner self.initialized=initialized",
@@ -1319,6 +1319,8 @@ SPEC: Final = Spec(
                 },
                 proxied=("lib", "Slot", "Token", "Session"),
                 takers=("LocalDomainParameters",),
+                # For DSA it makes domain parameters first, which are an object, too.
+                inline=("Session.generate_keypair",),
                 links={"Token.slot": "Slot", "Session.token": "Token"},
                 registry="pkcs11._loaded",
             ),
@@ -1336,8 +1338,8 @@ SPEC: Final = Spec(
                 ),
                 call(
                     "initialize",
-                    "",
-                    acquires(LIBRARY_STATE, LIBRARY, shared=True),
+                    "initialized",
+                    acquires(LIBRARY_STATE, LIBRARY, shared=True, unless=nonzero("initialized")),
                     library=_CRYPTOKI,
                 ),
                 call(

@@ -962,6 +962,8 @@ class LibraryObjects:
         proxied: the classes whose objects are wrapped.
         takers: Python classes whose constructors are given wrapped objects and insist on the
             object itself.
+        inline: `Class.method`s of wrapped classes that call others of the object's methods: where
+            one is written in Python it runs on the wrapper, and those that it calls are traced.
         links: `Class.attribute` of wrapped objects that hold further ones, and their class.
         loads: methods of the owner that load a library into it; empty if its constructor does.
         copies: methods that make the owner a second way into the library of their argument.
@@ -979,6 +981,7 @@ class LibraryObjects:
     values: Mapping[str, str] = dataclasses.field(default_factory=dict)
     proxied: tuple[str, ...] = ()
     takers: tuple[str, ...] = ()
+    inline: tuple[str, ...] = ()
     links: Mapping[str, str] = dataclasses.field(default_factory=dict)
     loads: tuple[str, ...] = ()
     copies: tuple[str, ...] = ()

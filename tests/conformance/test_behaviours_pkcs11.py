@@ -577,6 +577,80 @@ def test_tracing_begins_late(
         client.use(session)
 
 
+@pytest.mark.parametrize("binding", ["ctypes exports"], indirect=True)
+def test_session_from_before_ends_with_its_library(
+    trace: Callable[..., Tracer], binding: str
+) -> None:
+    """What is made through a session that was opened before tracing goes with C_Finalize."""
+    client = BINDINGS[binding][1]()
+    client.load(softhsm.module())
+    session = client.open(PIN)
+    tracer = trace(apis=["pkcs11"])
+    key = client.gen_key(session)
+    client.finalize()
+    assert [code for code, _, _ in found(tracer)] == ["leaked-at-release"]
+    client.initialize()
+    client.open()
+    with pytest.raises(UseAfterInvalidation):
+        client.use_key(session, key)
+    client.finalize()
+
+
+@pytest.mark.parametrize("binding", ["ctypes exports"], indirect=True)
+def test_slot_of_a_library_that_ended_unseen(trace: Callable[..., Tracer], binding: str) -> None:
+    """After a C_Finalize that nobody has seen, sessions are under their library again."""
+    unseen = ctypes.CDLL(softhsm.module())["C_Finalize"]
+    tracer = trace(apis=["pkcs11"])
+    client = BINDINGS[binding][1]()
+    client.load(softhsm.module())
+    client.open()
+    assert unseen(None) == 0
+    client.initialize()
+    session = client.open()
+    client.finalize()
+    with pytest.raises(UseAfterInvalidation):
+        client.use(session)
+    assert ("use-after-invalidation", "error", SESSION) in found(tracer)
+
+
+@pytest.mark.parametrize("binding", ["ctypes exports"], indirect=True)
+def test_library_that_came_again_unseen(trace: Callable[..., Tracer], binding: str) -> None:
+    """After a C_Initialize that nobody has seen, the library is not called dead."""
+    unseen = ctypes.CDLL(softhsm.module())["C_Initialize"]
+    tracer = trace(apis=["pkcs11"])
+    client = BINDINGS[binding][1]()
+    client.load(softhsm.module())
+    client.finalize()
+    assert unseen(None) == 0
+    client.close(client.open())
+    client.finalize()
+    assert found(tracer) == []
+
+
+@pytest.mark.parametrize("binding", ["python-pkcs11"], indirect=True)
+def test_initialize_that_does_nothing(
+    start: Callable[..., tuple[Client, Tracer]], binding: str
+) -> None:
+    """python-pkcs11 thinks that a library is initialised which another binding has finalised."""
+    client, _ = start()
+    ctypes.CDLL(softhsm.module()).C_Finalize(None)
+    client.initialize()  # does not call C_Initialize
+    with pytest.raises(UseAfterRelease):
+        client.open()
+
+
+@pytest.mark.parametrize("binding", ["python-pkcs11"], indirect=True)
+def test_parameters_that_a_binding_makes_by_itself(
+    start: Callable[..., tuple[Client, Tracer]], binding: str
+) -> None:
+    """python-pkcs11 makes DSA parameters for a DSA key pair: an object that nobody destroys."""
+    client, tracer = start()
+    session = client.open(PIN)
+    session.generate_keypair(client.api.KeyType.DSA, 1024)
+    session.close()
+    assert found(tracer) == [("leaked-at-release", "info", OBJECT)] * 3
+
+
 # --- the session budget -----------------------------------------------------------------------
 
 
