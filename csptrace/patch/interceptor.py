@@ -598,11 +598,11 @@ def in_flight() -> Iterable[tuple[int, FrameType, CallSite, list[Handle]]]:
     """
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return []
-    own = threading.get_ident()
+    frames = sys._current_frames()
+    # A frame that refers to itself keeps what all its callers have, until the next collection.
+    del frames[threading.get_ident()]
     found = []
-    for ident, top in sys._current_frames().items():
-        if ident == own:
-            continue
+    for ident, top in frames.items():
         frame: FrameType | None = top
         for _ in range(_MOST_FRAMES_INSIDE):
             if frame is None:

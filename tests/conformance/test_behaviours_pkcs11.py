@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -744,6 +745,34 @@ def test_release_while_in_use(client: Client, tracer: Tracer, what: str) -> None
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_objects_go_when_nobody_refers_to_them(client: Client, tracer: Tracer) -> None:
+    """No call leaves a cycle behind: what its callers have goes without the garbage collector."""
+
+    class Held:
+        pass
+
+    def program() -> list[weakref.ref[Held]]:
+        references = []
+        for step in (
+            lambda: client.close(client.open()),
+            lambda: client.find(client.open()),
+            client.finalize,
+            client.initialize,
+        ):
+            held = Held()
+            references.append(weakref.ref(held))
+            with contextlib.suppress(Refused):
+                step()
+        return references
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert [reference() for reference in program()] == [None] * 4
+    finally:
+        gc.enable()
+
+
 def test_fork(client: Client, tracer: Tracer) -> None:
     """A forked child may use what its parent has opened, and owes nothing for it."""
     session = client.open()
