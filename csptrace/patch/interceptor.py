@@ -727,6 +727,10 @@ class _General:
             self._add(effect)
         own = any(OWNER in (getattr(e, "out", ""), getattr(e, "param", "")) for e in call.effects)
         self.goes_through: Guards = () if signature.owner is None or own else guards[:1]
+        # What a binding does only if it is to be done, it does not do without a library.
+        self.idle_without_way = any(release.again for release in self.releases) or any(
+            acquisition.shared for acquisition in self.acquisitions
+        )
 
     def _add(self, effect: Effect) -> None:
         if isinstance(effect, Acquires):
@@ -1270,6 +1274,11 @@ class _General:
         `begun` gets what settles them, `excluded` the acquisitions that will not be any.
         """
         monitor, site = self.monitor, self.site
+        if self.idle_without_way and any(
+            (way := get(value)) is not None and way.alert for get, value in self.goes_through
+        ):
+            excluded += self.acquisitions
+            return
         excluded += [
             row
             for row in self.acquisitions

@@ -641,6 +641,24 @@ def test_initialize_that_does_nothing(
 
 
 @pytest.mark.parametrize("binding", ["python-pkcs11"], indirect=True)
+@pytest.mark.parametrize("what", ["initialize", "reinitialize", "finalize"])
+def test_an_unloaded_library_object_does_nothing(
+    start: Callable[..., tuple[Client, Tracer]], binding: str, what: str
+) -> None:
+    """What python-pkcs11 is asked to do to a library that it has unloaded, nobody does."""
+    client, tracer = start()
+    client.unload()
+    other = BINDINGS["ctypes exports"][1]()
+    other.load(softhsm.module())
+    session = other.open()
+    getattr(client.lib, what)()
+    other.use(session)
+    other.close(session)
+    other.finalize()
+    assert found(tracer) == []
+
+
+@pytest.mark.parametrize("binding", ["python-pkcs11"], indirect=True)
 def test_parameters_that_a_binding_makes_by_itself(
     start: Callable[..., tuple[Client, Tracer]], binding: str
 ) -> None:
