@@ -388,8 +388,8 @@ class GraphMachine(RuleBasedStateMachine):
         if twin.releasing or twin.state == "released":
             assert verdict == (Code.DOUBLE_RELEASE, None)
         elif twin.state == "invalidated":
-            assert twin.ended_by is not None
-            assert verdict == (Code.OUT_OF_ORDER_RELEASE, twin.ended_by.handle)
+            by = None if twin.ended_by is None else twin.ended_by.handle
+            assert verdict == (Code.OUT_OF_ORDER_RELEASE, by)
         elif twin.alive:
             assert verdict is None
             assert self.graph.begin_release(twin.handle)

@@ -125,6 +125,7 @@ def test_an_earlier_tracer_leaves_nothing_that_keeps_a_function(
     trace: Callable[..., Tracer], lib: Any
 ) -> None:
     """Tracing that begins anew is as certain as the first was, without a garbage collection."""
+    gc.collect()  # what other tests have left
     gc.disable()
     try:
         for _ in range(3):
