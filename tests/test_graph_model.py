@@ -309,8 +309,9 @@ class GraphMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), kind=st.sampled_from(KINDS), value=st.sampled_from(VALUES))
     def find(self, data: st.DataObject, kind: Kind, value: int) -> None:
-        """Find a handle that somebody else has made, under any live one or none."""
-        home = data.draw(st.sampled_from([None, *self.alive()]))
+        """Find a handle that somebody else has made, in a home or in none."""
+        homes = [twin for twin in self.alive() if twin.kind is ROOT and kind is not ROOT]
+        home = data.draw(st.sampled_from([None, *homes]))
         twin, vanished = self.model.find(kind, value, home)
         handle, changes = self.graph.find(
             kind, value, None if home is None else home.handle, MOMENT
