@@ -584,6 +584,8 @@ class Tracer:
                         )
                         for handle in owed:
                             handle.duty = False  # judged; the process must not report it again
+                        if self.exits is not None:
+                            self.exits.rest()
                         found = self._report(found)
                         if self._log is not None:
                             leaked = sum(finding.times for finding in found)
@@ -655,6 +657,8 @@ class Tracer:
                 if self._report([finding])
                 for handle in alike
             ]
+            for handle, _ in judged:
+                self._watch_no_more(handle)
             if judged and self._log is not None:
                 self._log.emit("csptrace.scope_ended", scope=name, leaked=len(judged))
             return judged
@@ -689,6 +693,8 @@ class Tracer:
             finally:
                 _scope.reset(token)
                 self.exits, self.called = exits, called
+                if exits is not None:
+                    exits.sweep()
                 self._ownership = ownership
                 self._log, self._terminal, self.observer, self.findings, self.settings = kept
                 self.counts, self.codes, self.serious, graph.acquired, graph.peak = counts
@@ -1343,6 +1349,8 @@ class Tracer:
                     self._publish(changes)
         with self._sheltered("entering what was collected"):
             self._publish(together)
+        if self.exits is not None:
+            self.exits.rest()
 
     def _owed(self, scope: Scope | None) -> list[Handle]:
         self._drain()
@@ -1399,6 +1407,8 @@ class Tracer:
         if isinstance(change, Ended):
             self._count_release(change.handle, change.moment)
             return bool(change.invalidated)
+        if isinstance(change, HandedOver | Vanished):
+            self._watch_no_more(change.handle)
         return not isinstance(change, _HARMLESS)
 
     def _judge(self, change: Change, rest: _Aftermath) -> None:
@@ -1428,6 +1438,8 @@ class Tracer:
             if rest.done:
                 with suppress(ValueError):  # a fork has forgotten it
                     self._aftermaths.remove(rest)
+                if self.exits is not None:
+                    self.exits.rest()
 
     def _tell_some(self, rest: _Aftermath) -> None:
         for _ in range(_STEP):
@@ -1464,6 +1476,8 @@ class Tracer:
             exits = self.exits
             if exits is not None and exits.watching and handle.duty and rest.frame is not None:
                 exits.observe(handle, rest.frame, rest.running)
+            else:
+                self._watch_no_more(handle)
         finally:
             rest.leaks.add_invalidated(handle, self.graph.epoch, self.settings.implied)
 
@@ -1528,6 +1542,10 @@ class Tracer:
             for handle in handles:
                 if handle.duty:
                     exits.observe(handle, frame, running)
+
+    def _watch_no_more(self, handle: Handle) -> None:
+        if handle.stay is not None and self.exits is not None:
+            self.exits.forget(handle)
 
     def _complain_of_exits(self, message: str) -> None:
         self.complain("causes", message)
@@ -1603,8 +1621,7 @@ class Tracer:
             self._terminal.line(unheld(handle, moment, self._ownership), "good")
 
     def _count_release(self, handle: Handle, moment: Moment) -> None:
-        if handle.stay is not None and self.exits is not None:
-            self.exits.forget(handle)
+        self._watch_no_more(handle)
         begin, where = handle.acquired, moment.stack
         stack = begin.stack if begin is not None else None
         if stack is None or where is None or handle.found:

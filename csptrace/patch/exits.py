@@ -8,23 +8,29 @@ no exception and no value.
 What it costs: returning and yielding are local events, switched on for the code objects that have
 live handles and off again after they were left many times without one; nothing else pays for
 them. An exception leaving a function is a global event, which cannot be local: it is switched on
-with the first handle that is watched, and off when many exceptions have passed with none.
+with the first handle that is watched, and off with the last one.
 
 A frame is known by its `id`, which is not used again before the frame is gone; its entry goes
 with the event that says so. Nothing here runs code of the program: values are compared by exact
 type, and what an object holds is asked of the garbage collector's own walk.
 
-This module is the only user of `sys.monitoring` (CPython 3.12 and later; without it, nothing is
-watched).
+The tool id is taken with the first handle and given back with the last one. Whoever asks for that
+very id gets it: then nothing more is known of the handles that are watched, and nothing is said of
+how they were left.
+
+This module and `toolid` are the only users of `sys.monitoring` (CPython 3.12 and later; without
+it, nothing is watched).
 """
 
 from __future__ import annotations
 
 import gc
 import sys
+from contextlib import contextmanager
 from functools import cache
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from threading import get_ident
+from time import monotonic
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -34,11 +40,13 @@ from types import (
 )
 from typing import TYPE_CHECKING, Any, Final
 
+from csptrace import forks
 from csptrace.model import RELEASING, Departure, Exit, Stay
 from csptrace.patch.proxy import HandleObject
+from csptrace.patch.toolid import NAME, TOOLS, ToolId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from csptrace.model import Handle, Stack
 
@@ -51,6 +59,7 @@ LAUNCHER: Final = 3
 
 _IDLE_EXITS: Final = 64
 _IDLE_UNWINDS: Final = 4096
+"""After so many exits that concern nobody, it is looked whether a handle has ended unseen."""
 _MOST_DEPARTURES: Final = 8
 _MOST_STEPS: Final = 1000
 _MOST_OBJECTS: Final = 256
@@ -60,9 +69,14 @@ _SMALLEST_INSIDE: Final = 0x100
 """A smaller number inside an object says too little to be taken for a handle."""
 _WRAPPED: Final = "async_generator_wrapped_value"
 _RESUMABLE: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
-_TOOLS: Final = (3, 4)
-"""The tool ids that nobody is told to use: 0, 1, 2 and 5 belong to debuggers, coverage, profilers
-and optimisers."""
+_SHORTEST_REST: Final = 0.05
+"""Seconds between two times that the tool id is given back: each time, the interpreter goes over
+the code that runs next (0.2 µs for each function, CPython 3.12 and 3.13)."""
+_PATIENCE: Final = 0.1
+"""Seconds to wait for another thread that takes the tool id or gives it back, which takes some
+microseconds, unless a destructor of the program comes in between that waits for this thread."""
+_LONG: Final = 1.0
+"""The same, where something else would be lost."""
 _type_name: Any = type.__dict__["__qualname__"].__get__
 _type_order: Any = type.__dict__["__mro__"].__get__
 _type_module: Any = type.__dict__["__module__"].__get__
@@ -87,8 +101,8 @@ def taken() -> str:
     """Return who has every monitoring tool id that nobody is told to use, empty if one is free."""
     if _monitoring is None:
         return ""
-    holders = {tool: _monitoring.get_tool(tool) for tool in _TOOLS}
-    if None in holders.values() or "csptrace" in holders.values():
+    holders = {tool: _monitoring.get_tool(tool) for tool in sorted(TOOLS)}
+    if None in holders.values() or NAME in holders.values():
         return ""
     names = ", ".join(f"{tool} by {holder}" for tool, holder in holders.items())
     return f"every free monitoring tool id is taken ({names})"
@@ -103,6 +117,10 @@ class _Watched:
         self.code = code  # keeps its id from being used again
         self.idle = 0
         self.patience = _IDLE_EXITS
+
+
+_UNSEEN: Final = Stay(_getframe().f_code, -1)
+"""Stands for the run of a function with a handle of which not everything was seen."""
 
 
 class _Propagating:
@@ -128,7 +146,7 @@ class Exits:
         broken: what to do with an error of this module; lets out what is not its own.
 
     Attributes:
-        watching: whether functions are watched.
+        watching: whether functions are watched that acquire a handle.
     """
 
     def __init__(
@@ -141,68 +159,153 @@ class Exits:
         self._role = role
         self._say = say
         self._complain = broken
-        self._tool = -1
+        self._id = ToolId(
+            {
+                "PY_RETURN": self._returned,
+                "PY_YIELD": self._yielded,
+                "PY_START": self._started,
+                "PY_UNWIND": self._unwound,
+            },
+            self._yield_to,
+        )
+        self._lock = forks.lock()
+        self._changing = False
+        self._live: set[Handle] = set()
         self._stays: dict[int, Stay] = {}
         self._codes: dict[int, _Watched] = {}
         self._propagating: dict[int, _Propagating] = {}
-        self._unwinding = False
         self._idle = 0
         self._most_stays = 1024
         self._searches = 0
+        self._rested = float("-inf")
+        self._losses = 0
+        self._said = False
 
     # --- on and off ---------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Take a free tool id; without one, say so and watch nothing."""
-        if unavailable():
-            return
-        monitoring = _monitoring
-        for tool in _TOOLS:
-            if monitoring.get_tool(tool) is None:
-                try:
-                    monitoring.use_tool_id(tool, "csptrace")
-                except ValueError:  # another thread was faster
-                    continue
-                self._tool = tool
-                break
-        if self._tool < 0:
-            self._say(
-                f"why handles leak is not told: {taken()}; end the other tool, or set causes=no to "
-                "be rid of this message"
-            )
-            return
-        tool = self._tool
-        events = monitoring.events
-        monitoring.register_callback(tool, events.PY_RETURN, self._returned)
-        monitoring.register_callback(tool, events.PY_YIELD, self._yielded)
-        monitoring.register_callback(tool, events.PY_START, self._started)
-        monitoring.register_callback(tool, events.PY_UNWIND, self._unwound)
-        self.watching = True
+        """Watch from now on, as far as it is possible; a tool id is taken with the first handle."""
+        self.watching = not unavailable()
 
     def stop(self) -> None:
         """Switch every event off and give the tool id back."""
         self.watching = False
-        tool, self._tool = self._tool, -1
-        watched = list(self._codes.values())
-        self._codes.clear()
-        self._stays.clear()
-        self._propagating.clear()
-        self._unwinding = False
-        if tool < 0 or _monitoring.get_tool(tool) != "csptrace":
+        with self._change(_LONG):  # and even if another thread does not come to an end
+            self._live.clear()
+            self._switch_off(self._forget_runs())
+        if _monitoring is not None:
+            self._id.leave(_monitoring)
+
+    def rest(self) -> None:
+        """Let go of what is known, and give the tool id back, if no handle is watched any more."""
+        # Another thread may be about to enter a handle. It puts the handle into `_live` first and
+        # looks last whether what it relies on still stands; here it is the other way round.
+        if self._live or (self._tool < 0 and not self._stays):
             return
-        monitoring = _monitoring
-        monitoring.set_events(tool, 0)
-        for entry in watched:
-            monitoring.set_local_events(tool, entry.code, 0)
-        events = monitoring.events
-        for event in (events.PY_RETURN, events.PY_YIELD, events.PY_START, events.PY_UNWIND):
-            monitoring.register_callback(tool, event, None)
-        monitoring.free_tool_id(tool)
+        stays, self._stays = self._stays, {}
+        if self._live:
+            self._stays = {**stays, **self._stays}
+            return
+        if self._tool < 0 or monotonic() - self._rested < _SHORTEST_REST:
+            return
+        with self._change(0) as may:
+            if not may:
+                return
+            codes, self._codes = self._codes, {}
+            if self._live:
+                self._codes = codes
+                return
+            self._switch_off(codes)
+            self._rested = monotonic()
+
+    def sweep(self) -> None:
+        """Drop what has no live handle any more."""
+        for handle in list(self._live):
+            if not _alive(handle):
+                self._live.discard(handle)
+        for key, stay in list(self._stays.items()):
+            if not any(map(_alive, stay.handles)):
+                self._stays.pop(key, None)
+        self._most_stays = max(1024, 2 * len(self._stays))
+        self.rest()
 
     def forked(self) -> None:
-        """Forget, in the child of a fork, the threads that are not in it."""
-        own = get_ident()
-        self._propagating = {k: v for k, v in self._propagating.items() if k == own}
+        """Forget, in the child of a fork, what is the parent's: its threads and its handles."""
+        self._changing = False  # the lock is free, whoever had it
+        self._propagating.clear()
+        self._live.clear()
+        self.rest()
+
+    def _yield_to(self, tool: int, name: str) -> None:
+        """Leave a tool id to somebody who asks for it."""
+        try:
+            self._lose_all(tool, f"{name} has asked for monitoring tool id {tool} and got it")
+        except Exception as error:  # noqa: BLE001 - it would come out of the program's own call
+            self._broken(error)
+
+    def _lose_all(self, tool: int, why: str) -> None:
+        """Go without a tool id, and without what is known of the handles that are watched by it."""
+        with self._change(_LONG) as may:
+            if not may or tool != self._tool:
+                return
+            self._losses += 1
+            codes, watched = self._forget_runs(), list(self._live)
+            for handle in watched:
+                self._lose(handle)
+            self._switch_off(codes)
+        if watched:
+            self._say_once(f"why handles leak that live now is not told: {why}")
+
+    def _lose(self, handle: Handle) -> None:
+        """Say nothing of how functions with this handle are left: some of it was not seen."""
+        handle.stay = _UNSEEN
+        handle.departures = None
+        self._live.discard(handle)
+
+    def _forget_runs(self) -> dict[int, _Watched]:
+        self._stays = {}
+        codes, self._codes = self._codes, {}
+        return codes
+
+    def _switch_off(self, codes: dict[int, _Watched]) -> None:
+        self._propagating.clear()
+        if self._tool >= 0:
+            self._id.give_back(_monitoring, [entry.code for entry in codes.values()])
+
+    @contextmanager
+    def _change(self, patience: float) -> Iterator[bool]:
+        """Keep other threads from changing what the interpreter is to tell.
+
+        Args:
+            patience: how many seconds to wait for one.
+
+        Yields:
+            Whether it may be changed. It may not if another thread does not come to an end with
+            it, or if this one is at it further up its stack, where a destructor has come between.
+        """
+        if not self._lock.acquire(timeout=patience):
+            yield False
+            return
+        try:
+            if self._changing:
+                yield False
+                return
+            self._changing = True
+            try:
+                yield True
+            finally:
+                self._changing = False
+        finally:
+            self._lock.release()
+
+    @property
+    def _tool(self) -> int:
+        return self._id.number
+
+    def _say_once(self, message: str) -> None:
+        if not self._said:
+            self._said = True
+            self._say(message)
 
     def _broken(self, error: Exception) -> None:
         """Stop watching because of an error of this module; let out any other."""
@@ -248,33 +351,61 @@ class Exits:
 
     def _enter(self, handle: Handle, frame: FrameType) -> None:
         """Note that a running function has a handle from now on."""
-        key = id(frame)
-        stay = self._stays.get(key)
-        if stay is None or stay.code is not frame.f_code:
-            code = frame.f_code
-            if id(code) not in self._codes:
-                self._listen(code)
-            stay = self._stays[key] = Stay(code, key)
-            if len(self._stays) > self._most_stays:
-                self._sweep()
-        elif len(stay.handles) >= stay.limit:
-            stay.handles = [known for known in stay.handles if _alive(known)]
-            stay.limit = max(16, 2 * len(stay.handles))
-        if handle.stay is not stay:
-            stay.handles.append(handle)
-            handle.stay = stay
+        if handle.stay is _UNSEEN:
+            return
+        self._live.add(handle)
+        losses = self._losses
+        key, code = id(frame), frame.f_code
+        while True:
+            stays = self._stays
+            stay = stays.get(key)
+            if stay is None or stay.code is not code:
+                if id(code) not in self._codes:
+                    if not self._listen(code):
+                        self._lose(handle)
+                        return
+                    continue
+                stay = stays[key] = Stay(code, key)
+            elif len(stay.handles) >= stay.limit:
+                stay.handles = [known for known in stay.handles if _alive(known)]
+                stay.limit = max(16, 2 * len(stay.handles))
+            if handle.stay is not stay:
+                stay.handles.append(handle)
+                handle.stay = stay
+            if self._stays is stays and id(code) in self._codes:
+                break  # else another thread has just let go of it, see `rest`
+            if self._losses != losses:
+                self._lose(handle)
+                return
+        if len(stays) > self._most_stays:
+            self.sweep()
 
-    def _listen(self, code: CodeType) -> None:
+    def _listen(self, code: CodeType) -> bool:
+        """Have it told how a function is left; return whether that is possible."""
+        self._notice_loss()
+        with self._change(_PATIENCE) as may:
+            if not may or not self.watching:
+                return False
+            if self._tool >= 0 or self._id.take(_monitoring):
+                if id(code) not in self._codes:
+                    self._switch_on(code)
+                return True
+        self._say_once(
+            f"why handles leak is not told: {taken()}; end the other tool, or set causes=no to "
+            "be rid of this message"
+        )
+        return False
+
+    def _switch_on(self, code: CodeType) -> None:
         events = _monitoring.events
         wanted = events.PY_RETURN | events.PY_YIELD
         if code.co_flags & _RESUMABLE:
             wanted |= events.PY_START
-        _monitoring.set_local_events(self._tool, code, wanted)
-        self._codes[id(code)] = _Watched(code)
-        if not self._unwinding:
-            self._unwinding = True
+        if not self._codes:
             self._idle = 0
             _monitoring.set_events(self._tool, events.PY_UNWIND)
+        _monitoring.set_local_events(self._tool, code, wanted)
+        self._codes[id(code)] = _Watched(code)
 
     def glance(self, handle: Handle) -> list[Departure]:
         """Return what `observe` would note, in whichever thread, for a handle that lives on.
@@ -285,9 +416,10 @@ class Exits:
         Returns:
             How the functions that had it were left, and where the one that has it stands.
         """
+        self._notice_loss()
         known = list(handle.departures or ())
         stay = handle.stay
-        if stay is not None:
+        if stay is not None and stay is not _UNSEEN:
             now: Departure | None = None
             for frame in sys._current_frames().values():
                 if self._find(frame, stay) >= 0:
@@ -321,10 +453,15 @@ class Exits:
             running: what is known already of functions that have not ended, for all handles that
                 are observed at once.
         """
+        self._notice_loss()
         stay = handle.stay
         if stay is None:
             return
         handle.stay = None  # the last entry
+        self._live.discard(handle)
+        if stay is _UNSEEN:
+            handle.departures = None
+            return
         departure = running.get(stay)
         if departure is None:
             departure = self._now(handle, stay, frame)
@@ -340,6 +477,7 @@ class Exits:
         What it shared with others tells later that they were handed on together.
         """
         handle.stay = None
+        self._live.discard(handle)
         known = handle.departures
         if known is not None:
             handle.departures = None
@@ -347,6 +485,14 @@ class Exits:
                 if each.shared:
                     handle.departures = [each for each in known if each.shared]
                     break
+        if not self._live:
+            self.rest()
+
+    def _notice_loss(self) -> None:
+        """Notice that somebody has freed the tool id, which anybody can."""
+        tool = self._tool
+        if tool >= 0 and not self._id.is_held(_monitoring):
+            self._lose_all(tool, "somebody has freed the monitoring tool id that csptrace had")
 
     def _now(self, handle: Handle, stay: Stay, frame: FrameType | None) -> Departure | None:
         """Return where the function that has a handle stands, `None` if it has ended."""
@@ -359,6 +505,7 @@ class Exits:
         if offset < 0 and stay.waiting >= 0:
             if self._is_gone(stay):
                 self._stays.pop(key, None)
+                self._end(stay)
                 return Departure(Exit.CLOSED, stay, stay.waiting)
             return Departure(Exit.SUSPENDED, stay, stay.waiting)
         departure = Departure(Exit.RUNNING, stay, offset)
@@ -409,6 +556,8 @@ class Exits:
                     self._left(frame, stay, offset, live, value, Exit.HANDED_ON)
                 else:
                     stay.handles = []  # so that no cycle is left for the collector
+            if not self._live:
+                self.rest()
         except RecursionError:
             pass  # no room to note it
         except Exception as error:  # noqa: BLE001 - an exception here would be the program's
@@ -441,7 +590,9 @@ class Exits:
     def _started(self, _code: CodeType, _offset: int) -> None:
         """Drop what is known of a generator that had the same frame before, and is gone."""
         try:
-            self._stays.pop(id(_getframe(1)), None)
+            stay = self._stays.pop(id(_getframe(1)), None)
+            if stay is not None:
+                self._end(stay)
         except RecursionError:
             pass
         except Exception as error:  # noqa: BLE001 - as above
@@ -462,7 +613,10 @@ class Exits:
             if stay is None and passing is None:
                 self._idle += 1
                 if self._idle >= _IDLE_UNWINDS:
-                    self._idle_unwinds()
+                    self._idle = 0
+                    self.sweep()
+                elif not self._live:
+                    self.rest()
                 return
             self._idle = 0
             self._passes(frame, stay, offset, error, passing)
@@ -498,6 +652,7 @@ class Exits:
         if moved is Exit.YIELDED:
             return  # what it has not yielded it still has
         if len(held) == len(live):
+            self._end(stay)
             return
         handed = set(held)
         rest = [handle for handle in live if handle not in handed] if held else live
@@ -507,6 +662,13 @@ class Exits:
             self._append(handle, departure)
             if above is not None and handle.stay is stay:
                 self._enter(handle, above)
+        self._end(stay)
+
+    def _end(self, stay: Stay) -> None:
+        """Let go of the handles that nobody is seen to have after the end of this function."""
+        for handle in stay.handles:
+            if handle.stay is stay:
+                self._live.discard(handle)
 
     def _passes(
         self,
@@ -534,6 +696,7 @@ class Exits:
                 self._append(handle, departure)
                 if above is not None:
                     self._enter(handle, above)
+            self._end(stay)
         if not departures:
             return
         for departure in departures:
@@ -545,6 +708,8 @@ class Exits:
             )
 
     def _append(self, handle: Handle, departure: Departure) -> None:
+        if handle.stay is _UNSEEN:
+            return
         known = handle.departures
         if known is None:
             handle.departures = [departure]
@@ -582,29 +747,18 @@ class Exits:
         if entry.idle < entry.patience:
             return
         entry.idle = 0
-        for key, stay in list(self._stays.items()):
-            if stay.code is code:
-                if any(map(_alive, stay.handles)):
-                    entry.patience *= 2
-                    return
-                self._stays.pop(key, None)
-        del self._codes[id(code)]
-        _monitoring.set_local_events(self._tool, code, 0)
-
-    def _idle_unwinds(self) -> None:
-        """Stop listening to exceptions if nothing is watched."""
-        self._idle = 0
-        self._sweep()
-        if not self._stays:
-            self._unwinding = False
-            _monitoring.set_events(self._tool, 0)
-
-    def _sweep(self) -> None:
-        """Drop the runs of functions that have no live handle any more."""
-        for key, stay in list(self._stays.items()):
-            if not any(map(_alive, stay.handles)):
-                self._stays.pop(key, None)
-        self._most_stays = max(1024, 2 * len(self._stays))
+        with self._change(0) as may:
+            if not may or self._codes.pop(id(code), None) is not entry:
+                return
+            for key, stay in list(self._stays.items()):
+                if stay.code is code:
+                    if any(map(_alive, stay.handles)):
+                        entry.patience *= 2
+                        self._codes[id(code)] = entry
+                        return
+                    self._stays.pop(key, None)
+            if self._id.is_held(_monitoring):
+                _monitoring.set_local_events(self._tool, code, 0)
 
 
 def _alive(handle: Handle) -> bool:
