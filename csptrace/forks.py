@@ -18,10 +18,14 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 import time
 import weakref
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from csptrace import threads
+
+if TYPE_CHECKING:
+    import threading
 
 __all__ = ["adopted", "lock", "locks"]
 
@@ -34,7 +38,7 @@ _numbers: Final = itertools.count()
 
 def lock() -> threading.RLock:
     """Return a new reentrant lock that no thread is inside of when the process forks."""
-    return adopted(threading.RLock())
+    return adopted(threads.reentrant_lock())
 
 
 def adopted(theirs: threading.RLock) -> threading.RLock:

@@ -94,6 +94,7 @@ from csptrace.patch.stacks import StackTable
 from csptrace.patch.targets import Installation
 from csptrace.specs import registry
 from csptrace.terminal import escape
+from csptrace.threads import sleep as _sleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -135,7 +136,6 @@ _PAUSE = 50e-6
 _scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("csptrace", default=None)
 _new_moment = tuple.__new__
 _monotonic = time.monotonic_ns
-_sleep = time.sleep
 
 
 class _ThreadNames(threading.local):

@@ -23,7 +23,7 @@ ROOT = PACKAGE.parent
 VALUES = {
     *("csptrace", "csptrace.errors", "csptrace.files", "csptrace.forks", "csptrace.model"),
     *("csptrace.interruption", "csptrace.projectfile", "csptrace.settings", "csptrace.terminal"),
-    *("csptrace.quoting", "csptrace.tomlfile"),
+    *("csptrace.quoting", "csptrace.threads", "csptrace.tomlfile"),
 }
 
 # Stage → what it may import besides the standard library, its own modules and VALUES. The stages

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import csptrace
-from csptrace import forks
+from csptrace import forks, threads
 from csptrace.patch import collector
 from csptrace.softcsp import advapi32, faults, objects, provider, store, uselocks, win32crypt
 
@@ -48,14 +48,21 @@ MAKERS = {
     *("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Barrier", "Event"),
     *("allocate_lock", "Queue", "LifoQueue", "PriorityQueue", "SimpleQueue", "synchronized"),
     *("cached_property", "ThreadPoolExecutor", "ProcessPoolExecutor", "Timer"),
+    *("lock", "reentrant_lock"),
 }
 SOURCES = {
     *("threading", "_thread", "queue", "_queue", "functools", "concurrent.futures", "wrapt"),
     *("multiprocessing", "multiprocessing.synchronize", "asyncio"),
+    *("threads", "csptrace.threads", "_own"),
 }
 ALLOWED = {
-    ("csptrace.forks", "RLock"): "these are the locks",
-    ("csptrace.detect.holding", "Event"): "the child's look-out starts with a new one",
+    ("csptrace.forks", "reentrant_lock"): "these are the locks",
+    ("csptrace.forks", "RLock"): "their type",
+    ("csptrace.threads", "allocate_lock"): "what makes them",
+    ("csptrace.threads", "RLock"): "as above, and how they are known",
+    ("csptrace.threads", "Lock"): "the type",
+    ("csptrace.detect.holding", "lock"): "the child's look-out starts with new ones",
+    ("csptrace.detect.holding", "Lock"): "the type",
     ("csptrace.softcsp.library", "Timer"): "nobody waits for it",
     ("csptrace.analysis.embedded", "ThreadPoolExecutor"): "of one report, which waits for it",
 }
@@ -110,7 +117,7 @@ def test_every_lock_of_the_package_is_known(trace: Callable[..., Tracer], tmp_pa
     tracer = trace(log=tmp_path, held_too_long=1000)
     _round_trip("every")
     known = {id(each) for each in forks.locks()}
-    kinds = (type(threading.Lock()), type(threading.RLock()))
+    kinds = (type(threading.Lock()), type(threading.RLock()), type(threads.reentrant_lock()))
     found = {id(each) for each in _owned_by_the_package() if isinstance(each, kinds)}
 
     assert {id(tracer.graph.lock), id(store._thread_lock), id(provider.engine()._lock)} <= found

@@ -6,12 +6,13 @@ program is told even if it never calls the provider again. Without it there is n
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Final
 
+from csptrace import threads
 from csptrace.model import LIVE
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Iterable
 
     from csptrace.model import Handle
@@ -20,6 +21,7 @@ __all__ = ["Lookout", "overdue"]
 
 _SHORTEST: Final = 0.02
 """Seconds between two looks at least."""
+_LONGEST: Final = 3600.0
 
 
 def overdue(handles: Iterable[Handle], now: int, threshold: int) -> tuple[list[Handle], int]:
@@ -47,7 +49,7 @@ def overdue(handles: Iterable[Handle], now: int, threshold: int) -> tuple[list[H
 
 
 class Lookout:
-    """A daemon thread that looks at what is alive from time to time.
+    """A thread that looks at what is alive from time to time.
 
     Args:
         look: looks, and returns the seconds until it has to look again.
@@ -55,24 +57,32 @@ class Lookout:
 
     def __init__(self, look: Callable[[], float]) -> None:
         self._look = look
-        self._done = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._wait: threading.Lock | None = None
+        self._end: threading.Lock | None = None
+        self._thread = 0
 
     def start(self) -> None:
         """Start the thread; called again in the child of a fork, where there is none."""
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="csptrace-lookout", daemon=True)
-        self._thread.start()
+        wait, end = threads.lock(), threads.lock()
+        wait.acquire()
+        end.acquire()
+        threads.start(self._run, wait, end)
+        self._wait, self._end = wait, end
 
     def stop(self) -> None:
         """End the thread and wait for it."""
-        thread, self._thread = self._thread, None
-        self._done.set()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(5)
+        wait, self._wait = self._wait, None
+        if wait is None:
+            return
+        wait.release()
+        if self._end is not None and self._thread != threads.get_ident():
+            self._end.acquire(timeout=5)
 
-    def _run(self) -> None:
-        done = self._done
-        wait = _SHORTEST
-        while not done.wait(wait):
-            wait = max(_SHORTEST, self._look())
+    def _run(self, wait: threading.Lock, end: threading.Lock) -> None:
+        self._thread = threads.get_ident()
+        try:
+            seconds = _SHORTEST
+            while not wait.acquire(timeout=seconds):
+                seconds = min(max(_SHORTEST, self._look()), _LONGEST)
+        finally:
+            end.release()

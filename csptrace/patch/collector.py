@@ -10,10 +10,10 @@ from __future__ import annotations
 import functools
 import gc
 import os
-from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from csptrace import forks
+from csptrace.threads import get_ident
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -29,7 +29,6 @@ import sys
 from contextlib import contextmanager
 from functools import cache
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
-from threading import get_ident
 from time import monotonic
 from types import (
     BuiltinFunctionType,
@@ -44,6 +43,7 @@ from csptrace import forks
 from csptrace.model import RELEASING, Departure, Exit, Stay
 from csptrace.patch.proxy import HandleObject
 from csptrace.patch.toolid import NAME, TOOLS, ToolId
+from csptrace.threads import get_ident
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

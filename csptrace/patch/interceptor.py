@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import sys
-import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from csptrace.errors import CspTraceWarning, HandleError, HandleLeak
@@ -33,6 +32,7 @@ from csptrace.specs.vocabulary import (
     Success,
     Uses,
 )
+from csptrace.threads import get_ident
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -600,7 +600,7 @@ def in_flight() -> Iterable[tuple[int, FrameType, CallSite, list[Handle]]]:
         return []
     frames = sys._current_frames()
     # A frame that refers to itself keeps what all its callers have, until the next collection.
-    del frames[threading.get_ident()]
+    del frames[get_ident()]
     found = []
     for ident, top in frames.items():
         frame: FrameType | None = top

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 import wrapt
 from wrapt import importer  # type: ignore[attr-defined]
 
-from csptrace import forks
+from csptrace import forks, threads
 from csptrace.errors import ActivationError
 from csptrace.model import INVALIDATED, LIVE, RELEASED, CallSite
 from csptrace.patch import collector
@@ -156,7 +156,7 @@ _registered: Final[set[str]] = set()
 _hook_lock: Final = forks.lock()
 # Every import of the program passes through wrapt's finder, which takes this one.
 _finder_lock: Final = getattr(importer, "_post_import_hooks_lock", None)
-if isinstance(_finder_lock, type(_hook_lock)):
+if threads.is_reentrant_lock(_finder_lock):
     forks.adopted(_finder_lock)
 
 

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import csptrace
-from csptrace.detect.holding import overdue
+from csptrace.detect.holding import Lookout, overdue
 from csptrace.patch.exits import unavailable
 from csptrace.softcsp import advapi32
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from csptrace import Tracer
 
@@ -44,9 +45,24 @@ def until_reported(tracer: Tracer, count: int) -> None:
     pytest.fail("not reported within a minute")
 
 
-def lookouts() -> list[threading.Thread]:
-    """Return the threads of csptrace's own."""
-    return [each for each in threading.enumerate() if each.name == "csptrace-lookout"]
+def has_lookouts(count: int) -> bool:
+    """Wait until so many threads of csptrace's own run: they start and end beside the others."""
+    pause = threading.Event()
+    for _ in range(6000):
+        if _lookouts() == count:
+            return True
+        pause.wait(0.01)
+    return False
+
+
+def _lookouts() -> int:
+    found = 0
+    for frame in sys._current_frames().values():
+        at: FrameType | None = frame
+        while at is not None and at.f_code is not Lookout._run.__code__:
+            at = at.f_back
+        found += at is not None
+    return found
 
 
 def events(tracer: Tracer, name: str) -> list[dict[str, Any]]:
@@ -129,18 +145,20 @@ def test_without_the_setting_there_is_no_thread(trace: Callable[..., Tracer]) ->
     tracer = trace()
     prov = context()
 
-    assert lookouts() == []
+    assert _lookouts() == 0
     advapi32.CryptReleaseContext(prov, 0)
     assert tracer.check() == ()
 
 
 def test_the_thread_ends_with_tracing(trace: Callable[..., Tracer]) -> None:
-    """stop() ends it."""
+    """stop() ends it; the program's `threading` does not know it."""
+    known = threading.enumerate()
     trace(held_too_long=1000)
-    assert len(lookouts()) == 1
+    assert has_lookouts(1)
+    assert threading.enumerate() == known
     csptrace.stop()
 
-    assert lookouts() == []
+    assert has_lookouts(0)
 
 
 EXITING = """
@@ -180,7 +198,7 @@ def test_a_forked_child_looks_out_for_itself(trace: Callable[..., Tracer]) -> No
             theirs = context()
             until_reported(tracer, 1)
             found = [finding.handle.value for finding in tracer.check()]
-            status = 0 if found == [theirs.value] and len(lookouts()) == 1 else 2
+            status = 0 if found == [theirs.value] and has_lookouts(1) else 2
         finally:
             os._exit(status)
     _, status = os.waitpid(child, 0)
