@@ -248,7 +248,9 @@ class Tracer:
         self.graph = Graph(settings.tombstones)
         self._ownership = Ownership(settings.include, settings.exclude)
         self._stacks = StackTable(
-            0 if settings.level == "count" else settings.depth, self._ownership.is_launcher
+            0 if settings.level == "count" else settings.depth,
+            self._ownership.is_launcher,
+            self._ownership.is_library,
         )
         self._terminal = Terminal(quiet=settings.quiet)
         self._complaint = complain

@@ -82,16 +82,20 @@ class Ownership:
             return False
         if _within(frame.module, self._include):
             return True
-        known = self._library.get(frame.filename)
+        return not self.is_library(frame.filename)
+
+    def is_library(self, filename: str) -> bool:
+        """Return whether a file lies where Python and its packages are installed."""
+        known = self._library.get(filename)
         if known is None:
-            path = os.path.normcase(frame.filename)
+            path = os.path.normcase(filename)
             known = not path.startswith(_EXAMPLES) and (
                 path.startswith(("<frozen ", *_LIBRARIES))
                 or any(site in path for site in _SITE)
                 or (_ZIPPED and _standard(path))
             )
-            self._library[frame.filename] = known
-        return not known
+            self._library[filename] = known
+        return known
 
     def is_launcher(self, filename: str) -> bool:
         """Return whether a file's code starts programs: neither it nor what called it is shown."""

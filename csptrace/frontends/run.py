@@ -9,6 +9,7 @@ import os
 import runpy
 import sys
 import types
+from importlib.machinery import SourceFileLoader
 from typing import TYPE_CHECKING, Any
 
 from csptrace import process, terminal
@@ -140,11 +141,15 @@ def _script(target: list[str]) -> None:
     except OSError as error:
         raise ActivationError(f"run: cannot read {path}: {error.strerror}") from error
     sys.argv = list(target)
-    sys.path[0] = os.path.dirname(os.path.abspath(path))
+    full = os.path.abspath(path)
+    sys.path[0] = os.path.dirname(full)
     # Unlike runpy.run_path this leaves __main__ in place, so that pickling, multiprocessing and
     # exit handlers of the program find it.
     program: Any = types.ModuleType("__main__")
-    program.__file__ = path
+    program.__file__ = full
+    program.__loader__ = SourceFileLoader("__main__", full)
+    if sys.version_info < (3, 15):
+        program.__cached__ = None
     program.__builtins__ = __builtins__
     sys.modules["__main__"] = program
     exec(compile(source, path, "exec", dont_inherit=True), program.__dict__)  # noqa: S102

@@ -10,7 +10,7 @@ import itertools
 import operator
 from typing import TYPE_CHECKING, Final
 
-from csptrace.model import Stack
+from csptrace.model import Stack, module_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +29,7 @@ class StackTable:
         depth: how many frames are captured, innermost first; 0 captures none.
         is_launcher: tells by file name whether code starts programs or tests: a stack ends before
             its first frame, unless that is the innermost one.
+        is_library: tells by file name whether code is installed, hence not the program's own.
 
     Attributes:
         capture: `capture(frame)` returns the stack that starts at `frame`.
@@ -37,9 +38,13 @@ class StackTable:
     """
 
     def __init__(
-        self, depth: int, is_launcher: Callable[[str], bool] = lambda _filename: False
+        self,
+        depth: int,
+        is_launcher: Callable[[str], bool] = lambda _filename: False,
+        is_library: Callable[[str], bool] = lambda _filename: False,
     ) -> None:
         self._is_launcher = is_launcher
+        self._is_library = is_library
         self._ends: set[str] = set()
         self._others: set[str] = set()
         self._stacks: dict[tuple[int, ...], Stack] = {}
@@ -77,6 +82,7 @@ class StackTable:
         def capture(frame: FrameType | None) -> Stack | None:
             if frame is None:
                 return None
+            innermost = frame
             codes = [frame.f_code]
             offsets = [frame.f_lasti]
             frame = frame.f_back
@@ -93,12 +99,18 @@ class StackTable:
             found = latest.get(key)
             if found is not None and all(map(same, found.codes, codes)):
                 return found
-            return intern(key, tuple(codes))
+            return intern(key, tuple(codes), innermost)
 
         return capture
 
-    def _intern(self, offsets: tuple[int, ...], codes: tuple[CodeType, ...]) -> Stack:
+    def _intern(
+        self,
+        offsets: tuple[int, ...],
+        codes: tuple[CodeType, ...],
+        frame: FrameType | None = None,
+    ) -> Stack:
         """Enter a stack that was not the last one seen with its offsets."""
+        seen = offsets
         others = self._others  # another thread may make it a new one
         if not others.issuperset(map(_filename, codes[1:])):
             for index in range(1, len(codes)):
@@ -108,6 +120,10 @@ class StackTable:
                     codes, offsets = codes[:index], offsets[:index]
                     break
                 others.add(filename)
+                if filename[:1] not in "</\\":
+                    module_name(filename)  # a relative one, before the program goes elsewhere
+        most = self._program(codes, frame)
+        codes, offsets = codes[:most], offsets[:most]
         # The stack keeps its code objects, hence their ids are not used again.
         key = (*offsets, *map(id, codes))
         kept = self._stacks.get(key)
@@ -119,5 +135,25 @@ class StackTable:
             if kept is fresh:
                 kept.peers = self._sites.setdefault((id(codes[0]), offsets[0]), [])
                 kept.peers.append(kept)
-        self._latest[offsets] = kept
+        self._latest[seen] = kept
         return kept
+
+    def _program(self, codes: tuple[CodeType, ...], frame: FrameType | None) -> int:
+        """Return how many frames there are up to where the program begins: a file as `__main__`.
+
+        What is further out has started it: a debugger, a profiler, `runpy`, somebody's launcher. A
+        program that runs text or files in its own namespace goes on outside of these.
+        """
+        most, space = len(codes), None
+        for index, code in enumerate(codes):
+            if frame is None:
+                break
+            if code.co_name == "<module>":
+                own = frame.f_globals
+                name = dict.get(own, "__name__") if space is None else None
+                begins = own is space or (type(name) is str and name == "__main__")
+                filename = code.co_filename
+                if begins and filename[:1] != "<" and not self._is_library(filename):
+                    most, space = index + 1, own
+            frame = frame.f_back
+        return most

@@ -99,6 +99,28 @@ def test_traceback_has_only_the_programs_frames(tmp_path: Path) -> None:
     assert done.stderr == plain.stderr.replace(f"{tmp_path}/", "")
 
 
+def test_main_module_looks_as_the_interpreter_makes_it(tmp_path: Path) -> None:
+    """The program finds itself, its sources and its folder as without csptrace."""
+    text = """
+import os, sys
+os.chdir("/")
+print(__name__, __file__, __package__, __spec__, __doc__, globals().get("__cached__", "none"))
+print(type(__loader__), __loader__.name, __loader__.path, __loader__.get_data(__file__)[:9])
+print(sys.argv, sys.path[0], sys.modules["__main__"].__dict__ is globals())
+"""
+    program(tmp_path, text)
+    plain = subprocess.run(
+        [sys.executable, "program.py", "x"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    done = run("program.py", "x", cwd=tmp_path)
+
+    assert (done.stdout, done.stderr) == (plain.stdout, plain.stderr)
+
+
 def test_main_module_is_the_program(tmp_path: Path) -> None:
     """Pickling and multiprocessing find the program's functions in __main__."""
     text = """

@@ -397,6 +397,85 @@ def test_a_launcher_that_calls_by_itself_is_a_stack_all_the_same(tmp_path: Path)
     assert len(first.frames) > 1  # what calls it is a test, not the launcher
 
 
+# --- where the program begins ----------------------------------------------------------------
+
+
+def as_main(text: str, filename: str, **known: object) -> dict[str, Any]:
+    """Run a text as a main program's file."""
+    space = {"__name__": "__main__", "sys": sys, **known}
+    exec(compile(text, filename, "exec"), space)
+    return space
+
+
+TAKE = "def take():\n    return table.capture(sys._getframe())\n"
+
+
+def test_a_stack_ends_where_a_file_runs_as_the_main_program() -> None:
+    """What has started the program is left out, and equal stacks are one object all the same."""
+    table = StackTable(64)
+    text = TAKE + "found = [take() for _ in range(3)]\n"
+    stacks = as_main(text, "program.py", table=table)["found"]
+
+    assert [code.co_name for code in stacks[0].codes if code.co_name[0] != "<"] == ["take"]
+    assert stacks[0].codes[-1].co_filename == "program.py"
+    assert stacks[0] is stacks[1] is stacks[2]
+    assert list(table) == [stacks[0]]
+
+
+@pytest.mark.parametrize("name", ["other", "__mp_main__", 7, None])
+def test_a_module_by_another_name_is_no_beginning(name: object) -> None:
+    """What is imported, or run under another name, was asked for by the program."""
+    table = StackTable(64)
+    space = {"__name__": name, "sys": sys, "table": table}
+    exec(compile(TAKE + "found = take()", "module.py", "exec"), space)
+
+    assert "test_a_module_by_another_name_is_no_beginning" in [
+        code.co_name
+        for code in space["found"].codes  # type: ignore[attr-defined]
+    ]
+
+
+def test_a_program_goes_on_outside_of_what_it_runs_in_its_namespace() -> None:
+    """Text and files that are run in the program's own namespace are parts of it."""
+    table = StackTable(64)
+    inner = 'exec(compile("found = take()", "part.py", "exec"), globals())'
+    text = TAKE + f"def run():\n    exec({inner!r}, globals())\nrun()\n"
+    stack = as_main(text, "program.py", table=table)["found"]
+    names = [(code.co_filename, code.co_name) for code in stack.codes]
+
+    assert names == [
+        ("program.py", "take"),
+        ("part.py", "<module>"),
+        ("<string>", "<module>"),
+        ("program.py", "run"),
+        ("program.py", "<module>"),
+    ]
+
+
+def test_an_installed_launcher_is_no_program() -> None:
+    """A debugger that lends its own namespace to the program is left out."""
+    table = StackTable(64, is_library=lambda filename: filename == "debugger.py")
+    program = TAKE + "found = take()"
+    text = f'exec(compile({program!r}, "program.py", "exec"), globals())'
+    stack = as_main(text, "debugger.py", table=table)["found"]
+
+    assert [code.co_filename for code in stack.codes] == ["program.py", "program.py"]
+
+
+def test_a_relative_file_is_named_before_the_program_goes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its module's name is that of the folder in which the stack was taken."""
+    (tmp_path / "relative_shop").mkdir()
+    (tmp_path / "relative_shop" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    text = TAKE + "found = take()"
+    stack = as_main(text, "relative_shop/keys.py", table=StackTable(64))["found"]
+    monkeypatch.chdir("/")
+
+    assert stack.frames[0].module == "relative_shop.keys"
+
+
 # --- module names ----------------------------------------------------------------------------
 
 
