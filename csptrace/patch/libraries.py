@@ -652,14 +652,16 @@ class _Way:
         acquired = [e for e in self._rows[shape.call].effects if isinstance(e, Acquires)]
         site = CallSite(shape.python.rpartition(".")[2], self.spec.name, self.binding.name)
         monitor = self.monitor
+        beginnings = {name: text for name, _, text in (each.partition(": ") for each in lost)}
 
         def losing(*args: Any, **kwargs: Any) -> Any:
             try:
                 return traced(*args, **kwargs)
             except Exception as error:
-                if monitor.active and type(error).__name__ in lost:
+                beginning = beginnings.get(type(error).__name__)
+                if monitor.active and beginning is not None:
                     with Sheltered(monitor, site):
-                        for effect in acquired:
+                        for effect in acquired if str(error).startswith(beginning) else ():
                             monitor.lost(effect.kind, args[0]._self_handle, site, sys._getframe(1))
                 raise
 

@@ -1203,6 +1203,7 @@ _OPENED_AND_THROWN_AWAY: Final = frozenset(
     # What C_Login raises after C_OpenSession has succeeded; the binding closes nothing then.
     {
         "AnotherUserAlreadyLoggedIn",
+        "ArgumentsBad: Protected authentication",  # other bad arguments are refused before
         "PinExpired",
         "PinIncorrect",
         "PinInvalid",

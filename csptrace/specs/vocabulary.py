@@ -1112,8 +1112,9 @@ class Binding:
             the value a second time.
         shapes: only where Python's signature differs from C's.
         rows: what a Python callable does that makes several C calls at once, or none.
-        loses: Python callables and the names of the exceptions after which what they have
-            acquired is lost: nobody is told its value.
+        loses: Python callables and the exceptions after which what they have acquired is lost:
+            nobody is told its value. An exception is given by its class's name, or by that and
+            the beginning of its text (`"Name: beginning"`).
     """
 
     name: str

@@ -373,6 +373,17 @@ def test_failed_open_loses_a_session(client: Client, tracer: Tracer) -> None:
     assert found(tracer) == [("lost", "warning", SESSION)]
 
 
+@pytest.mark.parametrize("binding", ["python-pkcs11"], indirect=True)
+@pytest.mark.parametrize("lost", [True, False])
+def test_arguments_that_are_refused_late(client: Client, tracer: Tracer, *, lost: bool) -> None:
+    """A login that the module cannot do is refused with the session open, two PINs before that."""
+    api = client.api
+    pins = {"user_pin": api.PROTECTED_AUTH} if lost else {"user_pin": PIN, "so_pin": PIN}
+    with pytest.raises(api.exceptions.ArgumentsBad):
+        client.token.open(**pins)
+    assert found(tracer) == [("lost", "warning", SESSION)] * lost
+
+
 # --- misuse -----------------------------------------------------------------------------------
 
 
