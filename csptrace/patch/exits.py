@@ -866,7 +866,7 @@ def _held(value: object, handles: list[Handle]) -> list[Handle]:
         below: list[object] = []
         for each in level:
             cls = type(each)
-            if HandleObject in _type_order(cls):
+            if issubclass(cls, HandleObject):
                 handle = each._self_handle  # type: ignore[attr-defined]
                 if handle in wanted:
                     found[handle] = None

@@ -10,7 +10,9 @@ from __future__ import annotations
 import copy
 import copyreg
 import gc
+import operator
 import pickle
+import sys
 import threading
 import types
 import weakref
@@ -44,6 +46,9 @@ __all__ = [
 __tracebackhide__ = is_deliberate
 
 
+_NAMED = (types.FunctionType, type)
+
+
 class Proxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
     """What all proxies have in common: how they are shown, copied and pickled."""
 
@@ -71,7 +76,7 @@ class Proxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
         wrapped = self.__wrapped__
         reduced: Any
         reducer = copyreg.dispatch_table.get(type(wrapped))
-        if isinstance(wrapped, types.FunctionType | type):
+        if isinstance(wrapped, _NAMED):
             reduced = wrapped.__qualname__  # pickle asks neither functions of Python nor classes
         elif reducer is not None:
             reduced = reducer(wrapped)
@@ -88,9 +93,22 @@ class Proxy(wrapt.BaseObjectProxy):  # type: ignore[type-arg]
         """Return the state of the object itself."""
         return self.__wrapped__.__getstate__()
 
+    def __sizeof__(self) -> int:
+        """Return what makes `sys.getsizeof`, which adds what is in front, say the object's size."""
+        return sys.getsizeof(self.__wrapped__) - _IN_FRONT
+
     def __subclasscheck__(self, cls: type) -> bool:
         """Tell whether a class is derived from the wrapped one; classes of proxies as disguised."""
         return issubclass(_plain(cls), self.__wrapped__)
+
+
+class _Nothing(Proxy):
+    def __sizeof__(self) -> int:
+        return 0
+
+
+_IN_FRONT = sys.getsizeof(_Nothing(None))
+"""The bytes that the interpreter keeps in front of each proxy."""
 
 
 def _reference(own: Any, plain: Any, name: str) -> str | tuple[Any, ...]:
@@ -120,21 +138,51 @@ def _reference(own: Any, plain: Any, name: str) -> str | tuple[Any, ...]:
     return (resolve_name, (place,)) if found is plain else name
 
 
+_OF_THE_PLAIN = frozenset(
+    {
+        *("__init__", "__del__", "__init_subclass__", "__class_getitem__", "__subclasshook__"),
+        *("__reduce__", "__reduce_ex__", "__getstate__", "__dict__", "__doc__", "__module__"),
+        *("__weakref__", "__slots__", "__class__"),
+        *("__annotations__", "__annotate__", "__firstlineno__", "__static_attributes__"),
+        *("__wrapped__", "__annotations_cache__", "__annotate_func__"),
+    }
+)
+"""What classes say of themselves, or what makes and unmakes objects, to which nobody passes one."""
+
+
 class _Guise(type(wrapt.BaseObjectProxy)):  # type: ignore[misc]
     """The class of proxy classes that pass for the class of what they wrap.
 
-    What a program reads from such a class, sets on it, makes with it or asks of it is read, set,
-    made or asked of the wrapped object's class.
+    What a program reads from such a class, sets on it, makes with it, derives from it or asks of it
+    is read, set, made, derived or asked of the wrapped object's class. It equals that class, so
+    that a table by types has it, but for the classes that pickle has in a table for what it refers
+    to by name; see `Proxy.__reduce_ex__`.
     """
 
-    # No class here has annotations: they would pass for those of what is wrapped.
+    def __new__(
+        cls, name: str, bases: tuple[type, ...], members: dict[str, Any], **how: Any
+    ) -> Any:
+        if not any(type(base) is _Guise for base in bases):
+            return super().__new__(cls, name, bases, members)
+        plain = tuple(map(_plain, bases))
+        return types.new_class(name, plain, how, lambda space: space.update(members))
 
-    @property
-    def __annotations__(cls) -> Any:  # type: ignore[override] # __setattr__ passes them on
-        return cls._self_type.__annotations__
+    def __getattribute__(cls, name: str) -> Any:
+        own = super().__getattribute__
+        if name.startswith("_self_"):
+            return own(name)
+        plain = own("_self_type")
+        if name == "__signature__":
+            from inspect import signature  # noqa: PLC0415 - few programs ask for it
 
-    def __getattr__(cls, name: str) -> Any:
-        return getattr(cls._self_type, name)
+            return signature(plain)
+        if name == "__new__":
+            return partial(_new, plain.__new__)
+        if name in ("__copy__", "__deepcopy__"):  # asked of classes, and passed the proxy
+            return own(name)
+        if name not in _OF_THE_PLAIN and _defines(cls, name) and hasattr(plain, name):
+            return own(name)  # a method of C refuses a proxy
+        return getattr(plain, name)
 
     def __setattr__(cls, name: str, value: Any) -> None:
         setattr(cls._self_type, name, value)
@@ -146,10 +194,46 @@ class _Guise(type(wrapt.BaseObjectProxy)):  # type: ignore[misc]
         return cls._self_type(*args, **kwargs)
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, cls._self_type) or issubclass(type(instance), cls)
+        wanted = cls._self_type
+        return isinstance(instance, wanted) or any(
+            issubclass(_plain(each), wanted)
+            for each in (type(instance), instance.__class__)  # which a stand-in may have taken over
+            if type(each) is _Guise
+        )
 
     def __subclasscheck__(cls, subclass: type) -> bool:
         return issubclass(_plain(subclass), cls._self_type)
+
+    def __eq__(cls, other: object) -> bool:
+        plain = cls._self_type
+        if type(other) is _Guise:
+            return bool(plain == other._self_type)
+        return not issubclass(plain, _NAMED) and bool(plain == other)
+
+    def __ne__(cls, other: object) -> bool:
+        return not cls == other
+
+    def __hash__(cls) -> int:
+        return hash(cls._self_type)
+
+    def __repr__(cls) -> str:
+        return repr(cls._self_type)
+
+    def __dir__(cls) -> list[str]:
+        return dir(cls._self_type)
+
+
+_order = type.__dict__["__mro__"].__get__
+_members = type.__dict__["__dict__"].__get__
+
+
+def _defines(guise: type, name: str) -> bool:
+    """Return whether a class of proxies has a member that is not that of every object."""
+    return any(name in _members(each) for each in _order(guise)[:-1])
+
+
+def _new(plain: Callable[..., Any], cls: type, *args: Any, **kwargs: Any) -> Any:
+    return plain(_plain(cls), *args, **kwargs)
 
 
 def _plain(cls: type) -> type:
@@ -159,6 +243,18 @@ def _plain(cls: type) -> type:
 @partial(copyreg.pickle, _Guise)
 def _pickled(guise: _Guise) -> str | tuple[Any, ...]:
     return _reference(guise, guise._self_type, guise.__qualname__)
+
+
+def _document(proxy: Any, text: Any) -> None:
+    proxy.__wrapped__.__doc__ = text
+
+
+def _forget_document(proxy: Any) -> None:
+    del proxy.__wrapped__.__doc__
+
+
+# What documents the class may be what its objects are asked for it with: of a built-in function.
+_documented = property(operator.attrgetter("__wrapped__.__doc__"), _document, _forget_document)
 
 
 def disguised(proxy: type[Proxy], wrapped: type, members: dict[str, Any]) -> Callable[..., Any]:
@@ -177,16 +273,14 @@ def disguised(proxy: type[Proxy], wrapped: type, members: dict[str, Any]) -> Cal
         if isinstance(member, types.FunctionType) and original is not None:
             update_wrapper(member, original)
             member.__module__ = getattr(original, "__module__", None)  # type: ignore[assignment]
-    own = vars(wrapped).get("__annotations__")  # where typing.get_type_hints looks for them
     guise = _Guise(
         wrapped.__name__,
         (proxy,),
         {
             **members,
-            **({"__annotations__": own} if isinstance(own, dict) else {}),
             "__module__": wrapped.__module__,
             "__qualname__": wrapped.__qualname__,
-            "__doc__": wrapped.__doc__,
+            "__doc__": _documented,
             "_self_type": wrapped,
         },
     )
@@ -418,7 +512,7 @@ def keep_for_ever(wrapped: Any) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(wrapped))
 
 
-_PLAIN = (int, str, bytes, type(None), float)
+_PLAIN = frozenset({int, str, bytes, type(None), float})
 
 
 def unwrap(argument: Any) -> Any:

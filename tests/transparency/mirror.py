@@ -8,22 +8,31 @@ a traced time that is over), `again` (from a traced time before this one).
 
 from __future__ import annotations
 
+import abc
+import collections.abc
 import contextlib
 import copy
 import copyreg
 import ctypes
+import dataclasses
 import functools
 import inspect
 import json
 import multiprocessing.reduction
+import numbers
+import operator
 import os
 import pickle
+import pydoc
 import re
 import sys
 import types
 import typing
+import unittest.mock
 import weakref
 from typing import TYPE_CHECKING, Any
+
+import wrapt
 
 import csptrace
 
@@ -224,6 +233,175 @@ def _by_name(subject: Any, fresh: Any) -> str:
     return f"{module}: {found is fresh}"
 
 
+def _mocked(make: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    """Look at a stand-in of unittest.mock, which has what the original has and refuses the rest."""
+
+    def look(subject: Any, _: Any) -> Any:
+        mock = make(subject)
+        refusals = []
+        for attempt in (lambda: mock.csptrace_mirror, lambda: mock(1, 2, 3, 4, 5, 6, 7, 8, 9)):
+            try:
+                refusals.append(type(attempt()).__name__)
+            except Exception as error:  # noqa: BLE001 - what it is, is what matters
+                refusals.append(f"{type(error).__name__}: {error}")
+        return [isinstance(mock, type(subject)), mock.__class__, refusals]
+
+    return look
+
+
+def _dispatched(subject: Any, fresh: Any) -> Any:
+    """Register the type, and let it be found for objects of it."""
+
+    @functools.singledispatch
+    def kind(_: object) -> str:
+        return "something"
+
+    kind.register(type(subject), lambda _: "registered")
+    return [kind(subject), kind(fresh), kind(1), kind.dispatch(subject.__class__)(subject)]
+
+
+def _abstract(subject: Any, fresh: Any) -> Any:
+    """Register the type as one of an abstract class."""
+
+    class Abstract(abc.ABC):  # noqa: B024 - for its registry
+        pass
+
+    Abstract.register(type(subject))
+    return [
+        isinstance(subject, Abstract),
+        isinstance(fresh, Abstract),
+        issubclass(type(subject), Abstract),
+        issubclass(subject.__class__, Abstract),
+        isinstance(1, Abstract),
+    ]
+
+
+def _typed(subject: Any, fresh: Any) -> Any:
+    """Use the type where types are written."""
+    cls = type(subject)
+    wanted = cls | None
+    return [
+        isinstance(fresh, wanted),
+        isinstance(1, wanted),
+        str(wanted),
+        str(list[cls]),  # type: ignore[valid-type]
+        str(typing.Optional[cls]),  # noqa: UP045 - programs do
+        typing.get_args(dict[str, cls])[1] == subject.__class__,  # type: ignore[valid-type]
+    ]
+
+
+def _matched(subject: Any, fresh: Any) -> Any:
+    cls = type(subject)
+    match fresh:
+        case cls():
+            return "matched"
+    return "not matched"
+
+
+def _as_data(subject: Any, _: Any) -> Any:
+    """Keep it in a data class, which copies what it is turned into."""
+
+    @dataclasses.dataclass
+    class Kept:
+        it: Any
+
+    kept = Kept(subject)
+    return [
+        kept == Kept(subject),
+        dataclasses.replace(kept).it is subject,
+        dataclasses.asdict(kept)["it"],
+    ]
+
+
+def _derived(cls: Any) -> Any:
+    derived = type("Derived", (cls,), {})
+    return [derived.__mro__[1].__name__, issubclass(derived, cls)]
+
+
+def _class_set(subject: Any, _: Any) -> Any:
+    before = subject.__class__
+    try:
+        subject.__class__ = int
+    finally:
+        with contextlib.suppress(TypeError):
+            subject.__class__ = before
+    return subject.__class__
+
+
+def _attribute_set(subject: Any, fresh: Any) -> Any:
+    subject.csptrace_mirror = 1
+    found = subject.csptrace_mirror
+    del subject.csptrace_mirror
+    return [found, hasattr(subject, "csptrace_mirror")]
+
+
+def _wrapped(subject: Any, _: Any) -> Any:
+    @functools.wraps(subject)
+    def wrapping() -> None: ...
+
+    names = ("__module__", "__name__", "__qualname__", "__doc__")
+    return [*(getattr(wrapping, each) for each in names), wrapping.__wrapped__ is subject]
+
+
+def _through_wrapt(subject: Any, fresh: Any) -> Any:
+    outer = wrapt.ObjectProxy(subject)
+    return [
+        isinstance(outer, type(subject)),
+        isinstance(outer, subject.__class__),
+        isinstance(outer, type(fresh)),
+        repr(outer.__wrapped__) == repr(subject),
+        outer == subject,
+        subject == outer,
+        hash(outer) == hash(subject),
+    ]
+
+
+def _operators(subject: Any, _: Any) -> Any:
+    """Try operators, most of which are not there; the words of a refusal may turn them round."""
+    two = (
+        *(operator.add, operator.sub, operator.mul, operator.or_, operator.and_, operator.lt),
+        *(operator.getitem, operator.contains, operator.matmul, operator.floordiv, divmod, pow),
+    )
+    one = (
+        *(len, iter, next, reversed, operator.neg, operator.pos, operator.invert, abs, round),
+        *(
+            operator.index,
+            int,
+            float,
+            complex,
+            bytes,
+            bool,
+            format,
+            contextlib.ExitStack().enter_context,
+        ),
+    )
+    attempts: list[Callable[[], Any]] = [functools.partial(each, subject) for each in one]
+    for each in two:
+        attempts += [functools.partial(each, subject, "x"), functools.partial(each, "x", subject)]
+    attempts += [
+        lambda: subject.csptrace_mirror,
+        lambda: delattr(subject, "csptrace_mirror"),
+        lambda: subject.__dict__ is None,
+        lambda: format(subject, ">80"),
+    ]
+    return [_refusal(each).partition(":")[0] for each in attempts]
+
+
+def _refusal(attempt: Callable[[], Any]) -> str:
+    """Say what sort of thing comes out, or which exception, in its words."""
+    try:
+        return type(attempt()).__name__
+    except Exception as error:  # noqa: BLE001 - what it is, is what matters
+        return f"{type(error).__name__}: {_scrubbed(error)}"
+
+
+def _called_wrongly(subject: Any, _: Any) -> Any:
+    return [
+        _refusal(lambda: subject(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)),
+        _refusal(lambda: subject(csptrace_mirror=1)),
+    ]
+
+
 LOOKS: dict[str, Callable[[Any, Any], Any]] = {
     "copy": lambda subject, _: copy.copy(subject),
     "deepcopy": lambda subject, _: copy.deepcopy(subject),
@@ -285,6 +463,105 @@ LOOKS: dict[str, Callable[[Any, Any], Any]] = {
         for each in (types.FunctionType, types.BuiltinFunctionType, types.MethodType, type)
     ],
     "callable": lambda subject, _: (callable(subject), inspect.isroutine(subject)),
+    "mock with spec": _mocked(lambda subject: unittest.mock.Mock(spec=subject)),
+    "mock with spec_set": _mocked(lambda subject: unittest.mock.MagicMock(spec_set=subject)),
+    "mock with its type": _mocked(
+        lambda subject: unittest.mock.NonCallableMock(spec=type(subject))
+    ),
+    "autospec": _mocked(unittest.mock.create_autospec),
+    "autospec of its type": _mocked(
+        lambda subject: unittest.mock.create_autospec(type(subject), instance=True)
+    ),
+    "singledispatch": _dispatched,
+    "abstract class": _abstract,
+    "in types": _typed,
+    "matched": _matched,
+    "in a data class": _as_data,
+    "type derived": _on_the_type(_derived),
+    "type called with an argument": _on_the_type(lambda cls: cls(1)),
+    "type called with a name": _on_the_type(lambda cls: cls(name=1)),
+    "type's new": _on_the_type(lambda cls: cls.__new__(cls)),
+    "type of its type": _on_the_type(
+        lambda cls: [isinstance(cls, type), callable(cls), inspect.isclass(cls)]
+    ),
+    "order of its type": _on_the_type(lambda cls: [each.__name__ for each in cls.__mro__]),
+    "bases of its type": _on_the_type(lambda cls: [each.__name__ for each in cls.__bases__]),
+    "order of its class": lambda subject, _: [each.__name__ for each in subject.__class__.__mro__],
+    "type compared": lambda subject, fresh: [
+        type(subject) == type(fresh),  # noqa: E721 - as programs do
+        type(subject) is type(fresh),
+        len({type(subject), type(fresh)}),
+    ],
+    "type as a key": lambda subject, fresh: {type(subject): 1, subject.__class__: 2}.get(
+        type(fresh)
+    ),
+    "type's attributes": _on_the_type(lambda cls: sorted(dir(cls))),
+    "type's own attributes": _on_the_type(lambda cls: sorted(vars(cls))),
+    "type's size": _on_the_type(
+        lambda cls: [
+            cls.__basicsize__,
+            cls.__itemsize__,
+            cls.__flags__ & (1 << 8 | 1 << 9 | 1 << 10),
+        ]
+    ),
+    "type's deletion": _on_the_type(lambda cls: delattr(cls, "csptrace_mirror")),
+    "type's signature": _on_the_type(lambda cls: str(inspect.signature(cls))),
+    "class set": _class_set,
+    "attribute set": _attribute_set,
+    "wraps": _wrapped,
+    "partial": lambda subject, _: repr(functools.partial(subject)),
+    "documented": lambda subject, _: [subject.__doc__, inspect.getdoc(subject)],
+    "help": lambda subject, _: pydoc.plain(pydoc.render_doc(subject)),
+    "getmodule": lambda subject, _: inspect.getmodule(subject),
+    "source": lambda subject, _: inspect.getsource(subject),
+    "members": lambda subject, _: sorted(name for name, _ in inspect.getmembers(subject)),
+    "inspected": lambda subject, _: [
+        name
+        for name, test in inspect.getmembers(inspect, inspect.isfunction)
+        if name.startswith("is") and name != "istraceback" and test(subject)
+    ],
+    "unwrapped": lambda subject, _: inspect.unwrap(subject) is subject,
+    "attributes": lambda subject, _: sorted(dir(subject)),
+    "size": lambda subject, _: sys.getsizeof(subject),
+    "own attributes": lambda subject, _: sorted(subject.__dict__),
+    "slots": lambda subject, _: getattr(subject, "__slots__", "none"),
+    "as a key": lambda subject, fresh: [
+        {subject: 1}[subject],
+        subject in {subject, 1},
+        {subject: 1, fresh: 2}[fresh],
+        [fresh, subject].index(subject),
+    ],
+    "equal to another": lambda subject, fresh: [
+        subject == fresh,
+        hash(subject) == hash(fresh),
+        fresh == subject,
+        subject != fresh,
+    ],
+    "operators": _operators,
+    "called wrongly": _called_wrongly,
+    "str": lambda subject, _: [
+        str(subject),
+        f"{subject}",
+        ascii(subject),
+    ],
+    "weak dictionaries": lambda subject, _: len(weakref.WeakKeyDictionary({subject: 1})),
+    "through wrapt": _through_wrapt,
+    "instance by issubclass": lambda subject, fresh: issubclass(subject.__class__, type(fresh)),
+    "collections": lambda subject, _: [
+        isinstance(subject, each)
+        for each in (
+            *(collections.abc.Callable, collections.abc.Hashable, collections.abc.Iterable),
+            *(collections.abc.Sized, collections.abc.Awaitable, contextlib.AbstractContextManager),
+            *(numbers.Number, os.PathLike),
+        )
+    ],
+    "protocols": lambda subject, _: [
+        isinstance(subject, each) for each in (typing.SupportsInt, typing.SupportsIndex)
+    ],
+    "special names": lambda subject, _: [
+        hasattr(subject, each) for each in ("__enter__", "__len__", "__int__", "__call__")
+    ],
+    "json": lambda subject, _: json.dumps(subject),
 }
 
 

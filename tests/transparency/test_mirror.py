@@ -45,12 +45,29 @@ KNOWN: Final[dict[tuple[str, str, str, str], str]] = {
     ("softcsp", "* function*", "__reduce_ex__", "*"): (
         "pickle itself asks no function of Python, so that only a program's own call sees it"
     ),
-    ("*", "context", "weak reference", "*"): "every proxy of wrapt's can be referred to weakly",
+    ("*", "*", "weak dictionaries", "*"): "every proxy of wrapt's can be referred to weakly",
+    ("*", "context", "weak reference", "*"): "as above",
     ("*", "key", "weak reference", "*"): "as above",
     ("*", "hash", "weak reference", "*"): "as above",
     ("compiled", "compiled cffi library", "weak reference", "*"): "as above",
     ("python-pkcs11", "pkcs11 library", "weak reference", "*"): "as above",
     ("python-pkcs11", "pkcs11 session", "weak reference", "*"): "as above",
+    ("*", "*", "protocols", "*"): "every proxy of wrapt's has the special methods of all operators",
+    ("*", "*", "special names", "*"): "as above",
+    ("*", "*", "unwrapped", "*"): "every proxy of wrapt's has __wrapped__",
+    ("*", "*", "help", "*"): "pydoc compares classes by identity, and says where methods come from",
+    ("*", "*", "type compared", "stopped"): "a proxy's class equals the plain one, but is another",
+    ("*", "*", "type compared", "again"): "as above",
+    (
+        "compiled",
+        "compiled *",
+        "type compared",
+        "on",
+    ): "each function and library has one of its own",
+    ("softcsp", "win32crypt *", "in types", "*"): (
+        "pickle takes whatever has a type that equals that of functions for a function"
+    ),
+    ("softcsp", "win32crypt *", "type as a key", "*"): "as above",
     ("*", "*", "pickled", "stopped"): "a reference to what is found elsewhere is written as a call",
     ("*", "*", "pickled", "again"): "as above",
     ("genuine", "*", "__reduce_ex__", "stopped"): "as above",
@@ -64,23 +81,48 @@ KNOWN: Final[dict[tuple[str, str, str, str], str]] = {
     ("compiled", "compiled cffi library", "__reduce_ex__", "*"): (
         "the library has no such attribute, and pickle says what it says then"
     ),
+    ("compiled", "compiled cffi library", "called wrongly", "*"): (
+        "words of the interpreter name the class of a proxy without its module"
+    ),
+    ("python-pkcs11", "pkcs11 library", "called wrongly", "*"): "as above",
+    ("python-pkcs11", "pkcs11 session", "called wrongly", "*"): "as above",
     ("python-pkcs11", "pkcs11.lib", "__reduce_ex__", "*"): "pickle itself asks no class",
+    ("python-pkcs11", "pkcs11.lib", "in types", "*"): "as for functions: a type of pickle's table",
+    ("python-pkcs11", "pkcs11.lib", "type as a key", "*"): "as above",
+    ("python-pkcs11", "pkcs11.lib", "singledispatch", "*"): "as above",
+    ("python-pkcs11", "pkcs11.lib", "autospec", "*"): (
+        "inspect.getattr_static takes a proxy of a class neither for a class nor for an object"
+    ),
     ("python-pkcs11", "pkcs11 key", "vars", "*"): "its handle is noted on it",
     ("python-pkcs11", "pkcs11 key", "__getstate__", "*"): "as above",
+    ("python-pkcs11", "pkcs11 key", "members", "*"): "as above",
+    ("python-pkcs11", "pkcs11 key", "*attributes", "*"): "as above",
     ("python-pkcs11", "pkcs11 library", "derived from its maker", "stopped"): (
         "the class of a proxy is derived from nothing but proxies"
     ),
     ("PyKCS11", "PyKCS11 box", "vars", "*"): "its handle is noted on it",
     ("PyKCS11", "PyKCS11 box", "__getstate__", "*"): "as above",
+    ("PyKCS11", "PyKCS11 box", "members", "*"): "as above",
+    ("PyKCS11", "PyKCS11 box", "*attributes", "*"): "as above",
     ("PyKCS11", "PyKCS11 method", "vars", "*"): "functools.update_wrapper",
     ("PyKCS11", "PyKCS11 method", "__getstate__", "*"): "as above",
+    ("PyKCS11", "PyKCS11 method", "members", "*"): "as above",
+    ("PyKCS11", "PyKCS11 method", "*attributes", "*"): "as above",
+    ("PyKCS11", "PyKCS11 method", "called wrongly", "*"): (
+        "a call without its object is refused for that first"
+    ),
     ("PyKCS11", "PyKCS11 method", "pickle*", "stopped"): (
         "a method in Python that was taken from its class while it was patched is another function"
     ),
     ("PyKCS11", "PyKCS11 method", "pickle*", "again"): "as above",
+    ("PyKCS11", "PyKCS11 method", "equal to another", "stopped"): "as above",
+    ("PyKCS11", "PyKCS11 method", "equal to another", "again"): "as above",
+    ("PyKCS11", "PyKCS11 method", "as a key", "stopped"): "as above",
+    ("PyKCS11", "PyKCS11 method", "as a key", "again"): "as above",
 }
 if sys.version_info >= (3, 13):  # before, a class of C without a signature was said to have one
     KNOWN["python-pkcs11", "pkcs11.lib", "signature", "*"] = "a function stands for the class"
+    KNOWN["python-pkcs11", "pkcs11.lib", "mock with spec*", "*"] = "as for autospec"
 
 
 @functools.cache
