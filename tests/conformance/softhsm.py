@@ -58,14 +58,19 @@ def environment() -> dict[str, str]:
     """Make a token in a directory of this process and return the variables that lead to it."""
     home = Path(tempfile.mkdtemp(prefix="csptrace-softhsm-"))
     atexit.register(_remove, home, os.getpid())
+    return make_token(home, LABEL, PIN, SO_PIN)
+
+
+def make_token(home: Path, label: str, pin: str, so_pin: str) -> dict[str, str]:
+    """Make a token in a folder and return the variables that lead to it."""
     (home / "tokens").mkdir()
     conf = home / "softhsm2.conf"
     conf.write_text(f"directories.tokendir = {home / 'tokens'}\nobjectstore.backend = file\n")
     found = {"SOFTHSM2_CONF": str(conf)}
     subprocess.run(
         [
-            *("softhsm2-util", "--init-token", "--free", "--label", LABEL),
-            *("--so-pin", SO_PIN, "--pin", PIN),
+            *("softhsm2-util", "--init-token", "--free", "--label", label),
+            *("--so-pin", so_pin, "--pin", pin),
         ],
         check=True,
         capture_output=True,
