@@ -38,13 +38,15 @@ else:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Send all tests on Spark to one worker, so that its cluster is started once."""
+    """Send what shares something costly to one worker: Spark's cluster, the runs of a suite."""
     if config.getoption("dist") != "load":
         return None
     from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - Windows Python has no xdist
 
     class LoadScheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
+            if "test_client_suites" in nodeid:
+                return nodeid.partition("::")[0]
             return "spark" if "spark" in nodeid.rpartition("::")[2] else nodeid
 
     return LoadScheduling(config, log)

@@ -41,7 +41,8 @@ registry have them, run on SoftHSM below pkcs11-spy: without the tracer, and wit
 - `raise`: `CSPTRACE=1` as it is, misuse raises.
 
 **Outcomes.** Every test has to end as it does without the tracer. Under `raise` a test that misuses
-a handle may end otherwise: those are counted behind the `+`.
+a handle may end otherwise: those are counted behind the `+`. *Calls*: native functions that are
+called more or less often under `log`, but for what csptrace documents as its questions.
 
 {outcomes}
 
@@ -77,6 +78,10 @@ Not run:
 $ python reports/clients/make.py
 $ python -m pytest tests/client_suites
 ```
+
+The second runs a part of the first two suites. What is downloaded is kept in
+`~/.cache/csptrace-suites`, or the folder that `CLIENT_SUITES_CACHE` names; without the registry
+those tests skip.
 """
 
 
@@ -88,7 +93,8 @@ def run(suite: Suite) -> dict[str, Any]:
         "calls": 0,
         "processes": 0,
         "modes": {
-            mode: {"differences": [], "stopped": [], "verdict": vars(Verdict())} for mode in TRACED
+            mode: {"differences": [], "stopped": [], "calls": [], "verdict": vars(Verdict())}
+            for mode in TRACED
         },
     }
     for part in suite.parts:
@@ -104,6 +110,8 @@ def run(suite: Suite) -> dict[str, Any]:
                 into["stopped" if stopped else "differences"].append(each)
             if not runs[mode].outcomes or (plain.status >= 0 > runs[mode].status):
                 into["differences"].append(f"{' '.join(part)}: status {runs[mode].status}")
+            if mode == "log":
+                into["calls"] += suite_runs.other_calls(plain, runs[mode])
             total = Verdict(**into["verdict"])
             total.add(runs[mode].verdict(raising=mode == "raise"))
             into["verdict"] = vars(total)
@@ -121,8 +129,10 @@ def _play(suite: Suite, mode: str, part: tuple[str, ...]) -> suite_runs.Run:
 
 def report(results: dict[str, Any]) -> str:
     """Return the text of README.md."""
-    outcomes = ["| suite | tests | passed | native calls | processes | log | soft | raise |"]
-    outcomes.append("|---|---|---|---|---|---|---|---|")
+    outcomes = [
+        "| suite | tests | passed | native calls | processes | log | soft | raise | calls |"
+    ]
+    outcomes.append("|---|---|---|---|---|---|---|---|---|")
     findings = ["| suite | mode | sessions | objects | misuses | false | missed | not judged |"]
     findings.append("|---|---|---|---|---|---|---|---|")
     details: list[str] = []
@@ -141,6 +151,8 @@ def report(results: dict[str, Any]) -> str:
             differences = modes[mode]["differences"]
             cells.append(f"{len(differences)}" + (f" + {stopped}" if stopped else ""))
             details += [f"- {suite.name}, {mode}, outcome: `{each}`" for each in differences]
+            details += [f"- {suite.name}, {mode}, calls: {each}" for each in modes[mode]["calls"]]
+        cells.append(str(len(modes["log"]["calls"])))
         outcomes.append(f"| {' | '.join(cells)} |")
         for mode in TRACED:
             verdict = modes[mode]["verdict"]

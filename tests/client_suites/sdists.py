@@ -21,7 +21,7 @@ class Unavailable(Exception):
 
 def cache() -> Path:
     """Return the folder in which downloads are kept between runs."""
-    chosen = os.environ.get("CSPTRACE_SUITES_CACHE")
+    chosen = os.environ.get("CLIENT_SUITES_CACHE")
     return Path(chosen) if chosen else Path.home() / ".cache" / "csptrace-suites"
 
 
@@ -70,7 +70,7 @@ def requirements(suite: Suite) -> Path | None:
     Raises:
         Unavailable: the registry does not answer or lacks something.
     """
-    needs = (*suite.needs, *([f"{suite.name}=={version(suite)}"] if suite.wheels else []))
+    needs = (*suite.needs, *([f"{suite.name}=={version(suite)}"] if suite.itself else []))
     if not needs:
         return None
     tag = f"{sys.implementation.cache_tag}-{suite.name}-{version(suite)}-needs"
@@ -89,16 +89,19 @@ def _made(folder: Path) -> Path:
 
 
 def _pip(*arguments: str) -> None:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"),
-            *("--retries", "1", "--timeout", "15", *arguments),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"),
+                *("--retries", "1", "--timeout", "15", *arguments),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"pip {arguments[0]} {arguments[-1]}: no answer in time") from None
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         raise Unavailable(

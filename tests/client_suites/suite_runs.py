@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import functools
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import xml.etree.ElementTree as ET
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -80,25 +84,14 @@ def play(suite: Suite, mode: str, arguments: tuple[str, ...], home: Path) -> Run
     module = home / Path(softhsm.module()).name
     module.symlink_to(softhsm.spy())
     where = home / "suite"
-    for each in suite.copied:
-        original = sdists.source(suite) / each
-        if original.is_dir():
-            shutil.copytree(original, where / each)
-        else:
-            where.mkdir(exist_ok=True)
-            shutil.copy(original, where / each)
+    _copy(suite, where)
+    shutil.copytree(_filled(suite) / "tokens", home / "tokens")
     traced, options = MODES[mode]
     paths = (Path(__file__).with_name("spied"), sdists.requirements(suite))
-    filled = {
-        "module": str(module),
-        "label": suite.label,
-        "pin": suite.pin,
-        "so_pin": suite.so_pin,
-    }
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("CSPTRACE")},
-        **softhsm.make_token(home, suite.label, suite.pin, suite.so_pin),
-        **{name: value.format(**filled) for name, value in suite.variables.items()},
+        **softhsm.lead_to(home),
+        **{name: _fill(value, suite, str(module)) for name, value in suite.variables},
         "PKCS11SPY": softhsm.module(),
         "SPY_LOGS": str(home / "spy"),
         "TZ": "UTC",  # pkcs11-spy writes local time
@@ -112,7 +105,7 @@ def play(suite: Suite, mode: str, arguments: tuple[str, ...], home: Path) -> Run
         [
             *(sys.executable, "-m", "pytest", "-q", f"--junit-xml={home / 'junit.xml'}"),
             *("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:xdist", *options),
-            *arguments,
+            *(_fill(each, suite, str(module)) for each in arguments),
         ],
         cwd=where,
         env=environ,
@@ -129,6 +122,36 @@ def play(suite: Suite, mode: str, arguments: tuple[str, ...], home: Path) -> Run
         event_log.read(home / "events"),
         done.stdout + done.stderr,
     )
+
+
+def _copy(suite: Suite, where: Path) -> None:
+    where.mkdir()
+    for each in suite.copied:
+        shutil.copytree(sdists.source(suite) / each, where / each)
+
+
+@functools.cache
+def _filled(suite: Suite) -> Path:
+    """Return a folder with a suite's tokens as they are before each run."""
+    home = Path(tempfile.mkdtemp(prefix="csptrace-token-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    variables = softhsm.make_token(home, suite.label, suite.pin, suite.so_pin)
+    _copy(suite, home / "suite")
+    for command in suite.prepared:
+        subprocess.run(
+            [_fill(each, suite, softhsm.module()) for each in command],
+            cwd=home / "suite",
+            env={**os.environ, **variables, "PYTHONPATH": str(sdists.requirements(suite) or "")},
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
+    return home
+
+
+def _fill(text: str, suite: Suite, module: str) -> str:
+    values = {"label": suite.label, "pin": suite.pin, "so_pin": suite.so_pin}
+    return text.format(**values, module=module, python=sys.executable)
 
 
 def histories(folder: Path) -> dict[int, History]:
@@ -175,6 +198,28 @@ def differences(plain: Run, traced: Run) -> list[str]:
         for name in sorted(plain.outcomes.keys() | traced.outcomes.keys())
         if plain.outcomes.get(name) != traced.outcomes.get(name)
     ]
+
+
+def other_calls(plain: Run, traced: Run) -> list[str]:
+    """Return which native calls are made more or less often with the tracer, by their result.
+
+    What it documents as its questions to the token is left out.
+    """
+    before, after = _counted(plain), _counted(traced)
+    return [
+        f"{name} {result}: {before[name, result]} → {after[name, result]}"
+        for name, result in sorted(before.keys() | after.keys())
+        if before[name, result] != after[name, result]
+    ]
+
+
+def _counted(run: Run) -> Counter[tuple[str, str]]:
+    return Counter(
+        (call.name, call.result)
+        for history in run.histories.values()
+        for call in history.calls
+        if not oracle.is_question(call) and call.name != "C_GetTokenInfo"
+    )
 
 
 def misusing(run: Run) -> set[str]:

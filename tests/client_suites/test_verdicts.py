@@ -70,6 +70,15 @@ def test_lives_are_told_apart() -> None:
     assert "made at 1.000, finalized at 2.000" in missed
 
 
+def test_lives_that_follow_at_once_are_told_apart() -> None:
+    """An acquisition is never that of a call which was made after it."""
+    seen = history(
+        open_session(1), finalize(1.002), call("C_Initialize", 1.002), open_session(1.003)
+    )
+    first, second = leak(SESSION, 1, 1.0025, 1.0026), leak(SESSION, 1, 1.0039)
+    assert judge(seen, said(first, second)).missed == []
+
+
 def test_a_leak_without_a_value_stands_for_one_handle() -> None:
     """`lost` of a session that csptrace never had is matched once, and false the second time."""
     lost = dataclasses.replace(leak(SESSION, -1, 0.0, 1.5), code="lost")

@@ -20,8 +20,9 @@ KINDS = {
     "CK_SLOT_ID": oracle.LIBRARY,
 }
 
-CLOCK = 0.002
-"""How much earlier than the event log pkcs11-spy may time a call: it cuts off to milliseconds."""
+CLOCK = 0.001
+"""How much too early pkcs11-spy may time a call, in seconds: it cuts off to milliseconds. The
+clock is that of the event log, which notes an acquisition after its call and a misuse before."""
 
 SOON = 2.0
 """Seconds within which the native call of a misuse that was let through follows its finding."""
@@ -98,7 +99,7 @@ def _judge_leaks(history: History, said: Said, verdict: Verdict) -> None:
             (
                 each
                 for each in untold
-                if each.kind == KINDS[finding.kind] and each.began <= finding.at + CLOCK
+                if each.kind == KINDS[finding.kind] and each.began <= finding.at
             ),
             None,
         )
@@ -126,7 +127,7 @@ def _leaked(history: History, finding: Finding) -> Handle | None:
             if each.kind == KINDS[finding.kind]
             and each.value == finding.value
             and not each.found
-            and each.began <= finding.acquired + CLOCK
+            and each.began <= finding.acquired
         ),
         None,
     )

@@ -64,9 +64,7 @@ def environment() -> dict[str, str]:
 def make_token(home: Path, label: str, pin: str, so_pin: str) -> dict[str, str]:
     """Make a token in a folder and return the variables that lead to it."""
     (home / "tokens").mkdir()
-    conf = home / "softhsm2.conf"
-    conf.write_text(f"directories.tokendir = {home / 'tokens'}\nobjectstore.backend = file\n")
-    found = {"SOFTHSM2_CONF": str(conf)}
+    found = lead_to(home)
     subprocess.run(
         [
             *("softhsm2-util", "--init-token", "--free", "--label", label),
@@ -78,6 +76,13 @@ def make_token(home: Path, label: str, pin: str, so_pin: str) -> dict[str, str]:
         env={**os.environ, **found},
     )
     return found
+
+
+def lead_to(home: Path) -> dict[str, str]:
+    """Return the variables that lead to the tokens below a folder."""
+    conf = home / "softhsm2.conf"
+    conf.write_text(f"directories.tokendir = {home / 'tokens'}\nobjectstore.backend = file\n")
+    return {"SOFTHSM2_CONF": str(conf)}
 
 
 def _remove(home: Path, pid: int) -> None:
