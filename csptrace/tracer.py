@@ -956,7 +956,7 @@ class Tracer:
         asked = [
             child
             for child in self.graph.below(handle)
-            if child.kind.survives is not None and child.duty and child.epoch == self.graph.epoch
+            if child.kind.survives is not None and child.duty
         ]
         for child in asked:
             session = child.parent
@@ -1002,7 +1002,7 @@ class Tracer:
         kind, home = handle.kind, handle.parent
         if kind.survives is None or kind.under is None or home is None:
             return Answer.UNKNOWN
-        if handle.epoch != self.graph.epoch or kind.under.under is None:
+        if kind.under.under is None:
             return Answer.UNKNOWN
         if home.kind is kind.under:
             return self._ask_through(home, handle)
@@ -1165,7 +1165,6 @@ class Tracer:
         return (
             session is not None
             and handle.state == session.state == LIVE
-            and handle.epoch == self.graph.epoch
             and ask(asking, handle.kind.realm, session.value, handle.value) is Answer.YES
         )
 

@@ -546,7 +546,7 @@ def ordinary(client: Client, pin: str) -> None:
     client.use(session)
     client.use_key(session, key)
     say(len(client.encrypt(session, key)))
-    say("objects", client.search(session))
+    say("objects", len(client.find(session)))
     other = client.open()
     client.destroy(other, stored)
     for attempt in (lambda: client.use_key(session, stored), lambda: client.open("00000000")):

@@ -817,3 +817,30 @@ def test_fork(client: Client, tracer: Tracer) -> None:
     client.use(session)
     client.close(session)
     assert found(tracer) == []
+
+
+@pytest.mark.parametrize("binding", ["ctypes exports", "PyKCS11"], indirect=True)
+def test_objects_of_the_parent_in_a_forked_child(client: Client, tracer: Tracer) -> None:
+    """In a child, too, the token says what outlives its session and what a logout has ended."""
+    other, session = client.open(PIN), client.open()
+    public = client.gen_key(session, token=True, private=False)
+    private = client.gen_key(other)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            client.close(session)
+            client.use_key(other, public)
+            client.logout(other)
+            status = 2
+            with pytest.raises(UseAfterRelease):
+                client.use_key(other, private)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    client.destroy(session, public)
+    client.destroy(other, private)
+    client.close(session)
+    client.close(other)
+    assert found(tracer) == []
