@@ -64,7 +64,7 @@ def read(folder: Path) -> dict[int, Said]:
 
 def parse(events: Iterable[dict[str, Any]]) -> Said:
     """Return what is said by the events of one process."""
-    events = list(events)
+    events = _in_real_time(list(events))
     said = Said()
     acquired: dict[int, float] = {}
     released = {
@@ -96,6 +96,21 @@ def parse(events: Iterable[dict[str, Any]]) -> Said:
                 )
             )
     return said
+
+
+def _in_real_time(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return events with the times that a test's frozen clock gave them put right.
+
+    What lies outside the run, or after what was written later, gets the time of what follows.
+    """
+    if not events:
+        return events
+    first, following = events[0]["ts"], events[-1]["ts"]
+    real = []
+    for event in reversed(events):
+        following = event["ts"] if first <= event["ts"] <= following else following
+        real.append({**event, "ts": following})
+    return real[::-1]
 
 
 def _number(value: str) -> int:

@@ -195,3 +195,15 @@ def test_the_event_log_is_read() -> None:
     assert parsed.ended
     (each,) = event_log.parse([events[0], {**finding, "value": "object 0x7f"}]).findings
     assert (each.value, each.withdrawn) == (-1, False)
+
+
+def test_a_frozen_clock_is_put_right() -> None:
+    """What a test's frozen clock dates before or after the run has the time of what follows."""
+    times = [1_000, 5, 2_000, 9_000, 3_000]
+    events = [
+        {**EVENT, "event": "csptrace.handle_acquired", "hid": each, "ts": ts}
+        for each, ts in enumerate(times)
+    ]
+    real = [each["ts"] for each in event_log._in_real_time(events)]
+    assert real == [1_000, 2_000, 2_000, 3_000, 3_000]
+    assert event_log._in_real_time([]) == []
