@@ -546,8 +546,9 @@ def test_functions_looked_up_before_are_replaced_and_restored(
     assert lib.CryptAcquireContextW.argtypes is plain.argtypes
     assert lib.CryptAcquireContextW.errcheck is raising
     value = acquire(lib)
-    assert len(tracer.live()) == 1
+    assert tracer.graph.acquired == tracer.graph.live == 1
     assert lib.CryptReleaseContext(value, 0) == [1]
+    assert tracer.graph.live == 0
     csptrace.stop()
     assert lib.CryptAcquireContextW is plain
     assert plain.errcheck is raising
