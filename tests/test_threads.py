@@ -148,7 +148,8 @@ def run(
     return subprocess.run(
         [sys.executable, *settings.pop("through", "").split(), str(script)],
         env={
-            **os.environ,
+            # eventlet does not complain of locks that it cannot replace where pytest runs.
+            **{name: value for name, value in os.environ.items() if name[:6] != "PYTEST"},
             "PYTHONPATH": str(ROOT),
             "GREEN": green,
             "WHEN": when,

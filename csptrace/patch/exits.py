@@ -226,6 +226,8 @@ class Exits:
         for key, stay in list(self._stays.items()):
             if not any(map(_alive, stay.handles)):
                 self._stays.pop(key, None)
+                if any(map(_alive, stay.handles)):  # see `rest`
+                    self._stays[key] = stay
         self._most_stays = max(1024, 2 * len(self._stays))
         self.rest()
 
@@ -353,8 +355,8 @@ class Exits:
         """Note that a running function has a handle from now on."""
         if handle.stay is _UNSEEN:
             return
-        self._live.add(handle)
         losses = self._losses
+        self._live.add(handle)
         key, code = id(frame), frame.f_code
         while True:
             stays = self._stays
@@ -372,11 +374,11 @@ class Exits:
             if handle.stay is not stay:
                 stay.handles.append(handle)
                 handle.stay = stay
-            if self._stays is stays and id(code) in self._codes:
-                break  # else another thread has just let go of it, see `rest`
             if self._losses != losses:
                 self._lose(handle)
                 return
+            if self._stays.get(key) is stay and id(code) in self._codes:
+                break  # else another thread has just let go of it, see `rest`
         if len(stays) > self._most_stays:
             self.sweep()
 
