@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import required
 from conformance import softhsm
 
 import csptrace
@@ -125,9 +126,9 @@ WHEN = ("start, then patch", "patch, then start", "at start-up", "csptrace run")
 
 
 def need(green: str) -> None:
-    """Skip without a library."""
+    """Skip without a library; fail if `CSPTRACE_REQUIRE=green` asks for it."""
     if importlib.util.find_spec(green) is None:
-        pytest.skip(f"needs {green}: pip install {green}")
+        required.missing("green", f"{green} is not installed (pip install {green})")
 
 
 @functools.cache
