@@ -665,6 +665,12 @@ class Tracer:
                 self._log.emit("csptrace.scope_ended", scope=name, leaked=len(judged))
             return judged
 
+    def excuse(self, handles: Iterable[Handle]) -> None:
+        """Never report handles as leaked at the end: they have a holder that releases them."""
+        with self.graph.lock:
+            for handle in handles:
+                handle.duty = False
+
     @contextmanager
     def rehearsal(self) -> Iterator[list[Finding]]:
         """Try the tracer out: what happens in the block is found, but neither counted nor logged.

@@ -107,15 +107,19 @@ class Attempt(Owner):
         item: the test.
         phase: the phase that is running.
         fixture: the fixture of function scope that is being set up.
+        failed: whether the test has failed by itself.
+        superseded: whether the test is run again, so that this attempt does not count.
     """
 
-    __slots__ = ("_places", "_stragglers", "fixture", "item", "phase")
+    __slots__ = ("_places", "_stragglers", "failed", "fixture", "item", "phase", "superseded")
 
     def __init__(self, item: pytest.Item, number: int, stragglers: dict[Attempt, None]) -> None:
         super().__init__("test", item.nodeid, number, item.nodeid)
         self.item = item
         self.phase = "setup"
         self.fixture = ""
+        self.failed = False
+        self.superseded = False
         self._stragglers = stragglers
         self._places: dict[int, Place] = {}
 

@@ -6,7 +6,7 @@ which gets the results of its workers in their reports and, at their end, in `wo
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import json
 import os
 from collections import Counter
@@ -71,6 +71,7 @@ class Ledger:
         self._withdrawn: dict[str, str] = {}
         self._reports: list[tuple[pytest.TestReport, Sequence[Record]]] = []
         self._entries: list[tuple[pytest.TestReport, Sequence[Record]]] = []
+        self._excused: list[dict[str, str]] = []
         self._called = False
         self._errors: list[str] = []
         self._reasons: list[str] = []
@@ -132,7 +133,9 @@ class Ledger:
     def _take_results(self, results: dict[str, Any]) -> None:
         self._released.update(results["withdrawn"])
         self._called |= results["called"]
+        self._excused += results["excused"]
         self._errors += [error for error in results["errors"] if error not in self._errors]
+        self._take_earlier(results["earlier"])
         self._take_others(results["others"])
 
     def _take(self, records: Iterable[Record]) -> None:
@@ -158,7 +161,8 @@ class Ledger:
         """Report a failure of an owner that is no running test."""
         first = records[0]
         nodeid = first["nodeid"]
-        if first["kind"] != "test":
+        of_test = first["kind"] == "test"
+        if not of_test:
             short = name.partition(" of ")[0]  # the rest is the node
             nodeid = f"{nodeid}::{short}" if nodeid else short
         report = pytest.TestReport(
@@ -174,15 +178,13 @@ class Ledger:
         self._reports.append((report, records))
         self._entries.append((report, records))
         if not self._closed:
-            if self._session is not None:
+            if self._session is not None and not of_test:
                 self._session.testscollected += 1  # else the progress would go beyond 100 %
-            log = functools.partial(self.config.hook.pytest_runtest_logreport, report=report)
             workers = self.config.pluginmanager.get_plugin("dsession")
-            if may_be_withdrawn(records):
-                with uncounted(self.config):
-                    log()
-            else:
-                log()
+            with contextlib.ExitStack() as stack:
+                if may_be_withdrawn(records):
+                    stack.enter_context(uncounted(self.config))
+                self.config.hook.pytest_runtest_logreport(report=report)
             if workers is not None:  # it counts only what a worker has sent, for -x
                 workers._handlefailures(report)
 
@@ -277,7 +279,8 @@ class Ledger:
 
     def _amend_junit(self, late: Sequence[pytest.TestReport]) -> None:
         path = getattr(self.config.option, "xmlpath", None)  # without -p no:junitxml
-        if not path or not (late or self._withdrawn):
+        further = any(report.__dict__["csptrace"].get("further") for report, _ in self._entries)
+        if not path or not (late or further or self._withdrawn):
             return
         from csptrace.frontends.pytest_plugin import junit  # noqa: PLC0415 - rarely needed
 
@@ -288,6 +291,7 @@ class Ledger:
                 records,
                 fails=bool(payload["verdict"]),
                 alone="owner" in payload,
+                further=payload.get("further", False),
             )
             for report, records in self._entries
             for payload in (report.__dict__["csptrace"],)
@@ -451,7 +455,8 @@ class Ledger:
         """Show what was found, the worst sites, and the totals."""
         terminal = _Lines(terminalreporter)
         records = list(self._records.values())
-        if records or self._earlier or self._notes or self._reasons or self._errors:
+        held = self._held()
+        if records or self._earlier or held or self._notes or self._reasons or self._errors:
             terminal.section("csptrace", sep="=")
         quiet = self.config.option.tbstyle == "no" or self.config.get_verbosity() < 0
         for kind, heading in _HEADINGS.items():
@@ -467,6 +472,8 @@ class Ledger:
             for equal in reporting.by_fingerprint(shown):
                 self._show(terminal, equal, quiet=quiet)
         self._show_overlooked(terminal, records)
+        for line, count in held.items():
+            terminal.line(line + (f" ({count} times)" if count > 1 else ""))
         self._show_totals(terminal, records)
         for note in self._notes:
             terminal.line(f"csptrace: {note}")
@@ -520,6 +527,28 @@ class Ledger:
             lines[line] += reporting.times((record,))
         for line, count in lines.items():
             terminal.line(line + (f" ({count} times)" if count > 1 else ""))
+
+    def _held(self) -> Counter[str]:
+        """Say what is alive and no leak, because its holder releases it when it goes.
+
+        That pytest holds the objects whose methods the tests are is so in each run.
+        """
+        owners: dict[str, Counter[str]] = {}
+        for one in self._excused:
+            where = reporting.relative(one["where"], os.getcwd())
+            what = f"{one['kind']} acquired at {where}" if where else one["kind"]
+            if one["by"] != "pytest":
+                line = f"held by {one['by']}: {what}"
+            elif self.config.get_verbosity() > 0:
+                line = f"held by pytest until the session is over: {what}"
+            else:
+                continue
+            owners.setdefault(line, Counter())[one["owner"]] += 1
+        lines: Counter[str] = Counter()
+        for line, counts in owners.items():
+            of = next(iter(counts)) if len(counts) == 1 else f"{len(counts)} tests or fixtures"
+            lines[f"{line} in {of}"] = counts.total()
+        return lines
 
     def _show_totals(self, terminal: _Lines, records: Sequence[Record]) -> None:
         worst = [group for group in self._groups if group.where][:_MOST_SITES]

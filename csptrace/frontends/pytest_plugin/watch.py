@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import _pytest
 import pluggy
 import pytest
-from _pytest.outcomes import Failed
 from _pytest.reports import CollectErrorRepr
 
 from csptrace import process
@@ -28,22 +27,24 @@ from csptrace.frontends.pytest_plugin.attribution import (
     exception_of_call,
     raised_findings,
 )
-from csptrace.frontends.pytest_plugin.counting import may_be_withdrawn, uncounted
+from csptrace.frontends.pytest_plugin.courier import Courier, Parcel
 from csptrace.frontends.pytest_plugin.ledger import Ledger
 from csptrace.frontends.pytest_plugin.policy import BadMarkerError, Policy, kinds_of
+from csptrace.frontends.pytest_plugin.retention import Retention, failures, held_of
 from csptrace.frontends.pytest_plugin.switches import Switches, refusal
 from csptrace.model import RELEASED
 from csptrace.terminal import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
 
     from csptrace.frontends.pytest_plugin.attribution import Place
     from csptrace.frontends.pytest_plugin.fixture import Expectation
+    from csptrace.frontends.pytest_plugin.reporting import Record
     from csptrace.model import Finding, Handle
     from csptrace.tracer import Tracer
 
-__all__ = ["LeakError", "Watch", "switch_on"]
+__all__ = ["Watch", "switch_on"]
 
 _FEW_FRAMES, _MANY_FRAMES = 4, 64
 _INTERRUPTIONS = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
@@ -51,10 +52,6 @@ _LAUNCHERS = tuple(
     os.path.normcase(os.path.join(os.path.dirname(str(module.__file__)), ""))
     for module in (_pytest, pluggy)
 )
-
-
-class LeakError(Failed):
-    """Fails a test at the end of its teardown; pytest shows its text and no traceback."""
 
 
 def switch_on(config: pytest.Config) -> None:
@@ -102,44 +99,6 @@ def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-class Courier:
-    """Puts results into reports; it is registered when there are any for the first time.
-
-    Args:
-        config: pytest's configuration.
-
-    Attributes:
-        load: test → what its teardown's report is to carry, and a section for it.
-    """
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.load: dict[str, tuple[dict[str, Any], str]] = {}
-        self._config = config
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, Any, Any]:
-        """Load the report, before others read it, count it or send it on."""
-        if report.when != "teardown" or report.nodeid not in self.load:
-            return (yield)
-        payload, section = self.load.pop(report.nodeid)
-        self._put(report, payload, section)
-        if payload["verdict"] and may_be_withdrawn(payload["own"]):
-            with uncounted(self._config):
-                return (yield)
-        return (yield)
-
-    @staticmethod
-    def _put(report: pytest.TestReport, payload: dict[str, Any], section: str) -> None:
-        if payload["verdict"] and hasattr(report, "wasxfail"):
-            # The test was expected to fail, not to leak.
-            report.outcome = "failed"
-            del report.wasxfail
-        if section:
-            report.sections.append(("csptrace", section))
-        report.csptrace = payload  # type: ignore[attr-defined]
-        report.user_properties.extend(reporting.properties(payload["own"]))
-
-
 class Watch:
     """Follows the tests of one process.
 
@@ -178,6 +137,10 @@ class Watch:
         self._fixtures: dict[Owner, pytest.Item | pytest.Collector] = {}
         self._narrow_fixtures = False
         self._stragglers: dict[Attempt, None] = {}
+        self._retention = Retention(specs)
+        self._waiting: dict[Owner, bool] = {}  # whether a traceback holds what is theirs
+        self._retained: dict[Owner, None] = {}
+        self._excused: list[dict[str, Any]] = []
         self._last: Attempt | None = None
         self._earlier: dict[str, list[dict[str, Any]]] = {}
         self._leaks: list[tuple[Handle, str]] = []
@@ -256,6 +219,8 @@ class Watch:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Begin an attempt."""
+        if self._courier is not None:
+            self._courier.arrive(item)
         before = self.attempt or self._last
         if before is not None and (
             before.item is item or self._courier is not None or self.attempt is not None
@@ -271,59 +236,65 @@ class Watch:
         if attempt is not None:
             attempt.phase = "call"
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    # Of the old style, through which no exception passes: a traceback has no frame of it.
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_teardown(
         self, nextitem: pytest.Item | None
-    ) -> Generator[None, object, object]:
-        """Follow the teardown, and give the verdict behind it.
-
-        Raises:
-            LeakError: the test has leaked or misused something, and its teardown has not failed.
-        """
+    ) -> Generator[None, pluggy.Result[object], None]:
+        """Follow the teardown, and judge behind it what it has decided."""
         attempt = self.attempt
         if attempt is None:
-            return (yield)
+            yield
+            return
         attempt.phase = "teardown"
-        try:
-            result = yield
-        except _INTERRUPTIONS:
-            raise
-        except BaseException:
-            # The report of pytest's own error gets the text as a section.
-            self._close(attempt, nextitem, failed=True)
-            raise
-        failure = self._close(attempt, nextitem, failed=False)
-        if failure:
-            raise LeakError(failure, pytrace=False)
-        return result
+        error = (yield).exception
+        if isinstance(error, _INTERRUPTIONS):
+            return
+        # The report of pytest's own error gets the text as a section.
+        attempt.failed = attempt.failed or error is not None
+        self._close(attempt, nextitem, failed=error is not None)
 
-    def _close(self, attempt: Attempt, nextitem: pytest.Item | None, *, failed: bool) -> str:
-        """End an attempt; return why it fails, empty if it does not."""
-        failure = ""
+    def _close(self, attempt: Attempt, nextitem: pytest.Item | None, *, failed: bool) -> None:
+        """End an attempt, as far as its teardown ends it."""
         tracer = self.tracer
         if not (
             attempt.is_settled(tracer.graph.lock)
             and tracer.active
             and not self._stragglers
+            and not self._waiting
             and not self._earlier
             and not self._late
             and not (self._fixtures and self._may_end_fixtures(attempt.item, nextitem))
         ):
-            failure = self._judge_attempt(attempt, nextitem, failed=failed) or ""
-        attempt.end()
-        if attempt.kept or attempt.finds:  # by one of its threads, a moment before it has ended
-            self._stragglers[attempt] = None
+            self._judge_attempt(attempt, nextitem, failed=failed)
         self.attempt = None
         self._last = attempt
+        if self._waiting:
+            self._couriers().departing = attempt  # what its end releases is still in its scope
+        else:
+            self._leave(attempt)
+
+    def _leave(self, attempt: Attempt) -> None:
+        """Go on as the session, from where on a test is over."""
+        attempt.end()
+        if attempt.finds or (attempt.kept and attempt not in self._retained):
+            # By one of its threads, a moment before it has ended.
+            self._stragglers[attempt] = None
         self.where.enter(self._session)
-        return failure
 
     @_guarded
     def _judge_attempt(
         self, attempt: Attempt, nextitem: pytest.Item | None, *, failed: bool
-    ) -> str:
+    ) -> None:
+        waiting = [owner for owner in self._waiting if owner is not attempt]
+        if waiting:  # pytest drops the traceback of a failure when the next test is called
+            gc.collect()
+        for owner in waiting:
+            self._judge_late(owner)
+            self._retain(owner)
         failure: str = self._judge(attempt) or ""
-        attempt.end()
+        if attempt not in self._waiting:
+            attempt.end()
         self._end_fixtures(nextitem)
         for straggler in list(self._stragglers):
             self._late.extend(self._records(straggler))
@@ -331,35 +302,68 @@ class Watch:
             self._stopped_in = attempt.nodeid
         earlier = self._earlier.pop(attempt.nodeid, [])
         if attempt.records or earlier or self._late:
-            late, self._late = self._late, []
-            verdict = reporting.verdict(attempt.records) if failure and not failed else ""
-            self._send(
-                attempt.nodeid,
-                {"own": attempt.records, "earlier": earlier, "others": late, "verdict": verdict},
-                section=failure if failed else "",
-            )
+            others, self._late = self._late, []
+            parcel = Parcel(list(attempt.records), earlier, others)
+            parcel.section, parcel.failure = (failure, "") if failed else ("", failure)
+            self._couriers().load[attempt.nodeid] = parcel
+
+    def settle(self, attempt: Attempt) -> tuple[list[Record], str]:
+        """Judge whoever has waited for pytest to let go of a test.
+
+        Returns:
+            The records that the test has got now, and why it fails for them, if it does.
+        """
+        count = len(attempt.records)
+        failure: str = self._judge_waiting(attempt) or ""
+        self._leave(attempt)
+        return attempt.records[count:], failure
+
+    @_guarded
+    def _judge_waiting(self, attempt: Attempt) -> str:
+        failure = ""
+        for owner in list(self._waiting):
+            if owner is attempt:
+                failure = self._judge(attempt) or ""
+            else:
+                self._judge_late(owner)
+            if not self._waiting.get(owner):
+                self._retain(owner)
         return failure
 
-    def _send(self, nodeid: str, payload: dict[str, Any], *, section: str) -> None:
-        """Have results put into the report of the test's teardown, in which they travel."""
+    def postpone(self, attempt: Attempt, records: Iterable[Record]) -> None:
+        """Keep what a test's own reports can no longer tell."""
+        if attempt.superseded:
+            known = self._earlier.setdefault(attempt.nodeid, [])
+            known.extend({**record, "verdict": "earlier"} for record in records)
+        else:
+            self._late.extend(records)
+
+    def _retain(self, owner: Owner) -> None:
+        """Wait for the end with what is still alive of an owner, if anything is."""
+        if owner in self._waiting:
+            del self._waiting[owner]
+            self._retained[owner] = None
+
+    def _couriers(self) -> Courier:
+        """Return what puts results into reports; it listens from now on."""
         if self._courier is None:
-            self._courier = Courier(self._config)
+            self._courier = Courier(self._config, self)
             self._config.pluginmanager.register(self._courier, "csptrace-courier")
             ledger = self._config.pluginmanager.get_plugin("csptrace-ledger")
             if ledger is not None:
                 ledger.listen()
-        self._courier.load[nodeid] = (payload, section)
+        return self._courier
 
     def _leave_behind(self, before: Attempt, item: pytest.Item) -> None:
         """Keep what was never reported; an earlier attempt of the same test does not count."""
         load = self._courier.load if self._courier is not None else {}
-        for payload, _ in load.values():
-            self._late.extend(payload["others"])
-            self._earlier.setdefault(before.nodeid, []).extend(payload["earlier"])
+        for parcel in load.values():
+            self._late.extend(parcel.others)
+            self._earlier.setdefault(before.nodeid, []).extend(parcel.earlier)
         if before.item is item:
-            known = self._earlier.setdefault(item.nodeid, [])
-            known.extend({**record, "verdict": "earlier"} for record in before.records)
-            if not known:
+            before.superseded = True
+            self.postpone(before, before.records)
+            if not self._earlier[item.nodeid]:
                 del self._earlier[item.nodeid]
         elif before is self.attempt or before.nodeid in load:
             self._late.extend(before.records)
@@ -369,20 +373,20 @@ class Watch:
 
     # --- fixtures -----------------------------------------------------------------------------
 
-    @pytest.hookimpl(wrapper=True)
+    @pytest.hookimpl(hookwrapper=True)  # as above
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any], request: Any
-    ) -> Generator[None, object, object]:
+    ) -> Generator[None, pluggy.Result[object], None]:
         """Say that what is acquired belongs to the fixture; a wide one is an owner of its own."""
         attempt = self.attempt
         if attempt is None:
-            return (yield)
+            yield
+            return
         if fixturedef.scope == "function":
             before, attempt.fixture = attempt.fixture, fixturedef.argname
-            try:
-                return (yield)
-            finally:
-                attempt.fixture = before
+            yield
+            attempt.fixture = before
+            return
         owner = self._wide(fixturedef, request)
         around: list[Owner] = []
 
@@ -403,11 +407,9 @@ class Watch:
 
         fixturedef.addfinalizer(leave)  # the first finalizer runs last
         enter()
-        try:
-            return (yield)
-        finally:
-            leave()
-            fixturedef.addfinalizer(begin_teardown)
+        yield
+        leave()
+        fixturedef.addfinalizer(begin_teardown)
 
     def _wide(self, fixturedef: pytest.FixtureDef[Any], request: Any) -> Owner:
         name = fixturedef.argname
@@ -444,6 +446,8 @@ class Watch:
         """Note what a test raises by itself: it fails already and must not fail twice."""
         if call.excinfo is not None:
             self._raised |= raised_findings(call.excinfo.value)
+            if self.attempt is not None:
+                self.attempt.failed = True
 
     @_guarded
     def _judge(self, owner: Owner) -> str:
@@ -457,22 +461,62 @@ class Watch:
 
     @_guarded
     def _find_leaks(self, owner: Owner) -> None:
-        """Find what an owner has left behind."""
+        """Find what an owner has left behind, but for what may still go with what is held of it."""
         tracer = self.tracer
-        if owner.kept and tracer.active:
-            if tracer.owed_in((owner,)):
-                # Objects in reference cycles, or in the frames that an exception keeps, would be
-                # taken for leaks. Only a test that would fail pays for the collection.
-                gc.collect()
-                owner.leaks.extend(tracer.judge(tracer.owed_in((owner,)), owner.name))
-            owner.kept.clear()
+        if not owner.kept or not tracer.active:
+            return
+        owed = tracer.owed_in((owner,))
+        staying, by_failure = self._staying(owner, owed)
+        if len(staying) < len(owed):
+            # Objects in reference cycles would be taken for leaks. Only a test that would fail
+            # pays for the collection.
+            gc.collect()
+            owed = tracer.owed_in((owner,))
+            staying, by_failure = self._staying(owner, owed)
+            gone = [handle for handle in owed if handle not in staying]
+            owner.leaks.extend(tracer.judge(gone, owner.name))
+        with tracer.graph.lock:
+            owner.kept[:] = [handle for handle in owed if handle in staying]
+        if staying:
+            self._waiting[owner] = by_failure
+        else:
+            self._waiting.pop(owner, None)
+
+    def _staying(self, owner: Owner, owed: list[Handle]) -> tuple[set[Handle], bool]:
+        """Return which handles may still go with what is held, and whether a traceback holds it."""
+        held = self._held(owner)
+        staying = self._retention.releasable(held, owed)
+        if len(staying) == len(owed):
+            return staying, False
+        more = self._retention.releasable([*held, *self._failures(owner)], owed)
+        return more, len(more) > len(staying)
+
+    def _held(self, owner: Owner) -> list[object]:
+        """Return what pytest holds that may be an owner's."""
+        if isinstance(owner, Attempt):
+            return held_of(owner.item)
+        if owner.kind != "fixture":
+            return []
+        session: Any = self._config.pluginmanager.get_plugin("session")
+        return [one for item in session.items for one in held_of(item)]
+
+    @staticmethod
+    def _failures(owner: Owner) -> list[object]:
+        """Return what was raised that may hold what is an owner's."""
+        if isinstance(owner, Attempt):
+            return failures(owner.item)
+        return failures(None) if owner.kind == "fixture" else []
 
     def _judge_late(self, owner: Owner) -> None:
         """Judge somebody who has no report of its own, or none any more."""
         if not owner.is_clean:
             count = len(owner.records)
             self._judge(owner)
-            self._late.extend(owner.records[count:])
+            fresh = owner.records[count:]
+            if isinstance(owner, Attempt):
+                self.postpone(owner, fresh)
+            else:
+                self._late.extend(fresh)
 
     def _records(self, owner: Owner) -> list[dict[str, Any]]:
         """Judge the findings of an owner and put them into a form that travels."""
@@ -565,6 +609,7 @@ class Watch:
                 times = withdrawn.setdefault(name, {})
                 times[later] = times.get(later, 0) + 1
         late, self._late = self._late, []
+        earlier, self._earlier = self._earlier, {}
         if self.tracer.doubtful:
             said = "\n".join(self.tracer.complaints("internal"))
             error = f"csptrace had an internal error; no finding fails a test since:\n{said}"
@@ -578,6 +623,8 @@ class Watch:
             )
         return {
             "others": late,
+            "earlier": [record for records in earlier.values() for record in records],
+            "excused": self._excused,
             "withdrawn": withdrawn,
             "called": self.tracer.called,
             "errors": list(self.errors),
@@ -587,15 +634,41 @@ class Watch:
     def _judge_rest(self) -> None:
         if self._interrupted:
             return
+        if self._courier is not None:
+            self._courier.arrive(None)
         if self.attempt is not None:
             self._late.extend(self.attempt.records)
             self._judge_late(self.attempt)
-        for payload, _ in self._courier.load.values() if self._courier is not None else ():
-            self._late.extend((*payload["own"], *payload["others"]))
+        for parcel in self._courier.load.values() if self._courier is not None else ():
+            self._late.extend((*parcel.own, *parcel.others))
+        if self._waiting or self._retained:
+            gc.collect()
         for owner in (
+            *self._waiting,
+            *self._retained,
             *self._stragglers,
             *self._fixtures,
             self._collection,
             self._session,
         ):
             self._judge_late(owner)
+        for owner in self._waiting:
+            self._excuse(owner)
+
+    def _excuse(self, owner: Owner) -> None:
+        """Note of whom pytest or a traceback still holds what may release it."""
+        self.tracer.excuse(owner.kept)
+        by_failure = self._waiting[owner] or (isinstance(owner, Attempt) and owner.failed)
+        for handle in owner.kept:
+            frames = (
+                handle.acquired.stack.frames if handle.acquired and handle.acquired.stack else ()
+            )
+            user = next((frame for frame in frames if self.tracer.is_user_frame(frame)), None)
+            self._excused.append(
+                {
+                    "owner": owner.name,
+                    "kind": handle.kind.name,
+                    "where": f"{user.filename}:{user.line}" if user is not None else "",
+                    "by": "the failure's traceback" if by_failure else "pytest",
+                }
+            )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 # An inner run in this process drops every module that it imports first. What csptrace imports only
 # when it is needed must not be among them: later tests would have it twice, or not find it.
 assert csptrace.softcsp.advapi32
+with contextlib.suppress(ImportError):  # without cryptography it has no use
+    assert csptrace.softcsp.win32crypt
 
 CSP = '''
 """A program that talks to the CSP."""
@@ -163,6 +167,10 @@ class Suite:
         """Run it in a process of its own."""
         given = self._arguments(arguments, on, plugins, ("-v",))
         return Run(self.pytester.runpytest_subprocess(*given, timeout=240), self.path)
+
+    def forget(self) -> None:
+        """Remove what pytest remembers of earlier runs."""
+        shutil.rmtree(self.path / ".pytest_cache", ignore_errors=True)
 
     @staticmethod
     def _arguments(
