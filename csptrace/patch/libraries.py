@@ -25,6 +25,7 @@ from csptrace.patch.interceptor import (
     Signature,
     compile_call,
     compile_own_use,
+    is_deliberate,
     only_uses,
 )
 from csptrace.patch.proxy import (
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from csptrace.specs.vocabulary import Binding, Kind, Shape, Spec
 
 __all__ = ["LibraryMonitor", "LibraryPatcher"]
+
+__tracebackhide__ = is_deliberate
 
 _HANDLE: Final = "_csptrace_handle"
 _WAY: Final = "_csptrace_way"

@@ -32,6 +32,7 @@ from csptrace.patch.interceptor import (
     Sheltered,
     Signature,
     compile_call,
+    is_deliberate,
 )
 from csptrace.patch.libraries import LibraryMonitor, LibraryPatcher
 from csptrace.patch.object_codecs import BoxedCodec, ObjectCodec
@@ -77,6 +78,8 @@ if TYPE_CHECKING:
     from csptrace.patch.tables import FunctionTables
 
 __all__ = ["Installation", "ObjectMonitor", "library_name", "when_imported"]
+
+__tracebackhide__ = is_deliberate
 
 
 class ObjectMonitor(Monitor, LibraryMonitor, Protocol):

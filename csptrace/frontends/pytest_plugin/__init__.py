@@ -10,6 +10,7 @@ switched on by `--csptrace`, the ini option `csptrace` or `CSPTRACE=1`.
 `watch`        in the process that runs tests: follows them and judges
 `retention`    what is still held of a test that is over, and may release a handle when it goes
 `courier`      puts what was found into the reports of tests
+`debugging`    where a debugger stops
 `ledger`       where the results meet: verdicts, summary, files
 `fixture`      what a test asks for by the name `csptrace`
 """

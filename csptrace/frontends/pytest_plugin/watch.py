@@ -28,6 +28,7 @@ from csptrace.frontends.pytest_plugin.attribution import (
     raised_findings,
 )
 from csptrace.frontends.pytest_plugin.courier import Courier, Parcel
+from csptrace.frontends.pytest_plugin.debugging import end_in_program
 from csptrace.frontends.pytest_plugin.ledger import Ledger
 from csptrace.frontends.pytest_plugin.policy import BadMarkerError, Policy, kinds_of
 from csptrace.frontends.pytest_plugin.retention import Retention, failures, held_of
@@ -442,10 +443,12 @@ class Watch:
 
     # --- judging ------------------------------------------------------------------------------
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_exception_interact(self, call: pytest.CallInfo[Any]) -> None:
         """Note what a test raises by itself: it fails already and must not fail twice."""
         if call.excinfo is not None:
             self._raised |= raised_findings(call.excinfo.value)
+            end_in_program(call.excinfo.value)
             if self.attempt is not None:
                 self.attempt.failed = True
 
