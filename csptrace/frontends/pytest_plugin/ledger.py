@@ -18,7 +18,12 @@ from csptrace import __version__
 from csptrace.errors import CspTraceError
 from csptrace.files import replacing
 from csptrace.frontends.pytest_plugin import reporting
-from csptrace.frontends.pytest_plugin.counting import may_be_withdrawn, uncounted
+from csptrace.frontends.pytest_plugin.counting import (
+    may_be_withdrawn,
+    remember,
+    uncounted,
+    unremembered,
+)
 from csptrace.terminal import escape
 
 if TYPE_CHECKING:
@@ -184,6 +189,8 @@ class Ledger:
             with contextlib.ExitStack() as stack:
                 if may_be_withdrawn(records):
                     stack.enter_context(uncounted(self.config))
+                elif not of_test:  # --lf could select no such test
+                    stack.enter_context(unremembered(self.config, "lfplugin"))
                 self.config.hook.pytest_runtest_logreport(report=report)
             if workers is not None:  # it counts only what a worker has sent, for -x
                 workers._handlefailures(report)
@@ -210,6 +217,7 @@ class Ledger:
             if terminal is not None:
                 terminal._add_stats(report.__dict__["csptrace"]["verdict"], [report])
         self._settle(session, terminal)
+        remember(self.config, session, self._unremembered(before))
         self._amend_junit([report for report, _ in self._reports[before:]])
         for name in self._earlier:
             self._records.pop(name, None)
@@ -264,8 +272,7 @@ class Ledger:
         for report, records in self._reports:
             if not may_be_withdrawn(records):
                 continue
-            failing = [record["id"] for record in records if record["verdict"] == "fail"]
-            if any(name not in self._withdrawn for name in failing):
+            if self._stands(records):
                 session.testsfailed += 1
             elif terminal is not None:
                 # A handle was released after all, in a later test.
@@ -276,6 +283,27 @@ class Ledger:
                     if not listed:
                         del terminal.stats[category]
                     terminal._add_stats("withdrawn", [report])
+
+    def _stands(self, records: Iterable[Record]) -> bool:
+        """Return whether a failure for these records was not taken back."""
+        return any(
+            record["verdict"] == "fail" and record["id"] not in self._withdrawn
+            for record in records
+        )
+
+    def _unremembered(self, before: int) -> list[pytest.TestReport]:
+        """Return the failures of tests that stand and that nobody has remembered.
+
+        Args:
+            before: how many reports came before the end.
+        """
+        return [
+            report
+            for number, (report, records) in enumerate(self._reports)
+            if (number >= before or may_be_withdrawn(records))
+            and records[0]["kind"] == "test"
+            and self._stands(records)
+        ]
 
     def _amend_junit(self, late: Sequence[pytest.TestReport]) -> None:
         path = getattr(self.config.option, "xmlpath", None)  # without -p no:junitxml

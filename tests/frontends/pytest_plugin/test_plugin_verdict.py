@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -233,6 +234,51 @@ def test_stopping_early_runs_what_it_would_run_without_withdrawn_leaks(
 
     assert run.counts == {"passed": 4, "withdrawn": 2, **({"failed": 1} if fails else {})}
     assert (run.status != 0) is fails
+
+
+@pytest.mark.parametrize("workers", [(), ("-n1",)])
+def test_the_next_run_does_not_repeat_what_was_withdrawn(
+    suite: Suite, workers: tuple[str, ...]
+) -> None:
+    """--lf selects tests whose leak stands, and no fixture, which it could not select."""
+    suite.write(
+        test_it=WITHDRAWN
+        + """
+@pytest.fixture(scope="module")
+def wide():
+    prov = context()
+    key(prov)
+    release(prov)
+def test_leaks(): context()
+def test_wide(wide): pass
+def test_misuses(): misuse()
+"""
+    )
+    cache = ("-p", "cacheprovider")
+    run = suite.spawn(*cache, *workers, plugins=["xdist"])
+    known = json.loads((run.folder / ".pytest_cache/v/cache/lastfailed").read_text("utf-8"))
+    again = suite.spawn(*cache, "--lf")
+
+    assert run.counts == {"passed": 7, "withdrawn": 2, "leaked": 2, "misused": 1}
+    assert list(known) == ["test_it.py::test_misuses", "test_it.py::test_leaks"]
+    assert again.counts == {"passed": 2, "leaked": 1, "misused": 1}
+
+
+def test_stepwise(suite: Suite) -> None:
+    """--sw stops for what nothing can take back, and goes on where the first failure stands."""
+    suite.write(
+        test_it=WITHDRAWN
+        + """
+def test_leaks(): context()
+def test_misuses(): misuse()
+def test_last(): pass
+"""
+    )
+    cache = ("-p", "cacheprovider", "-p", "stepwise", "--sw")
+    run, again = suite.spawn(*cache), suite.spawn(*cache)
+
+    assert run.counts == {"passed": 6, "withdrawn": 2, "leaked": 1, "misused": 1}
+    assert again.counts == {"passed": 2, "leaked": 1, "misused": 1}
 
 
 @pytest.mark.parametrize("reason", ["pytest.exit('enough', 0)", "request.session.shouldstop = 'x'"])
