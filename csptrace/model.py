@@ -13,6 +13,7 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import CodeType
 
     from csptrace.specs.vocabulary import Kind
@@ -52,6 +53,7 @@ __all__ = [
     "Stack",
     "Stay",
     "Thread",
+    "UnloadableSite",
     "Vanished",
 ]
 
@@ -221,6 +223,16 @@ class CallSite(NamedTuple):
     call: str
     api: str
     binding: str
+
+
+class UnloadableSite(CallSite):
+    """A call into code that may be gone, so that it crashes the process.
+
+    Attributes:
+        is_gone: tells whether it is.
+    """
+
+    is_gone: Callable[[], bool]
 
 
 class Thread(NamedTuple):

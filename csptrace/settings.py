@@ -138,7 +138,8 @@ class Settings:
         level: `count` (no stacks), `acquire` (stacks of acquisition and release) or `full` (also
             of the last use).
         on_leak: `log`, `warn` or `raise`.
-        on_misuse: `log`, `warn` or `raise`; raising happens before the native call.
+        on_misuse: `log`, `warn`, `fatal` or `raise`; raising happens before the native call, with
+            `fatal` only where that would crash the process.
         exit_code: exit status of the process if there were findings; 0 leaves it alone.
         depth: how many frames of a stack are kept.
         apis: names of the specs to trace; empty for all.
@@ -255,7 +256,7 @@ _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "log_rotate": _number(0, 1_000_000, " of megabytes"),
     "level": _choice("count", "acquire", "full"),
     "on_leak": _choice("log", "warn", "raise"),
-    "on_misuse": _choice("log", "warn", "raise"),
+    "on_misuse": _choice("log", "warn", "fatal", "raise"),
     "exit_code": _number(0, 255),
     "depth": _number(1, 1000, " of frames"),
     "apis": _names,

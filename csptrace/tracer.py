@@ -77,6 +77,7 @@ from csptrace.model import (
     Severity,
     Stack,
     Thread,
+    UnloadableSite,
     Vanished,
     frame_at,
 )
@@ -808,7 +809,7 @@ class Tracer:
         except Exception as error:  # noqa: BLE001 - the tracer may break, the program may not
             self.broken(site, error)
             return
-        self._react_to_misuse(found)
+        self._react_to_misuse(found, handle, site)
 
     def touched(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Record a use."""
@@ -898,7 +899,7 @@ class Tracer:
                         graph.begin_release(handle, marks)
                         return
                     found = self._misuse(handle, verdict.code, verdict.culprit, site, frame)
-            self._react_to_misuse(found)
+            self._react_to_misuse(found, handle, site)
 
         def settle(handle: Handle, frame: FrameType | None, fate: Fate) -> HandleLeak | None:
             if fate is Fate.NOT_MADE:
@@ -937,7 +938,8 @@ class Tracer:
         def begin(handle: Handle, frame: FrameType | None, marks: list[Handle]) -> None:
             found = self._while_in_use(handle, site, frame)
             if found is not None:
-                self._react_to_misuse(found)  # made all the same, if that does not raise
+                # Made all the same, if that does not raise.
+                self._react_to_misuse(found, handle, site)
             else:
                 self._ask_below(kind, handle, site)
             if handle.state == LIVE:
@@ -1161,7 +1163,7 @@ class Tracer:
                     if handle.kind is kind and handle.state == LIVE:
                         found = self._while_in_use(handle, site, frame)
                         if found is not None:
-                            self._react_to_misuse(found)
+                            self._react_to_misuse(found, handle, site)
                         else:
                             self._ask_below(kind, handle, site)
             return Swept(self.graph.begin_release_all(kind, parent, chosen), doubtful)
@@ -1735,13 +1737,30 @@ class Tracer:
                 explain(finding, self._ownership, redact=redact), finding.severity.value
             )
 
-    def _react_to_misuse(self, finding: Finding | None) -> None:
+    def _react_to_misuse(
+        self, finding: Finding | None, handle: Handle | None, site: CallSite
+    ) -> None:
         if finding is None or self.settings.on_misuse == "log" or self._doubtful:
             return
+        if self.settings.on_misuse == "fatal" and not self._is_fatal(finding.code, handle, site):
+            return
         text = self._in_words(finding)
-        if self.settings.on_misuse == "raise":
+        if self.settings.on_misuse != "warn":
             raise _ERRORS[finding.code](text, finding)
         warnings.warn(text, MisuseWarning, stacklevel=_stacklevel())
+
+    @staticmethod
+    def _is_fatal(code: Code, handle: Handle | None, site: CallSite) -> bool:
+        """Return whether a wrong call crashes the process, as far as that is known.
+
+        Args:
+            code: what is wrong.
+            handle: whose handle is wrong.
+            site: the call.
+        """
+        if code is Code.RELEASE_WHILE_IN_USE:  # of the library that the other call is inside of
+            return handle is not None and handle.kind.library
+        return isinstance(site, UnloadableSite) and site.is_gone()
 
     def _in_words(self, *findings: Finding) -> str:
         """Return the message of an exception; without words, it is at least of the right sort."""

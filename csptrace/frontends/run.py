@@ -26,7 +26,7 @@ _HELP = {
     "log_rotate": ("MB", "begin another log file after so many megabytes (default: never)"),
     "level": ("LEVEL", "count, acquire (default) or full"),
     "on_leak": ("ACTION", "log (default), warn or raise"),
-    "on_misuse": ("ACTION", "log, warn or raise (default)"),
+    "on_misuse": ("ACTION", "log, warn, fatal or raise (default)"),
     "exit_code": ("N", "exit status if there were findings and the program itself ended with 0"),
     "depth": ("N", "frames of a stack to keep (default 16)"),
     "apis": ("NAMES", "specs to trace, separated by commas (default: all)"),

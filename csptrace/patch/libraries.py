@@ -17,7 +17,7 @@ import types
 import weakref
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from csptrace.model import LIVE, VANISHED, CallSite
+from csptrace.model import LIVE, RELEASED, VANISHED, CallSite, UnloadableSite
 from csptrace.patch.interceptor import (
     THE_LIBRARY,
     Guards,
@@ -537,7 +537,7 @@ class _Way:
         if self.monitor.touches:
             return {}
         return {
-            method: CallSite(method, self.spec.name, self.binding.name)
+            method: self._site(shape)
             for shape in self.binding.shapes.values()
             for owner, _, method in (shape.python.partition("."),)
             if owner == name
@@ -571,6 +571,27 @@ class _Way:
 
     # --- compiling ----------------------------------------------------------------------------
 
+    def _site(self, shape: Shape) -> CallSite:
+        """Return what a callable is named in reports, and what tells whether its code is there.
+
+        The owner knows whether it is unloaded. The other objects call the code where it was when
+        they were made, and there it is as long as anybody has loaded it.
+        """
+        owner, _, name = shape.python.rpartition(".")
+        site = UnloadableSite(name, self.spec.name, self.binding.name)
+        modules, serial = self.monitor.table(self.module_kind), self.serial
+
+        def is_gone() -> bool:
+            if owner == self.target.owner:
+                own = modules.get(serial)
+                return own is not None and own.state in (RELEASED, VANISHED)
+            return bool(modules) and all(
+                each.state in (RELEASED, VANISHED) for each in list(modules.values())
+            )
+
+        site.is_gone = is_gone
+        return site
+
     def compile(
         self, shape: Shape, native: Callable[..., Any], row: str = "", *, receiver: bool = True
     ) -> Callable[..., Any]:
@@ -595,7 +616,7 @@ class _Way:
         )
         return compile_call(
             call,
-            CallSite(shape.python.rpartition(".")[2], self.spec.name, self.binding.name),
+            self._site(shape),
             native,
             signature,
             self.binding.success,

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from csptrace.frontends.pytest_plugin.switches import Switches
     from csptrace.frontends.pytest_plugin.watch import Watch
 
-__all__ = ["Ledger"]
+__all__ = ["Absence", "Ledger"]
 
 _STATUS: Final = {
     "leaked": ("leaked", "L", ("LEAKED", {"red": True})),
@@ -80,6 +80,7 @@ class Ledger:
         self._called = False
         self._errors: list[str] = []
         self._reasons: list[str] = []
+        self._faults: list[str] = []
         self._notes: list[str] = []
         self._groups: tuple[Group, ...] = ()
         self._deselected = 0
@@ -234,9 +235,11 @@ class Ledger:
                 "imported before tracing starts? See: csptrace doctor"
             )
         if self._errors:
-            self._reasons.append("csptrace itself has failed, see above")
+            self._faults.append("csptrace itself has failed, see above")
         if self._switches.sarif is not None:
             self._write_sarif()
+        # What the user has asked to fail for fails the run in any case.
+        (self._notes if self._switches.soft else self._reasons).extend(self._faults)
         self._set_exit_status(session)
 
     def _set_withdrawn_apart(self) -> None:
@@ -327,7 +330,7 @@ class Ledger:
         try:
             junit.amend(self.config.pluginmanager, entries, self._left_of, late)
         except OSError as error:
-            self._reasons.append(f"{path}: cannot be written: {error.strerror or error}")
+            self._faults.append(f"{path}: cannot be written: {error.strerror or error}")
 
     def _judge_baseline(self, records: Sequence[Record], session: pytest.Session) -> None:
         switches = self._switches
@@ -347,7 +350,7 @@ class Ledger:
                 for record in records
             ) and not self._is_failing(name, records):
                 # Each worker has stayed below the limit by itself.
-                self._reasons.append(
+                self._faults.append(
                     f"{name} occurred {count} times; the baseline accepts {accepted}"
                 )
         self._report_stale(judgement, session)
@@ -386,7 +389,7 @@ class Ledger:
         try:
             baseline.write(path, entries)
         except CspTraceError as error:
-            self._reasons.append(str(error))
+            self._faults.append(str(error))
             return
         plural = "s" if len(entries) != 1 else ""
         kept = " (entries that did not occur were kept: not everything was run)" if keep else ""
@@ -468,7 +471,7 @@ class Ledger:
             with replacing(path) as file:
                 file.write(json.dumps(log, indent=1).encode() + b"\n")
         except OSError as error:
-            self._reasons.append(f"{path}: cannot be written: {error.strerror or error}")
+            self._faults.append(f"{path}: cannot be written: {error.strerror or error}")
         else:
             self._notes.append(f"SARIF: {path}")
 
@@ -636,6 +639,25 @@ class Ledger:
             text = f"{times}in {tests}\nfix: {group.remedy}\n[{group.fingerprint}]"
             terminal.ensure_newline()
             terminal.line(f"::{_ANNOTATIONS[group.severity]} {where}title={title}::{_data(text)}")
+
+
+class Absence:
+    """Stands in for a ledger where nothing can be traced, and that is no reason to fail.
+
+    Args:
+        reason: why.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self._line = f"csptrace: nothing is traced: {reason}"
+
+    def pytest_report_header(self) -> str:
+        """Say it where a run says what it works with."""
+        return escape(self._line)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say it once more where findings would stand."""
+        _Lines(terminalreporter).line(self._line, yellow=True)
 
 
 class _Lines:

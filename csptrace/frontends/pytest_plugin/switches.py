@@ -106,6 +106,10 @@ class Switches:
             quiet=True,
         )
         settings = dataclasses.replace(settings, exit_code=0)
+        soft = flag("csptrace_soft")
+        if soft:
+            misuse = "log" if settings.on_misuse == "log" else "fatal"
+            settings = dataclasses.replace(settings, on_leak="log", on_misuse=misuse)
         sarif = path("csptrace_sarif")
         known = path("csptrace_baseline") or settings.baseline
         update = bool(options.csptrace_update_baseline)
@@ -119,7 +123,7 @@ class Switches:
             update_baseline=update,
             strict_baseline=flag("csptrace_strict_baseline"),
             require=flag("csptrace_require"),
-            soft=flag("csptrace_soft"),
+            soft=soft,
             fail_on=Severity(
                 _choice(
                     "csptrace_fail_on",

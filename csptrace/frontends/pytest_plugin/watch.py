@@ -29,7 +29,7 @@ from csptrace.frontends.pytest_plugin.attribution import (
 )
 from csptrace.frontends.pytest_plugin.courier import Courier, Parcel
 from csptrace.frontends.pytest_plugin.debugging import end_in_program
-from csptrace.frontends.pytest_plugin.ledger import Ledger
+from csptrace.frontends.pytest_plugin.ledger import Absence, Ledger
 from csptrace.frontends.pytest_plugin.policy import BadMarkerError, Policy, kinds_of
 from csptrace.frontends.pytest_plugin.retention import Retention, failures, held_of
 from csptrace.frontends.pytest_plugin.switches import Switches, refusal
@@ -62,9 +62,30 @@ def switch_on(config: pytest.Config) -> None:
         config: pytest's configuration; its conftest files are not loaded yet.
 
     Raises:
-        pytest.UsageError: an option is wrong, or the tracer does not catch a leak that is planted.
+        pytest.UsageError: an option is wrong; or, unless findings are only reported, it cannot be
+            traced, or the tracer does not catch a leak that is planted.
     """
     switches = Switches.read(config)
+    manager = config.pluginmanager
+    try:
+        tracer, adopted = _traced(switches)
+    except _NotTracingError as error:
+        if not switches.soft:
+            raise refusal(str(error)) from error
+        manager.register(Absence(str(error)), "csptrace-absence")
+        return
+    watch = Watch(config, switches, tracer, adopted=adopted)
+    manager.register(watch, "csptrace-watch")
+    config.add_cleanup(watch.switch_off)
+    manager.import_plugin("csptrace.softcsp.pytest_faults")
+
+
+class _NotTracingError(Exception):
+    """It cannot be traced; the message says why."""
+
+
+def _traced(switches: Switches) -> tuple[Tracer, bool]:
+    """Return a running tracer that works, and whether somebody else has started it."""
     active = process.current()
     adopted = active is not None and active.reconfigure(switches.settings)
     if active is not None and not adopted:
@@ -73,17 +94,13 @@ def switch_on(config: pytest.Config) -> None:
     try:
         tracer = active or process.start(switches.settings)
     except Exception as error:
-        raise refusal(f"cannot trace: {error}") from error
+        raise _NotTracingError(f"cannot trace: {error}") from error
     failed = catches_canary(tracer)
     if failed:
         if not adopted:
             process.stop()
-        raise refusal(f"self-test FAILED: {failed}")
-    watch = Watch(config, switches, tracer, adopted=adopted)
-    manager = config.pluginmanager
-    manager.register(watch, "csptrace-watch")
-    config.add_cleanup(watch.switch_off)
-    manager.import_plugin("csptrace.softcsp.pytest_faults")
+        raise _NotTracingError(f"self-test FAILED: {failed}")
+    return tracer, adopted
 
 
 def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -205,6 +222,9 @@ class Watch:
                     if node.own_markers and isinstance(node, pytest.Item):
                         self._policy.check_markers(node)
             except BadMarkerError as error:
+                if self._switches.soft:
+                    self.errors.append(f"{node.nodeid}: {error}")
+                    return report
                 report.outcome = "failed"
                 report.longrepr = CollectErrorRepr(f"{node.nodeid}: {error}")
                 report.result = []
