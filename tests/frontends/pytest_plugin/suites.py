@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import random
 from textwrap import indent
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["CLEAN", "GUILTY", "RECORDER", "SUPPORT", "random_suite"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["CLEAN", "GUILTY", "LEAKS", "RECORDER", "SUPPORT", "WRONG", "random_suite"]
 
 SUPPORT: Final = """
+from pathlib import Path
 from csp import advapi32, context, key, release
 
 class Context:
@@ -38,6 +42,27 @@ def fails_often():
         try: fails()
         except ValueError as error: errors.append(error)
     raise ExceptionGroup("several", errors)
+
+def note(request, times):
+    with Path(__file__).with_name("leaks.txt").open("a") as file:
+        file.write(f"{request.node.nodeid}\\n" * times)
+
+def leak(request, times):
+    note(request, times)
+    for _ in range(times): context()
+
+def leak_keys(request, times):
+    note(request, times)
+    prov = context()
+    for _ in range(times): key(prov)
+    release(prov)
+
+def leak_in_turn(request, times):  # each in a cycle, in a function of its own
+    note(request, 1)
+    prov = context()
+    itself = [prov]
+    itself.append(itself)
+    if times > 1: leak_in_turn(request, times - 1)
 
 def release_twice():
     prov = context()
@@ -253,7 +278,8 @@ _ENDS: Final = (
     *("pass", "pass", "pass", "assert False", "pytest.skip('why')", "pytest.fail('why')"),
     *("fails()", "fails_again()", "fails_often()", "pytest.xfail('why')"),
 )
-_WRONG: Final = ("context()", "release_twice()", "lose_a_key()", "key(context())")
+WRONG: Final = ("context()", "release_twice()", "lose_a_key()", "key(context())")
+LEAKS: Final = ("leak(request, 2)", "leak_keys(request, 3)", "leak_in_turn(request, 3)")
 _MARKS: Final = (
     *("", "", ""),
     *("@pytest.mark.xfail", "@pytest.mark.xfail(strict=True)"),
@@ -261,12 +287,12 @@ _MARKS: Final = (
 )
 
 
-def random_suite(seed: int, *, guilty: bool) -> str:
+def random_suite(seed: int, wrong: Sequence[str] = ()) -> str:
     """Return a module of tests.
 
     Args:
         seed: the same seed makes the same module.
-        guilty: whether there are leaks and wrong calls in it.
+        wrong: what some of the tests do: `WRONG`, or `LEAKS`, which are written to `leaks.txt`.
     """
     dice = random.Random(seed)
     fixtures, names = _fixtures(dice)
@@ -277,7 +303,7 @@ def random_suite(seed: int, *, guilty: bool) -> str:
         lines = []
         for _ in range(dice.randint(2, 4)):
             number += 1
-            lines.append(_test(dice, number, names, guilty=guilty, method=kind == "class"))
+            lines.append(_test(dice, number, names, wrong, method=kind == "class"))
         text = "\n".join(lines)
         if kind == "class":
             setup = dice.choice(("self.made = Context()", "pass"))
@@ -316,15 +342,17 @@ def _fixtures(dice: random.Random) -> tuple[str, list[str]]:
     return "\n".join(lines), names
 
 
-def _test(dice: random.Random, number: int, names: list[str], *, guilty: bool, method: bool) -> str:
+def _test(
+    dice: random.Random, number: int, names: list[str], wrong: Sequence[str], *, method: bool
+) -> str:
     mark = dice.choice(_MARKS)
     arguments = ["self"] if method else []
     arguments += ["request", *dice.sample(names, dice.randint(0, 2))]
     if "number" in mark:
         arguments.append("number")
     steps = [dice.choice(_HELD) for _ in range(dice.randint(0, 2))]
-    if guilty and dice.random() < 0.6:
-        steps.insert(dice.randint(0, len(steps)), dice.choice(_WRONG))
+    if wrong and dice.random() < 0.6:
+        steps.insert(dice.randint(0, len(steps)), dice.choice(wrong))
     steps.append(dice.choice(_ENDS))
     head = f"{mark}\n" if mark else ""
     return f"{head}def test_{number}({', '.join(arguments)}):\n" + indent("\n".join(steps), "    ")

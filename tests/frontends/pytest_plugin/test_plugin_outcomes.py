@@ -6,6 +6,7 @@ Without leaks and wrong calls that holds for `--csptrace`; with them, for `--csp
 from __future__ import annotations
 
 import json
+from collections import Counter
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,7 @@ def test_suites_that_leak_and_misuse(suite: Suite, name: str, options: tuple[str
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_suites(suite: Suite, seed: int) -> None:
     """Any mixture of fixtures, outcomes and objects that release is left as it is."""
-    _write(suite, test_random=suites.random_suite(seed, guilty=False))
+    _write(suite, test_random=suites.random_suite(seed))
     option = ("-x", "--maxfail=2", "-q", "-v")[seed % 4]
 
     _assert_same(suite, ON, option)
@@ -109,10 +110,25 @@ def test_random_suites(suite: Suite, seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_suites_in_soft_mode(suite: Suite, seed: int) -> None:
     """Any mixture of these with leaks and wrong calls is left as it is in soft mode."""
-    _write(suite, test_random=suites.random_suite(seed, guilty=True))
+    _write(suite, test_random=suites.random_suite(seed, suites.WRONG))
     option = ("-x", "--maxfail=2", "-q", "-v")[seed % 4]
 
     _assert_same(suite, SOFT, option)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_leaks_are_found(suite: Suite, seed: int) -> None:
+    """Among objects that wait for pytest to let go, no leak is missed, and each is its test's."""
+    _write(suite, test_random=suites.random_suite(seed, suites.LEAKS))
+    run = _run(suite, *ON, "--csptrace-log", "logs")
+    leaks = (suite.path / "leaks.txt").read_text("utf-8").splitlines()
+    found: Counter[str] = Counter()
+    for event in run.events():
+        if event["event"] == "csptrace.finding":
+            found[event["scope"]] += event.get("times", 1)
+
+    assert found == Counter(leaks)
+    assert "withdrawn" not in run.out
 
 
 @pytest.mark.parametrize(
