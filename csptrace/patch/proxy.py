@@ -180,7 +180,7 @@ class _Guise(type(wrapt.BaseObjectProxy)):  # type: ignore[misc]
             return partial(_new, plain.__new__)
         if name in ("__copy__", "__deepcopy__"):  # asked of classes, and passed the proxy
             return own(name)
-        if name not in _OF_THE_PLAIN and _defines(cls, name) and hasattr(plain, name):
+        if name in own("_self_methods") and hasattr(plain, name):
             return own(name)  # a method of C refuses a proxy
         return getattr(plain, name)
 
@@ -221,15 +221,6 @@ class _Guise(type(wrapt.BaseObjectProxy)):  # type: ignore[misc]
 
     def __dir__(cls) -> list[str]:
         return dir(cls._self_type)
-
-
-_order = type.__dict__["__mro__"].__get__
-_members = type.__dict__["__dict__"].__get__
-
-
-def _defines(guise: type, name: str) -> bool:
-    """Return whether a class of proxies has a member that is not that of every object."""
-    return any(name in _members(each) for each in _order(guise)[:-1])
 
 
 def _new(plain: Callable[..., Any], cls: type, *args: Any, **kwargs: Any) -> Any:
@@ -282,6 +273,8 @@ def disguised(proxy: type[Proxy], wrapped: type, members: dict[str, Any]) -> Cal
             "__qualname__": wrapped.__qualname__,
             "__doc__": _documented,
             "_self_type": wrapped,
+            "_self_methods": frozenset(members).union(*map(vars, proxy.__mro__[:-1]))
+            - _OF_THE_PLAIN,
         },
     )
     return partial(type.__call__, guise)
@@ -480,22 +473,25 @@ def _calling(call: Callable[..., Any], wrapped: Any) -> Any:
     return make(wrapped)
 
 
-def instances(cls: type) -> list[Any]:
-    """Return the objects of a class, and of those derived from it, that exist now."""
+def instances(*classes: type) -> list[Any]:
+    """Return the objects of classes, and of those derived from them, that exist now.
+
+    It looks at every object that there is; ask for all classes at once.
+    """
     # The exact type is compared, not isinstance asked: that asks objects for __class__, which
     # wakes lazy proxies of the program.
-    classes = derived(cls)
+    wanted = derived(*classes)
     everything = gc.get_objects()
-    return list(compress(everything, map(classes.__contains__, map(id, map(type, everything)))))
+    return list(compress(everything, map(wanted.__contains__, map(id, map(type, everything)))))
 
 
-def derived(cls: type) -> dict[int, type]:
-    """Return a class and all classes that are derived from it now, by their ids.
+def derived(*classes: type) -> dict[int, type]:
+    """Return classes and all classes that are derived from them now, by their ids.
 
     A metaclass of the program may have taken the hash from its classes.
     """
     found: dict[int, type] = {}
-    waiting = [cls]
+    waiting = list(classes)
     while waiting:
         one = waiting.pop()
         if id(one) not in found:

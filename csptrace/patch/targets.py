@@ -572,8 +572,10 @@ class Installation:
             CDLL, "__getitem__", wrapt.FunctionWrapper(vars(CDLL)["__getitem__"], getitem)
         )
         self.journal.add("functions cached by ctypes libraries", self._restore_cdlls)
-        bound = self._held(lambda: self._bound(module, rows))
-        if self._held(lambda: self._tables_of(module, rows)):
+        held = self._held(lambda: self._held_of_ctypes(module, rows))
+        functions = derived(module._CFuncPtr, ForeignFunction)
+        bound = [each for each in held if id(type(each)) in functions]
+        if len(bound) < len(held):
             scoped = [row.call for row in rows.values() if row.spec.scoped]
             self._monitor.unseen(handed_out(scoped))
         for library in self._existing(CDLL, module):
@@ -615,41 +617,50 @@ class Installation:
                 if _is_proxy(function):
                     vars(library)[name] = function._self_restore()
 
-    def _bound(self, module: ModuleType, rows: dict[str, _Row]) -> list[Any]:
-        """Return the functions that somebody has looked up already and keeps.
+    @classmethod
+    def _held_of_ctypes(cls, module: ModuleType, rows: dict[str, _Row]) -> list[Any]:
+        """Return the functions that somebody has looked up already and keeps, and their tables.
 
         A library keeps what was looked up as an attribute, which is patched there. A proxy is one
         of an earlier tracer, which nothing reports to any more.
         """
-        everything = instances(module._CFuncPtr) + instances(ForeignFunction)
-        known = [each for each in everything if getattr(each, "__name__", None) in rows]
-        everything.clear()
+        tables, libraries = cls._tables_in(module, rows), derived(module.CDLL)
+        functions = derived(module._CFuncPtr, ForeignFunction)
+        everything = instances(*tables.values(), *libraries.values(), *functions.values())
         cached = {
             id(function)
-            for library in instances(module.CDLL)
+            for library in everything
+            if id(type(library)) in libraries
             for function in vars(library).values()
         }
-        return [
+        found = [each for each in everything if id(type(each)) in tables]
+        known = [
+            each
+            for each in everything
+            if id(type(each)) in functions and getattr(each, "__name__", None) in rows
+        ]
+        everything.clear()
+        return found + [
             known[index]
             for index in range(len(known))
             if _is_held(known, index, cached=id(known[index]) in cached)
         ]
 
     @staticmethod
-    def _tables_of(module: ModuleType, rows: dict[str, _Row]) -> list[Any]:
-        """Return the tables of functions, and the pointers to such, that the program has."""
+    def _tables_in(module: ModuleType, rows: dict[str, _Row]) -> dict[int, type]:
+        """Return the classes of the program's tables of functions, and of the pointers to such."""
         tables = {
-            cls
-            for cls in derived(module.Structure).values()
+            key: cls
+            for key, cls in derived(module.Structure).items()
             for field, *_ in vars(cls).get("_fields_", ())
             if field in rows and rows[field].spec.scoped
         }
-        pointers = [
-            cls
-            for cls in (derived(module._Pointer).values() if tables else ())
-            if getattr(cls, "_type_", None) in tables
-        ]
-        return [each for cls in (*tables, *pointers) for each in instances(cls)]
+        pointers = {
+            key: cls
+            for key, cls in (derived(module._Pointer) if tables else {}).items()
+            if id(getattr(cls, "_type_", None)) in tables
+        }
+        return derived(*tables.values(), *pointers.values())
 
     def _note_bound(self, bound: list[tuple[str, Any]], rows: dict[str, _Row]) -> None:
         """List functions that were looked up before, by the names that modules have for them.

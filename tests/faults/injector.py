@@ -89,10 +89,10 @@ class Faults:
         if event != "call" or frame.f_back is None or not is_own(frame):
             return
         pair = (frame.f_code, frame.f_back.f_code)
-        name = frame.f_code.co_qualname.partition(".<locals>")[0].rpartition(".")[2]
-        if pair in self._seen or not is_own(frame.f_back) or name in TOTAL:
+        outer = frame.f_code.co_qualname.partition(".<locals>")[0].rpartition(".")[2]
+        if pair in self._seen or not is_own(frame.f_back) or {outer, frame.f_code.co_name} & TOTAL:
             return
-        if os.path.basename(frame.f_code.co_filename) == "forks.py":  # of the software CSP, too
+        if os.path.basename(frame.f_code.co_filename) in SHARED:
             return
         if frame.f_back.f_code.co_name in ASKED:
             return
@@ -119,6 +119,8 @@ class Faults:
             raise OSError(ERRORS[sort], os.strerror(ERRORS[sort]) + " (injected)")
 
 
+SHARED = frozenset({"forks.py", "threads.py"})
+"""What the software CSP uses, too: there it is the program that breaks."""
 TOTAL = frozenset(
     {
         # They keep their errors to themselves, or have none: a flag is read, a type is asked for.
