@@ -31,7 +31,6 @@ from csptrace.patch.interceptor import (
 from csptrace.patch.proxy import (
     HandleObject,
     disguised,
-    instances,
     keep_for_ever,
     module_function,
     unwrap,
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
 
     from csptrace.model import Handle
     from csptrace.patch.codecs import Codec as ArgumentCodec
+    from csptrace.patch.existing import Existing
     from csptrace.patch.interceptor import Arguments, Finder
     from csptrace.specs.vocabulary import Binding, Kind, Shape, Spec
 
@@ -126,7 +126,7 @@ class LibraryPatcher:
         }
 
     def patch(self, module: ModuleType) -> None:
-        """Patch a module, and the libraries that were loaded through it before."""
+        """Patch a module."""
         self.module = module
         self.functions += sum("." in name for name in self.binding.shapes)
         if self.target.owner in self.target.proxied:
@@ -134,11 +134,26 @@ class LibraryPatcher:
             self._patch_classes(module)
             for name in self.target.takers:
                 self._patch_taker(getattr(module, name))
-            self._adopt_registry()
         else:
             self._patch_loaders(getattr(module, self.target.owner))
             self._note(f"{module.__name__}.{self.target.owner} objects", self._restore_owners)
-            self._adopt_found()
+
+    def holders(self) -> tuple[type, ...]:
+        """Return the classes of what knows which files the existing owners load."""
+        where, _, rest = self.target.finds.partition(".")
+        holder = getattr(sys.modules.get(where), rest.partition(".")[0], None)
+        return () if holder is None else (holder,)
+
+    def adopt(self, existing: Existing) -> None:
+        """Patch the libraries that were loaded through the module before.
+
+        Args:
+            existing: what there is.
+        """
+        if self.target.owner in self.target.proxied:
+            self._adopt_registry()
+        else:
+            self._adopt_found(existing)
 
     def way(self, file: str, serial: int | None = None) -> _Way:
         """Return a way into a library.
@@ -215,15 +230,10 @@ class LibraryPatcher:
             for shape in self.binding.shapes.values():
                 vars(owner).pop(shape.python.rpartition(".")[2], None)
 
-    def _adopt_found(self) -> None:
+    def _adopt_found(self, existing: Existing) -> None:
         """Install on the owners that exist already, where something knows which file they load."""
-        where, _, rest = self.target.finds.partition(".")
-        cls, _, rest = rest.partition(".")
-        holder = getattr(sys.modules.get(where), cls, None)
-        if holder is None:
-            return
-        attribute, _, file = rest.partition(".")
-        for found in instances(holder):
+        attribute, _, file = self.target.finds.partition(".")[2].partition(".")[2].partition(".")
+        for found in existing.of(*self.holders()):
             name = getattr(found, file, None)
             if name:
                 way = self.way(name)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 import os
 import re
 import sys
@@ -23,6 +22,7 @@ from csptrace import forks, threads
 from csptrace.errors import ActivationError
 from csptrace.model import INVALIDATED, LIVE, RELEASED, CallSite
 from csptrace.patch import collector
+from csptrace.patch.existing import Existing, Imported, is_held
 from csptrace.patch.installer import Journal
 from csptrace.patch.interceptor import (
     THE_LIBRARY,
@@ -43,7 +43,6 @@ from csptrace.patch.proxy import (
     derived,
     disguised,
     function_proxy,
-    instances,
     keep_for_ever,
     module_function,
     unwrap,
@@ -123,18 +122,6 @@ def released(calls: Iterable[Call]) -> set[Kind]:
     """
     effects = [effect for call in calls for effect in call.effects]
     return {effect.kind for effect in effects if isinstance(effect, Releases | ReleasesAll | Ends)}
-
-
-def _is_held(found: list[Any], index: int, *, cached: bool) -> bool:
-    """Return whether somebody besides a list, and a cache, refers to one of the objects in it."""
-    return _references(found, index) > _IN_A_LIST + cached
-
-
-def _references(found: list[Any], index: int) -> int:
-    return sys.getrefcount(found[index])
-
-
-_IN_A_LIST = _references([object()], 0)
 
 
 def library_name(name: object) -> str:
@@ -253,7 +240,8 @@ class Installation:
         self._patched: dict[tuple[int, object], ModuleType] = {}
         self._lock = forks.lock()
         self._codecs: dict[Codec, ArgumentCodec] = {}
-        self._starting = False
+        self._existing: Existing | None = None  # while it is being installed
+        self._adoptions: list[Callable[[Existing], None]] = []
         self._scoped: dict[tuple[Spec, str], Spec] = {}
         self._scoped_rows: weakref.WeakKeyDictionary[Any, dict[str, _Row]] = (
             weakref.WeakKeyDictionary()
@@ -293,16 +281,20 @@ class Installation:
                     for path in binding.target.locked:
                         module, cls, method = path.rsplit(".", 2)
                         wanted[module, path] = self._pausing(cls, method)
-        self._starting = True
+        existing = self._existing = Existing()
         try:
             for (name, _), patch in wanted.items():
                 self._waiting[name] = None
                 self._cancel.append(when_imported(name, self._guarded(name, patch)))
+            # Behind the last patch: from here on nothing comes into being unseen.
+            for adopt in self._adoptions:
+                adopt(existing)
         except BaseException:
             self.uninstall()
             raise
         finally:
-            self._starting = False
+            self._existing = None
+            self._adoptions.clear()
 
     def uninstall(self) -> list[BaseException]:
         """Take every patch back, last first.
@@ -335,7 +327,7 @@ class Installation:
                     self._waiting.pop(name, None)
                 except Exception as error:
                     self.journal.undo(mark)
-                    if self._starting:
+                    if self._existing is not None:
                         raise
                     self._monitor.patching_failed(name, error)
 
@@ -474,8 +466,7 @@ class Installation:
     ) -> Callable[[ModuleType], None]:
         def patch(module: ModuleType) -> None:
             foresee()
-            if self._held(lambda: self._objects_of(module, target)):
-                self._monitor.unseen(handed_out(spec.calls))
+            wrapped = [getattr(module, name) for name in target.proxied if hasattr(module, name)]
             patcher = LibraryPatcher(
                 spec,
                 binding,
@@ -489,35 +480,44 @@ class Installation:
             patcher.patch(module)
             self.functions += patcher.functions
 
+            def adopt(existing: Existing) -> None:
+                if existing.held(lambda: self._unwrapped(existing, wrapped, target)):
+                    self._monitor.unseen(handed_out(spec.calls))
+                patcher.adopt(existing)
+
+            self._adopt(module, lambda: (*wrapped, *patcher.holders()), adopt)
+
         return patch
 
-    def _held(self, find: Callable[[], list[Any]]) -> list[Any]:
-        """Return what the program has already when tracing starts in the middle of it.
+    def _adopt(
+        self,
+        module: ModuleType,
+        classes: Callable[[], Iterable[type]],
+        adopt: Callable[[Existing], None],
+    ) -> None:
+        """Take over what exists already of a module that has been patched.
 
         Args:
-            find: returns it, and what is only waiting for the garbage collector.
+            module: the module.
+            classes: returns the classes of what may exist.
+            adopt: takes it over.
         """
-        if not self._starting:
-            return []  # the module has just been imported
-        found = find()
-        for generation in (1, 2):
-            if found and gc.isenabled():
-                found.clear()
-                gc.collect(generation)
-                found = find()
-        return found
+        if self._existing is None:
+            adopt(Imported(module))
+        else:
+            self._existing.expect(classes)
+            self._adoptions.append(adopt)
 
     @staticmethod
-    def _objects_of(module: ModuleType, target: LibraryObjects) -> list[Any]:
+    def _unwrapped(existing: Existing, classes: list[type], target: LibraryObjects) -> list[Any]:
         """Return the objects that were not wrapped when the program got them."""
-        classes = [getattr(module, name) for name in target.proxied if hasattr(module, name)]
-        found = [each for cls in classes for each in instances(cls)]
+        found = existing.take(*classes)
         where, _, name = target.registry.rpartition(".")
         cached = set(map(id, getattr(sys.modules.get(where), name, {}).values()))
         return [
             found[index]
             for index in range(len(found))
-            if _is_held(found, index, cached=id(found[index]) in cached)
+            if is_held(found, index, cached=id(found[index]) in cached)
         ]
 
     def _pausing(self, cls: str, method: str) -> Callable[[ModuleType], None]:
@@ -572,25 +572,28 @@ class Installation:
             CDLL, "__getitem__", wrapt.FunctionWrapper(vars(CDLL)["__getitem__"], getitem)
         )
         self.journal.add("functions cached by ctypes libraries", self._restore_cdlls)
-        held = self._held(lambda: self._held_of_ctypes(module, rows))
+        self._adopt(
+            module,
+            lambda: (
+                *(CDLL, module._CFuncPtr, ForeignFunction),
+                *self._tables_in(module, rows).values(),
+            ),
+            lambda existing: self._adopt_ctypes(existing, module, rows),
+        )
+
+    def _adopt_ctypes(self, existing: Existing, module: ModuleType, rows: dict[str, _Row]) -> None:
+        held = existing.held(lambda: self._held_of_ctypes(existing, module, rows))
         functions = derived(module._CFuncPtr, ForeignFunction)
         bound = [each for each in held if id(type(each)) in functions]
         if len(bound) < len(held):
             scoped = [row.call for row in rows.values() if row.spec.scoped]
             self._monitor.unseen(handed_out(scoped))
-        for library in self._existing(CDLL, module):
+        for library in existing.of(module.CDLL):
             if self._known_library(Codec.CTYPES, library._name):
                 self._adopt_cdll(library, rows)
             else:
                 self._adopt_scoped(library, rows)
         self._note_bound([(function.__name__, function) for function in bound], rows)
-
-    def _existing(self, cls: type, module: ModuleType) -> list[Any]:
-        """Return the objects of a module's class that exist when the module is patched."""
-        if self._starting:
-            return instances(cls)  # anybody may have made some; every object is looked at
-        # It has just been imported: there is what it has made itself.
-        return [found for found in vars(module).values() if issubclass(type(found), cls)]
 
     def _adopt_cdll(self, library: Any, rows: dict[str, _Row]) -> None:
         """Patch the functions that a library has handed out and cached already."""
@@ -618,32 +621,26 @@ class Installation:
                     vars(library)[name] = function._self_restore()
 
     @classmethod
-    def _held_of_ctypes(cls, module: ModuleType, rows: dict[str, _Row]) -> list[Any]:
+    def _held_of_ctypes(
+        cls, existing: Existing, module: ModuleType, rows: dict[str, _Row]
+    ) -> list[Any]:
         """Return the functions that somebody has looked up already and keeps, and their tables.
 
         A library keeps what was looked up as an attribute, which is patched there. A proxy is one
         of an earlier tracer, which nothing reports to any more.
         """
-        tables, libraries = cls._tables_in(module, rows), derived(module.CDLL)
-        functions = derived(module._CFuncPtr, ForeignFunction)
-        everything = instances(*tables.values(), *libraries.values(), *functions.values())
         cached = {
             id(function)
-            for library in everything
-            if id(type(library)) in libraries
+            for library in existing.of(module.CDLL)
             for function in vars(library).values()
         }
-        found = [each for each in everything if id(type(each)) in tables]
-        known = [
-            each
-            for each in everything
-            if id(type(each)) in functions and getattr(each, "__name__", None) in rows
-        ]
-        everything.clear()
-        return found + [
+        functions = existing.take(module._CFuncPtr, ForeignFunction)
+        known = [each for each in functions if getattr(each, "__name__", None) in rows]
+        functions.clear()
+        return existing.take(*cls._tables_in(module, rows).values()) + [
             known[index]
             for index in range(len(known))
-            if _is_held(known, index, cached=id(known[index]) in cached)
+            if is_held(known, index, cached=id(known[index]) in cached)
         ]
 
     @staticmethod
@@ -703,9 +700,13 @@ class Installation:
         self._codec(Codec.CFFI)  # now, as for ctypes
         _last_error()
         self._replace(FFI, "dlopen", wrapt.FunctionWrapper(vars(FFI)["dlopen"], dlopen))
+        self._adopt(module, lambda: (FFI,), lambda existing: self._adopt_cffis(existing.of(FFI)))
+
+    def _adopt_cffis(self, existing: Iterable[Any]) -> None:
+        """Patch the libraries that were loaded through cffi before."""
         libraries = [
             library
-            for ffi in self._existing(FFI, module)
+            for ffi in existing
             for library in ffi._libraries
             if self._known_library(Codec.CFFI, type(library).__name__.partition("_")[2])
         ]
@@ -717,7 +718,7 @@ class Installation:
                 [
                     (name, functions[index])
                     for index, name in enumerate(names)
-                    if _is_held(functions, index, cached=True)
+                    if is_held(functions, index, cached=True)
                 ],
                 rows,
             )
@@ -781,7 +782,7 @@ class Installation:
                 for name, value in vars(module).items()
                 if callable(value) and not isinstance(value, type)
             }
-            if self._starting and module.__name__ in sys.modules:
+            if self._existing is not None and module.__name__ in sys.modules:
                 self._find_imported(module, originals)
             for name, original in originals.items():
                 shape = binding.shapes.get(name)

@@ -71,8 +71,6 @@ def test_outcomes_are_the_same_when_misuse_is_logged(play: Callable[[str], suite
     assert suite_runs.differences(play("untraced"), play("log")) == []
 
 
-# python-pkcs11's own test_finalize misuses on purpose.
-@pytest.mark.xfail(reason="in soft mode a misuse still raises, and so fails its test", strict=False)
 def test_outcomes_are_the_same_in_soft_mode(play: Callable[[str], suite_runs.Run]) -> None:
     """With the plugin, and `--csptrace-soft`, every test ends as it does without."""
     assert suite_runs.differences(play("untraced"), play("soft")) == []

@@ -11,7 +11,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import suites
+import plugin_suites
 
 if TYPE_CHECKING:
     from conftest import Run, Suite
@@ -24,8 +24,8 @@ _CACHE = ("-p", "cacheprovider", "-p", "stepwise")
 def _write(suite: Suite, **files: str) -> None:
     head = "from support import *\n"
     suite.write(
-        conftest=suites.RECORDER,
-        support=suites.SUPPORT,
+        conftest=plugin_suites.RECORDER,
+        support=plugin_suites.SUPPORT,
         **{name: head + dedent(text) for name, text in files.items()},
     )
 
@@ -73,7 +73,7 @@ def _totals(run: Run) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        *((name, ()) for name in suites.CLEAN),
+        *((name, ()) for name in plugin_suites.CLEAN),
         *(("test_outcomes", options) for options in (("-x",), ("--maxfail=3",), ("-W", "error"))),
     ],
 )
@@ -84,16 +84,16 @@ def test_suites_that_do_nothing_wrong(
     """Every phase of every test has the same outcome, text and output, in the same order."""
     if name == "test_subtests":
         pytest.importorskip("_pytest.subtests", reason="this pytest has no subtests")
-    _write(suite, **{name: suites.CLEAN[name]})
+    _write(suite, **{name: plugin_suites.CLEAN[name]})
 
     _assert_same(suite, mode, *options)
 
 
 @pytest.mark.parametrize("options", [(), ("-x",), ("--maxfail=2",), ("-W", "error")])
-@pytest.mark.parametrize("name", suites.GUILTY)
+@pytest.mark.parametrize("name", plugin_suites.GUILTY)
 def test_suites_that_leak_and_misuse(suite: Suite, name: str, options: tuple[str, ...]) -> None:
     """In soft mode leaks and wrong calls change nothing of it."""
-    _write(suite, **{name: suites.GUILTY[name]})
+    _write(suite, **{name: plugin_suites.GUILTY[name]})
 
     _assert_same(suite, SOFT, *options)
 
@@ -110,7 +110,7 @@ def test_random_suites(suite: Suite, seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_suites_in_soft_mode(suite: Suite, seed: int) -> None:
     """Any mixture of these with leaks and wrong calls is left as it is in soft mode."""
-    _write(suite, test_random=suites.random_suite(seed, suites.WRONG))
+    _write(suite, test_random=suites.random_suite(seed, plugin_suites.WRONG))
     option = ("-x", "--maxfail=2", "-q", "-v")[seed % 4]
 
     _assert_same(suite, SOFT, option)
@@ -119,7 +119,7 @@ def test_random_suites_in_soft_mode(suite: Suite, seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_leaks_are_found(suite: Suite, seed: int) -> None:
     """Among objects that wait for pytest to let go, no leak is missed, and each is its test's."""
-    _write(suite, test_random=suites.random_suite(seed, suites.LEAKS))
+    _write(suite, test_random=suites.random_suite(seed, plugin_suites.LEAKS))
     run = _run(suite, *ON, "--csptrace-log", "logs")
     leaks = (suite.path / "leaks.txt").read_text("utf-8").splitlines()
     found: Counter[str] = Counter()
@@ -145,9 +145,9 @@ def test_workers(
     suite: Suite, mode: tuple[str, ...], options: tuple[str, ...], *, ordered: bool
 ) -> None:
     """With pytest-xdist it is the same again, and the run stops behind the same test."""
-    files = {"test_outcomes": suites.CLEAN["test_outcomes"]}
+    files = {"test_outcomes": plugin_suites.CLEAN["test_outcomes"]}
     if mode is SOFT:
-        files |= suites.GUILTY
+        files |= plugin_suites.GUILTY
     _write(suite, **files)
 
     _assert_same(suite, mode, *options, ordered=ordered, workers=True)
@@ -156,7 +156,7 @@ def test_workers(
 @pytest.mark.parametrize("mode", [ON, SOFT])
 def test_reruns(suite: Suite, mode: tuple[str, ...]) -> None:
     """pytest-rerunfailures runs the same tests again, as often."""
-    _write(suite, test_reports=suites.CLEAN["test_reports"])
+    _write(suite, test_reports=plugin_suites.CLEAN["test_reports"])
 
     _assert_same(suite, mode, "--reruns=2", reruns=True)
 
@@ -165,9 +165,9 @@ def test_reruns(suite: Suite, mode: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("mode", [ON, SOFT])
 def test_what_the_next_run_runs(suite: Suite, mode: tuple[str, ...], option: str) -> None:
     """What pytest remembers of a run selects the same tests in the next one."""
-    files = {"test_reports": suites.CLEAN["test_reports"]}
+    files = {"test_reports": plugin_suites.CLEAN["test_reports"]}
     if mode is SOFT:
-        files |= suites.GUILTY
+        files |= plugin_suites.GUILTY
     _write(suite, **files)
     found = []
     for each in (OFF, mode):

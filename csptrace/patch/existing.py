@@ -1,0 +1,101 @@
+"""What a program has already when tracing starts in the middle of it.
+
+To find it, every object that there is has to be looked at. So everything is patched first, and what
+was there before is looked for once, for all that is patched.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from typing import TYPE_CHECKING, Any
+
+from csptrace.patch.proxy import derived, instances
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import ModuleType
+
+__all__ = ["Existing", "Imported", "is_held"]
+
+
+class Existing:
+    """The objects of the program that exist, of the classes that somebody has asked for."""
+
+    def __init__(self) -> None:
+        self._expected: list[Callable[[], Iterable[type]]] = []
+        self._found: list[Any] | None = None
+
+    def expect(self, classes: Callable[[], Iterable[type]]) -> None:
+        """Look for objects of classes, too.
+
+        Args:
+            classes: returns them; asked each time that is looked.
+        """
+        self._expected.append(classes)
+
+    def of(self, *classes: type) -> list[Any]:
+        """Return the objects of classes that are expected, and of those derived from them."""
+        wanted = derived(*classes)
+        return [each for each in self._all() if id(type(each)) in wanted]
+
+    def take(self, *classes: type) -> list[Any]:
+        """Return the objects of classes, and keep no reference to them."""
+        wanted = derived(*classes)
+        found = self.of(*classes)
+        self._found = [each for each in self._all() if id(type(each)) not in wanted]
+        return found
+
+    def held(self, find: Callable[[], list[Any]]) -> list[Any]:
+        """Return what the program has already.
+
+        Args:
+            find: returns it out of what is here, and what only waits for the garbage collector.
+        """
+        found = find()
+        for generation in (1, 2):
+            if found and gc.isenabled():
+                found.clear()
+                self._found = None
+                gc.collect(generation)
+                found = find()
+        return found
+
+    def _all(self) -> list[Any]:
+        if self._found is None:
+            self._found = instances(*(cls for classes in self._expected for cls in classes()))
+        return self._found
+
+
+class Imported(Existing):
+    """What a module that has just been imported has made itself: all that can exist of it.
+
+    Args:
+        module: the module.
+    """
+
+    def __init__(self, module: ModuleType) -> None:
+        super().__init__()
+        self._found = list(vars(module).values())
+
+    def held(self, find: Callable[[], list[Any]]) -> list[Any]:  # noqa: ARG002 - see Existing
+        """Return what the program has already: nothing."""
+        return []
+
+
+def is_held(found: list[Any], index: int, *, cached: bool) -> bool:
+    """Return whether somebody besides a list, and a cache, refers to one of the objects in it.
+
+    Args:
+        found: the list, the only one that the caller has of the object.
+        index: where the object is in it.
+        cached: whether it is in a cache, too.
+    """
+    return _references(found, index) > _IN_A_LIST + cached
+
+
+def _references(found: list[Any], index: int) -> int:
+    return sys.getrefcount(found[index])
+
+
+_IN_A_LIST = _references([object()], 0)
