@@ -10,8 +10,8 @@ from collections import Counter
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import plugin_suites
+import pytest
 
 if TYPE_CHECKING:
     from conftest import Run, Suite
@@ -101,7 +101,7 @@ def test_suites_that_leak_and_misuse(suite: Suite, name: str, options: tuple[str
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_suites(suite: Suite, seed: int) -> None:
     """Any mixture of fixtures, outcomes and objects that release is left as it is."""
-    _write(suite, test_random=suites.random_suite(seed))
+    _write(suite, test_random=plugin_suites.random_suite(seed))
     option = ("-x", "--maxfail=2", "-q", "-v")[seed % 4]
 
     _assert_same(suite, ON, option)
@@ -110,7 +110,7 @@ def test_random_suites(suite: Suite, seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_suites_in_soft_mode(suite: Suite, seed: int) -> None:
     """Any mixture of these with leaks and wrong calls is left as it is in soft mode."""
-    _write(suite, test_random=suites.random_suite(seed, plugin_suites.WRONG))
+    _write(suite, test_random=plugin_suites.random_suite(seed, plugin_suites.WRONG))
     option = ("-x", "--maxfail=2", "-q", "-v")[seed % 4]
 
     _assert_same(suite, SOFT, option)
@@ -119,7 +119,7 @@ def test_random_suites_in_soft_mode(suite: Suite, seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_leaks_are_found(suite: Suite, seed: int) -> None:
     """Among objects that wait for pytest to let go, no leak is missed, and each is its test's."""
-    _write(suite, test_random=suites.random_suite(seed, plugin_suites.LEAKS))
+    _write(suite, test_random=plugin_suites.random_suite(seed, plugin_suites.LEAKS))
     run = _run(suite, *ON, "--csptrace-log", "logs")
     leaks = (suite.path / "leaks.txt").read_text("utf-8").splitlines()
     found: Counter[str] = Counter()
