@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
 import weakref
 from typing import TYPE_CHECKING, Final
 
 from csptrace import threads
+from csptrace.clocks import CLOCKS
 
 if TYPE_CHECKING:
     import threading
@@ -66,10 +66,10 @@ def _is_ours(each: threading.RLock) -> bool:
 
 def _take(wanted: list[threading.RLock], taken: list[threading.RLock]) -> None:
     """Take locks, waiting for one only while none is held."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = CLOCKS.monotonic() + _PATIENCE * 1e9
     busy: threading.RLock | None = None
     while True:
-        left = max(0.0, deadline - time.monotonic())
+        left = max(0.0, deadline - CLOCKS.monotonic()) / 1e9
         if busy is not None and busy.acquire(timeout=left):
             taken.append(busy)
         for each in wanted:

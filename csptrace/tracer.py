@@ -15,7 +15,6 @@ import os
 import platform
 import sys
 import threading
-import time
 import traceback
 import uuid
 import warnings
@@ -24,6 +23,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from csptrace import __version__
+from csptrace.clocks import CLOCKS
 from csptrace.detect.budget import Budget
 from csptrace.detect.holding import Lookout, overdue
 from csptrace.detect.judgement import (
@@ -136,7 +136,6 @@ _PAUSE = 50e-6
 """Seconds; a lock that is only let go of is taken again before another thread has woken up."""
 _scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("csptrace", default=None)
 _new_moment = tuple.__new__
-_monotonic = time.monotonic_ns
 
 
 class _ThreadNames(threading.local):
@@ -1318,7 +1317,7 @@ class Tracer:
                     capture(frame),
                     threads.thread,
                     _task_name() if "asyncio.events" in sys.modules else "",
-                    _monotonic(),
+                    CLOCKS.monotonic(),
                     scope() or self.unscoped(),
                 ),
             )
@@ -1597,7 +1596,7 @@ class Tracer:
             for handle in handles
             if handle.duty and handle.epoch == epoch and handle not in held
         ]
-        return overdue(fresh, _monotonic(), threshold)
+        return overdue(fresh, CLOCKS.monotonic(), threshold)
 
     def _report_overdue(self, late: Iterable[Handle]) -> None:
         epoch = self.graph.epoch
@@ -1809,7 +1808,7 @@ def _new_run() -> str:
     try:
         return uuid.uuid4().hex[:16]
     except OSError:  # no random numbers, for a child that is short of everything
-        return f"{time.time_ns() % (1 << 40):010x}{os.getpid() % (1 << 24):06x}"
+        return f"{CLOCKS.wall() % (1 << 40):010x}{os.getpid() % (1 << 24):06x}"
 
 
 def _trace_of(error: BaseException) -> str:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 PACKAGE = Path(csptrace.__file__).parent
 ROOT = PACKAGE.parent
 VALUES = {
-    *("csptrace", "csptrace.errors", "csptrace.files", "csptrace.forks", "csptrace.model"),
+    *("csptrace", "csptrace.clocks", "csptrace.errors", "csptrace.files", "csptrace.forks"),
+    "csptrace.model",
     *("csptrace.interruption", "csptrace.projectfile", "csptrace.settings", "csptrace.terminal"),
     *("csptrace.quoting", "csptrace.threads", "csptrace.tomlfile"),
 }

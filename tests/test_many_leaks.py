@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import csptrace
+from csptrace.clocks import CLOCKS
 from csptrace.detect.judgement import MOST_ALIKE
 from csptrace.errors import HandleLeak, UseAfterInvalidation
 from csptrace.softcsp import advapi32, win32crypt
@@ -209,7 +210,7 @@ def test_what_is_held_too_long_is_counted(
     prov = context()
     held = hashes(prov, 300)
     now = time.monotonic_ns() + 7200 * 10**9
-    monkeypatch.setattr("csptrace.tracer._monotonic", lambda: now)
+    monkeypatch.setattr("csptrace.tracer.CLOCKS", CLOCKS._replace(monotonic=lambda: now))
     late, _ = tracer._overdue(tracer.graph.known())
     tracer._look()
     with tracer.graph.lock:  # another thread has looked at the same time

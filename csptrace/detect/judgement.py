@@ -7,11 +7,11 @@ them is counted, but only some of those that are alike are described: see `Leaks
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import Counter, deque
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from csptrace.clocks import CLOCKS
 from csptrace.detect.fingerprint import fingerprint, names
 from csptrace.detect.wording import remedy
 from csptrace.model import (
@@ -441,7 +441,7 @@ def _least(alike: _Alike, handle: Handle, ended: Moment | None, epoch: int, time
         remedy="",
         # Not by what may just have failed; of a form that a baseline takes.
         fingerprint=f"0:{hashlib.sha256(text.encode()).hexdigest()[:16]}",
-        time=time.time_ns(),
+        time=CLOCKS.wall(),
         times=times,
     )
 
@@ -563,7 +563,7 @@ def _finding(
     if scope is None:
         whose = about or moment
         scope = whose.scope.name if whose is not None and whose.scope is not None else ""
-    now = time.monotonic_ns()
+    now = CLOCKS.monotonic()
     cause = None if causes is None else causes.why(handle, code, ended, departures)
     advice = remedy(code, handle.kind, culprit, reused_by, ended, ownership)
     if cause is not None and code.is_leak:
@@ -589,7 +589,7 @@ def _finding(
         last_use=last_use or handle.last_use,
         remedy=advice,
         fingerprint=fingerprint(code, handle.kind.name, api, ownership.users(stack)),
-        time=time.time_ns(),
+        time=CLOCKS.wall(),
         cause=cause,
         harm=handle.kind.harm if costs else "",
         times=times,

@@ -10,7 +10,6 @@ import os
 import re
 import socket
 import sys
-import time
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +18,7 @@ import orjson
 import structlog
 
 from csptrace import forks
+from csptrace.clocks import CLOCKS
 from csptrace.events.schema import LONGEST_LINE, SCHEMA
 from csptrace.files import PRIVATE_FILE, make_folder
 from csptrace.terminal import escape
@@ -49,7 +49,6 @@ _LESS: Final = (20_000, 2_000, 500, 200, 100, 50, 20)
 _NEWLINE: Final = orjson.OPT_APPEND_NEWLINE
 # Looked up once: each of these is called for every event.
 _seek, _write_out, _dumps = os.lseek, os.write, orjson.dumps
-_wall, _monotonic = time.time_ns, time.monotonic_ns
 
 
 class _Direct(structlog.BoundLoggerBase):
@@ -157,7 +156,7 @@ class EventLog:
         path = self.path
         for _ in range(100):
             if path is None:
-                start = time.time_ns() // 1000
+                start = CLOCKS.wall() // 1000
                 path = self._folder / f"csptrace-{host}-{self._pid}-{start}.jsonl"
             try:
                 file = os.open(path, _NEW, PRIVATE_FILE)
@@ -244,9 +243,9 @@ class EventLog:
                 if self._deferred:
                     self._begin()
                 if self._seq & _EVERY == 8:
-                    begin = time.perf_counter_ns()
+                    begin = CLOCKS.precise()
                     self._write(event, fields)
-                    self._sampled += time.perf_counter_ns() - begin
+                    self._sampled += CLOCKS.precise() - begin
                     self._samples += 1
                 else:
                     self._write(event, fields)
@@ -262,8 +261,8 @@ class EventLog:
         event["run"] = self._run
         event["pid"] = self._pid
         event["seq"] = seq
-        event["ts"] = _wall()
-        event["mono"] = _monotonic()
+        event["ts"] = CLOCKS.wall()
+        event["mono"] = CLOCKS.monotonic()
         # Text from the program may hold lone surrogates (undecodable file names).
         try:
             line = _dumps(event, None, _NEWLINE)

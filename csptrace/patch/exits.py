@@ -29,7 +29,6 @@ import sys
 from contextlib import contextmanager
 from functools import cache
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
-from time import monotonic
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -40,6 +39,7 @@ from types import (
 from typing import TYPE_CHECKING, Any, Final
 
 from csptrace import forks
+from csptrace.clocks import CLOCKS
 from csptrace.model import RELEASING, Departure, Exit, Stay
 from csptrace.patch.proxy import HandleObject
 from csptrace.patch.toolid import NAME, TOOLS, ToolId
@@ -206,7 +206,7 @@ class Exits:
         if self._live:
             self._stays = {**stays, **self._stays}
             return
-        if self._tool < 0 or monotonic() - self._rested < _SHORTEST_REST:
+        if self._tool < 0 or CLOCKS.monotonic() - self._rested < _SHORTEST_REST * 1e9:
             return
         with self._change(0) as may:
             if not may:
@@ -216,7 +216,7 @@ class Exits:
                 self._codes = codes
                 return
             self._switch_off(codes)
-            self._rested = monotonic()
+            self._rested = CLOCKS.monotonic()
 
     def sweep(self) -> None:
         """Drop what has no live handle any more."""

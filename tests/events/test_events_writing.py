@@ -7,16 +7,20 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
+from ctypes import byref, c_void_p
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 from event_runs import GOLDEN, environment, read_log
 
+import csptrace
 from csptrace.analysis import embedded, reading
 from csptrace.events.log import EventLog
 from csptrace.events.schema import LONGEST_LINE
+from csptrace.softcsp import advapi32
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,3 +197,28 @@ def test_no_line_is_longer_than_readers_take(tmp_path: Path, fields: dict[str, A
     assert event.keys() >= fields.keys()
     if "frames" in fields:
         assert event["frames"][0][1] == fields["frames"][0][1]
+
+
+def test_a_program_that_stops_its_clocks_does_not_stop_those_of_the_log(
+    trace: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events have the real times while every name of a clock, in any module, stands still."""
+    clocks = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
+    real = {id(getattr(time, name)) for name in clocks}
+    before = time.time_ns(), time.monotonic_ns()
+    trace(log=tmp_path / "logs")
+    with monkeypatch.context() as frozen:
+        for module in list(sys.modules.values()):
+            for name, value in list(vars(module).items()):
+                if id(value) in real:
+                    frozen.setattr(module, name, lambda: 1)
+        assert time.time() == time.monotonic_ns() == 1
+        advapi32.CryptAcquireContextW(byref(c_void_p()), None, None, 24, 0xF0000000)
+        csptrace.stop()
+    after = time.time_ns(), time.monotonic_ns()
+    (log,) = (tmp_path / "logs").glob("*.jsonl")
+    events = read_log(log)
+    assert {"csptrace.handle_acquired", "csptrace.finding"} <= {each["event"] for each in events}
+    for event in events:
+        assert before[0] <= event["ts"] <= after[0], event
+        assert before[1] <= event["mono"] <= after[1], event
