@@ -174,7 +174,8 @@ SKIPPED: Final[dict[str, str]] = {
     "wincrypto": "its source distribution has no tests",
     "oscrypto": "its source distribution has no tests, and those of oscrypto-tests import `imp`, "
     "which Python has not had since 3.12",
-    "pywin32": "has no source distribution",
+    "pywin32": "has no source distribution, and the tests of win32crypt in its wheel call nothing "
+    "that is traced",
     "pypkcs11-tool": "has no source distribution",
     "endesive": "its source distribution has no tests",
     "tokencrypt": "its source distribution has no tests",
