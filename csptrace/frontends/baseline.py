@@ -44,13 +44,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Write the findings in some logs into a baseline file, or update one.
 
-    The pytest plugin accepts what is in the baseline and reports what is new. Reasons and dates
-    that somebody has written into the file are kept. Give it the logs of one whole session: the
-    counts are what one session may show. If an entry would go because of logs that are damaged or
-    incomplete, nothing is written.
-
-    Exit status: 0; 2 if there was nothing to read or the file cannot be written; 130 after Ctrl-C.
-
     Args:
         options: the parsed command line.
 

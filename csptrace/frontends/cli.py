@@ -1,4 +1,4 @@
-"""The command line: one table of commands, whose docstrings are the help."""
+"""The command line: one table of commands; `manual` has what their help says."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from csptrace import __version__
 from csptrace.errors import CspTraceError, HandleError, HandleLeak
 from csptrace.frontends import baseline, compact, compare, demo, doctor, report, run, specs, watch
+from csptrace.frontends.manual import MANUAL
 from csptrace.terminal import complain, say
 
 if TYPE_CHECKING:
@@ -70,11 +71,12 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"csptrace {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (arguments, command) in COMMANDS.items():
-        text = (command.__doc__ or "").strip()
+        page = MANUAL[name]
         sub = commands.add_parser(
             name,
-            help=text.splitlines()[0].rstrip("."),
-            description=text.partition("\n\n    Args:")[0].replace("\n    ", "\n"),
+            help=page.summary,
+            description=page.description(),
+            epilog=page.epilog(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         arguments(sub)

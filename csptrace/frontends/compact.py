@@ -43,14 +43,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Convert logs to Parquet, partitioned by date and host.
 
-    The result is about a thirtieth of the size and is read by `csptrace report` like the logs
-    themselves. Doing it again adds what is new; an archive never loses an event, whatever has
-    become of the log. Logs stay where they are unless --delete-logs is given, and even then while
-    their process may still run or something in them is not in the archive.
-
-    Exit status: 0; 1 if a log, or a part of one, could not be converted; 2 if there was none; 130
-    after Ctrl-C.
-
     Args:
         options: the parsed command line.
 

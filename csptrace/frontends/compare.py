@@ -30,12 +30,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Say which findings are new, fixed, grown or shrunk.
 
-    Findings are told apart by fingerprint, which stays the same on other machines and when lines
-    move.
-
-    Exit status, for CI: 0 if nothing got worse, 1 if a finding (other than information) is new or
-    grown, 2 if there was nothing to read, 130 after Ctrl-C.
-
     Args:
         options: the parsed command line.
 

@@ -66,11 +66,6 @@ def library() -> object:
 def main(options: argparse.Namespace) -> int:
     """Run a signing service that makes the usual mistakes, and show what is found.
 
-    It runs on the embedded software CSP, in a few seconds. Its key container is made in a
-    temporary folder and removed again; the event log stays. With --api pkcs11 the service keeps
-    its keys on a token of SoftHSM, which has to be installed; that token is made in a temporary
-    folder, too.
-
     Args:
         options: the parsed command line.
 

@@ -41,9 +41,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Say what is active, what is patched, what is pending and why, and prove it works.
 
-    The proof is a canary: a key that is leaked on purpose, on the embedded software CSP, and has
-    to be caught.
-
     Args:
         options: the parsed command line.
 

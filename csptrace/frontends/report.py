@@ -32,12 +32,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Turn the logs of traced processes into answers.
 
-    Reads event logs (JSON lines, plain, gzip or zstd; Parquet from `csptrace compact`) of any
-    number of runs and hosts. What cannot be read is counted and named, never left out silently.
-    Answers for unchanged logs are kept in a cache, so that asking again is quick.
-
-    Exit status: 0, whatever was found; 2 if there was nothing to read; 130 after Ctrl-C.
-
     Args:
         options: the parsed command line.
 

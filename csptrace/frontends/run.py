@@ -26,7 +26,7 @@ _HELP = {
     "log_rotate": ("MB", "begin another log file after so many megabytes (default: never)"),
     "level": ("LEVEL", "count, acquire (default) or full"),
     "on_leak": ("ACTION", "log (default), warn or raise"),
-    "on_misuse": ("ACTION", "log, warn, fatal or raise (default)"),
+    "on_misuse": ("ACTION", "log, warn, fatal (raise what would crash) or raise (default)"),
     "exit_code": ("N", "exit status if there were findings and the program itself ended with 0"),
     "depth": ("N", "frames of a stack to keep (default 16)"),
     "apis": ("NAMES", "specs to trace, separated by commas (default: all)"),
@@ -67,9 +67,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Trace a program and the Python processes that it starts.
-
-    The program sees its own arguments and ends with its own exit status. Findings go to stderr
-    and, with --log, to an event log.
 
     Args:
         options: the parsed command line.

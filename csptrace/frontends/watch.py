@@ -44,11 +44,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Follow running processes: live handles by kind, and the newest findings.
 
-    Reads the event logs in a folder as they are written. Ctrl-C ends it; with --once it prints
-    what is there and ends.
-
-    Exit status: 0; 2 if the folder does not exist.
-
     Args:
         options: the parsed command line.
 

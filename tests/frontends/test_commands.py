@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import required
 import csptrace
 from csptrace.examples import signing_service
 from csptrace.frontends import cli, demo, doctor
+from csptrace.frontends.manual import MANUAL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -179,11 +181,29 @@ def test_output_that_cannot_be_written_is_said_so(command: list[str]) -> None:
     assert done.returncode == 2
 
 
-def test_help_is_the_docstring(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every command's docstring is its help."""
-    for name, (_, command) in cli.COMMANDS.items():
-        with pytest.raises(SystemExit) as end:
-            cli.main([name, "--help"])
-        assert end.value.code == 0
-        first = (command.__doc__ or "").splitlines()[0]
-        assert first in capsys.readouterr().out.replace("\n", " ")
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_says_what_for_how_and_with_which_end(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A command's help says what it does, gives examples and the exit statuses, and no more."""
+    with pytest.raises(SystemExit) as end:
+        cli.main([name, "--help"])
+    assert end.value.code == 0
+    printed = capsys.readouterr().out
+    page = MANUAL[name]
+    for part in (page.description(), page.epilog()):
+        assert part in printed
+    for docstring in ("Args:", "Returns:", "parsed command line"):
+        assert docstring not in printed
+    assert max(map(len, f"{page.description()}\n{page.epilog()}".splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("name", "example"),
+    [(name, line) for name, page in MANUAL.items() for line, _ in page.examples],
+)
+def test_examples_in_the_help_are_command_lines(name: str, example: str) -> None:
+    """What the help gives as an example is a command line of that command."""
+    words = shlex.split(example.rpartition("&& ")[2])
+    assert words[:2] == ["csptrace", name]
+    assert cli.parser().parse_args(words[1:]).command == name
