@@ -91,7 +91,9 @@ def is_held(found: list[Any], index: int, *, cached: bool) -> bool:
         index: where the object is in it.
         cached: whether it is in a cache, too.
     """
-    return _references(found, index) > _IN_A_LIST + cached
+    # A function of a ctypes library refers to itself.
+    own = sum(each is found[index] for each in gc.get_referents(found[index]))
+    return _references(found, index) > _IN_A_LIST + cached + own
 
 
 def _references(found: list[Any], index: int) -> int:

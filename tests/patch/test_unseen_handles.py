@@ -226,6 +226,24 @@ def test_a_session_that_is_closed_is_refused(trace: Callable[..., Tracer], vendo
         lib.C_GetSessionInfo(session, None)
 
 
+def test_a_function_that_only_its_library_keeps_takes_no_certainty_away(
+    trace: Callable[..., Tracer], vendor: str
+) -> None:
+    """Tracing that begins in the middle of a program is certain, too, of a library's functions."""
+    lib = ctypes.CDLL(vendor)
+    lib.C_Initialize(None)
+    lib.C_CloseSession(opened(lib))
+    tracer = trace()
+    assert missed(tracer) == []
+    session = opened(lib)
+    lib.C_CloseSession(session)
+    with pytest.raises(UseAfterRelease):
+        lib.C_GetSessionInfo(session, None)
+    opened(lib)
+    (leak,) = csptrace.stop()
+    assert leak.handle.kind == "CK_SESSION_HANDLE"
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_function_of_the_vendors_own_takes_certainty_away(
     trace: Callable[..., Tracer], vendor: str, when: str
