@@ -20,6 +20,7 @@ CKF_RW_SERIAL: Final = 6
 CKM_AES_KEY_GEN: Final = 0x1080
 CKM_AES_ECB: Final = 0x1081
 CKM_SHA256: Final = 0x250
+VALUE: Final = bytes(range(16))
 LABEL: Final = "csptrace tests"
 
 
@@ -68,8 +69,17 @@ class Client(Protocol):
     def slow(self, session: Any) -> None:
         """Make a call on the session that takes its time."""
 
+    def login(self, session: Any, pin: str) -> None:
+        """C_Login."""
+
     def gen_key(self, session: Any, *, token: bool = False, private: bool = True) -> Any:
         """C_GenerateKey, an AES key."""
+
+    def create(self, session: Any, label: str, *, token: bool, private: bool) -> Any:
+        """C_CreateObject, an AES key."""
+
+    def copy(self, session: Any, key: Any, label: str) -> Any:
+        """C_CopyObject."""
 
     def use_key(self, session: Any, key: Any) -> None:
         """C_GetAttributeValue."""
@@ -89,8 +99,11 @@ class Client(Protocol):
     def begin_search(self, session: Any) -> Any:
         """C_FindObjectsInit and C_FindObjects; return what keeps the search."""
 
-    def search(self, session: Any) -> int:
-        """Search to the end; return how many objects there are."""
+    def find(self, session: Any) -> list[Any]:
+        """Search to the end; return the objects."""
+
+    def begin_search_for(self, session: Any, label: str) -> Any:
+        """Begin a search that stays active; return what it has found first, `None` if nothing."""
 
     def number(self, handle: Any) -> int:
         """Return the native value of a handle."""
@@ -160,9 +173,12 @@ class Exports:
         slot = c_ulong(self.slots()[0])
         self.call("C_OpenSession", slot, c_ulong(CKF_RW_SERIAL), None, None, byref(session))
         if pin is not None:
-            text = pin.encode()
-            self.call("C_Login", session, c_ulong(1), c_char_p(text), c_ulong(len(text)))
+            self.login(session, pin)
         return session
+
+    def login(self, session: Any, pin: str) -> None:
+        text = pin.encode()
+        self.call("C_Login", session, c_ulong(1), c_char_p(text), c_ulong(len(text)))
 
     def close(self, session: Any) -> None:
         self.call("C_CloseSession", session)
@@ -192,6 +208,26 @@ class Exports:
         mechanism = Mechanism(CKM_AES_KEY_GEN, None, 0)
         self.call("C_GenerateKey", session, byref(mechanism), rows, c_ulong(4), byref(key))
         return key
+
+    def create(self, session: Any, label: str, *, token: bool, private: bool) -> Any:
+        key = c_ulong()
+        rows = template(
+            (0x0, c_ulong(4)),
+            (0x100, c_ulong(0x1F)),
+            (0x11, ctypes.create_string_buffer(VALUE, len(VALUE))),
+            (0x3, ctypes.create_string_buffer(label.encode(), len(label))),
+            (0x1, c_ubyte(token)),
+            (0x2, c_ubyte(private)),
+            (0x104, c_ubyte(1)),
+        )
+        self.call("C_CreateObject", session, rows, c_ulong(len(rows)), byref(key))
+        return key
+
+    def copy(self, session: Any, key: Any, label: str) -> Any:
+        copied = c_ulong()
+        rows = template((0x3, ctypes.create_string_buffer(label.encode(), len(label))))
+        self.call("C_CopyObject", session, key, rows, c_ulong(1), byref(copied))
+        return copied
 
     def use_key(self, session: Any, key: Any) -> None:
         rows = template((0x1, c_ubyte()))
@@ -235,6 +271,13 @@ class Exports:
         self.call("C_FindObjectsFinal", session)
         return found
 
+    def begin_search_for(self, session: Any, label: str) -> Any:
+        rows = template((0x3, ctypes.create_string_buffer(label.encode(), len(label))))
+        self.call("C_FindObjectsInit", session, rows, c_ulong(1))
+        found, count = c_ulong(), c_ulong()
+        self.call("C_FindObjects", session, byref(found), c_ulong(1), byref(count))
+        return found if count.value else None
+
     def number(self, handle: Any) -> int:
         return int(handle.value)
 
@@ -273,12 +316,16 @@ class Listed(Exports):
     """The table of functions that C_GetFunctionList hands out, through ctypes."""
 
     def load(self, module: str) -> None:
+        self.fetch(module)
+        self.initialize()
+
+    def fetch(self, module: str) -> None:
+        """C_GetFunctionList."""
         library = ctypes.CDLL(module)
         table = POINTER(function_list())()
         if library.C_GetFunctionList(byref(table)):
             raise Refused("C_GetFunctionList")
         self.lib = table.contents
-        self.initialize()
 
 
 # --- PyKCS11 ----------------------------------------------------------------------------------
@@ -290,6 +337,7 @@ class PyKCS11Client:
     binding = "PyKCS11"
     lacks: Mapping[str, str] = {
         "lost": "the program itself has the Session object whose login fails",
+        "copy": "no C_CopyObject",
         "threads": "PyKCS11 holds the GIL during every call",
     }
 
@@ -328,8 +376,11 @@ class PyKCS11Client:
     def open(self, pin: str | None = None) -> Any:
         session = self._call(self.lib.openSession, self.slots()[0], self.api.CKF_RW_SESSION)
         if pin is not None:
-            self._call(session.login, pin)
+            self.login(session, pin)
         return session
+
+    def login(self, session: Any, pin: str) -> None:
+        self._call(session.login, pin)
 
     def close(self, session: Any) -> None:
         self._call(session.closeSession)
@@ -357,6 +408,22 @@ class PyKCS11Client:
             (api.CKA_ENCRYPT, True),
         ]
         return self._call(session.generateKey, rows, api.MechanismAESGENERATEKEY)
+
+    def create(self, session: Any, label: str, *, token: bool, private: bool) -> Any:
+        api = self.api
+        rows = [
+            (api.CKA_CLASS, api.CKO_SECRET_KEY),
+            (api.CKA_KEY_TYPE, api.CKK_AES),
+            (api.CKA_VALUE, VALUE),
+            (api.CKA_LABEL, label),
+            (api.CKA_TOKEN, token),
+            (api.CKA_PRIVATE, private),
+            (api.CKA_ENCRYPT, True),
+        ]
+        return self._call(session.createObject, rows)
+
+    def copy(self, session: Any, key: Any, label: str) -> Any:
+        raise NotImplementedError
 
     def use_key(self, session: Any, key: Any) -> None:
         if self._call(session.getAttributeValue, key, [self.api.CKA_TOKEN]) == [None]:
@@ -387,6 +454,18 @@ class PyKCS11Client:
     def find(self, session: Any) -> list[Any]:
         return list(self._call(session.findObjects))
 
+    def begin_search_for(self, session: Any, label: str) -> Any:
+        low = self.api.LowLevel
+        rows = session._template2ckattrlist([(self.api.CKA_LABEL, label)])
+        self._raw("C_FindObjectsInit", session.session, rows)
+        found = low.ckulonglist(1)
+        self._raw("C_FindObjects", session.session, found)
+        if not len(found):
+            return None
+        key = low.CK_OBJECT_HANDLE()
+        key.assign(found[0])
+        return key
+
     def number(self, handle: Any) -> int:
         return int((handle if hasattr(handle, "value") else handle.session).value())
 
@@ -401,6 +480,7 @@ class PythonPkcs11Client:
     lacks: Mapping[str, str] = {
         "logout": "no logout but that of a session opened with a PIN, when it is closed",
         "close all": "no C_CloseAllSessions",
+        "login": "no login but that of a session that is opened with a PIN",
     }
 
     def __init__(self) -> None:
@@ -434,6 +514,9 @@ class PythonPkcs11Client:
     def open(self, pin: str | None = None) -> Any:
         return self._call(self.token.open, rw=True, user_pin=pin)
 
+    def login(self, session: Any, pin: str) -> None:
+        raise NotImplementedError
+
     def close(self, session: Any) -> None:
         self._call(session.close)
 
@@ -454,6 +537,22 @@ class PythonPkcs11Client:
         return self._call(
             session.generate_key, self.api.KeyType.AES, 128, store=token, template=rows
         )
+
+    def create(self, session: Any, label: str, *, token: bool, private: bool) -> Any:
+        api = self.api
+        rows = {
+            api.Attribute.CLASS: api.ObjectClass.SECRET_KEY,
+            api.Attribute.KEY_TYPE: api.KeyType.AES,
+            api.Attribute.VALUE: VALUE,
+            api.Attribute.LABEL: label,
+            api.Attribute.TOKEN: token,
+            api.Attribute.PRIVATE: private,
+            api.Attribute.ENCRYPT: True,
+        }
+        return self._call(session.create_object, rows)
+
+    def copy(self, session: Any, key: Any, label: str) -> Any:
+        return self._call(key.copy, {self.api.Attribute.LABEL: label})
 
     def use_key(self, session: Any, key: Any) -> None:
         self._call(lambda: key[self.api.Attribute.TOKEN])
@@ -481,6 +580,11 @@ class PythonPkcs11Client:
 
     def find(self, session: Any) -> list[Any]:
         return list(self._call(list, session.get_objects()))
+
+    def begin_search_for(self, session: Any, label: str) -> Any:
+        found = session.get_objects({self.api.Attribute.LABEL: label}, batch_size=1)
+        self.searches = [*getattr(self, "searches", ()), found]  # its own end would end the search
+        return self._call(next, found, None)
 
     def number(self, handle: Any) -> int:
         return int(handle.handle)
