@@ -995,13 +995,14 @@ class Tracer:
         with self.graph.lock:
             if handle.doubt is None or handle.state != LIVE:
                 return
-            if self._ask_anyone(handle) is Answer.GONE:
+            answer = self._ask_anyone(handle)
+            if answer is Answer.GONE:
                 self._publish(self.graph.end_doubted(handle))
-            else:  # alive, or nobody can tell
+            elif answer is not Answer.ORPHANED:  # alive, or the provider does not tell
                 self.graph.trust(handle)
 
     def _ask_anyone(self, handle: Handle) -> Answer:
-        """Ask about a handle through any of what its home can be reached by.
+        """Ask about a handle through any of what its home can be reached by, if there is any.
 
         The program is about to make a call of its own with the handle, so that whatever this call
         disturbs in another thread, that one does too.
@@ -1019,7 +1020,7 @@ class Tracer:
                 answer = self._ask_through(each, handle)
                 if answer is not Answer.ORPHANED:
                     return answer
-        return Answer.UNKNOWN
+        return Answer.ORPHANED
 
     @staticmethod
     def _ask_through(session: Handle, handle: Handle) -> Answer:

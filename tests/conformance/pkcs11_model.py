@@ -393,29 +393,34 @@ class Model:
 
     # --- what goes ----------------------------------------------------------------------------
 
-    def _leak(self, code: str, record: Record, kind: str, severity: str) -> None:
-        """Enter a leak that is told now, if it is one."""
-        if record.owed is False or record.told:
-            return
-        sure = record.owed and record.alive and EARLY not in self.names
-        pool = self.certain if sure else self.possible
-        pool[Leak(code, severity, kind, record.number)] += 1
+    def _leak(self, leak: Leak, *, certain: bool) -> None:
+        """Enter a leak that is told now, or may be; what may be released unseen is not certain."""
+        pool = self.certain if certain and EARLY not in self.names else self.possible
+        pool[leak] += 1
 
-    def _leaks_below(self, session: Session, code: str, severity: str) -> None:
-        """Enter what leaks below a session."""
+    def _leaks(self, session: Session, code: str) -> None:
+        """Enter a session as leaked, if it is, and what leaks with it."""
+        if session.owed is not False and not session.told:
+            certain = bool(session.owed and session.alive)
+            self._leak(Leak(code, "warning", SESSION, session.number), certain=certain)
+        self._leaks_below(session, code, "warning")
+
+    def _leaks_below(
+        self, session: Session, code: str, severity: str, *, certain: bool = True
+    ) -> None:
+        """Enter what leaks below a session, which is certain only if the tracer knows that one."""
         for kind, owed in session.operations.items():
             if owed is None or (owed and not session.told):
-                sure = owed and session.alive and EARLY not in self.names
-                pool = self.certain if sure else self.possible
-                pool[Leak(code, "warning", kind, session.number)] += 1
+                sure = bool(certain and owed and session.alive)
+                self._leak(Leak(code, "warning", kind, session.number), certain=sure)
         for each in self.objects:
-            if each.session is not session:
+            if each.session is not session or each.told or each.owed is False:
                 continue
-            stored = each.thing.maker is None and each.alive and each.thing.exists
-            if each.thing.maker is not None and each.thing.exists:
-                self._leak(code, each, OBJECT, severity)
-            elif not each.told and (each.owed is None or (each.owed and not stored)):
-                self.possible[Leak(code, severity, OBJECT, each.number)] += 1
+            lives = each.alive and each.thing.exists
+            stored = each.thing.maker is None
+            if not (stored and lives and each.owed):
+                sure = bool(certain and lives and each.owed and not stored)
+                self._leak(Leak(code, severity, OBJECT, each.number), certain=sure)
 
     @staticmethod
     def _gone(record: Record, *, told: bool) -> None:
@@ -434,9 +439,9 @@ class Model:
 
     def _session_gone(self, session: Session, *, seen: bool, own: bool) -> None:
         """End a session, by its own release or by what ends all, and what goes with it."""
+        known = seen and (own or session.seen)  # else nobody knows of which slot it is
         if seen:
-            self._leaks_below(session, "leaked-at-release", "info")
-        known = seen and (own or session.seen)
+            self._leaks_below(session, "leaked-at-release", "info", certain=known)
         for each in self.objects:
             if each.thing.maker is session:
                 each.thing.exists = False
@@ -470,8 +475,7 @@ class Model:
         if seen:
             self.believed = False
             for session in self.sessions:
-                self._leak("leaked-at-release", session, SESSION, "warning")
-                self._leaks_below(session, "leaked-at-release", "warning")
+                self._leaks(session, "leaked-at-release")
         for session in self.sessions:
             self._operations_gone(session, told=seen)
             self._gone(session, told=seen and session.seen)
@@ -613,8 +617,7 @@ class Model:
             session.owed = False
             self._next += 1
             if seen:
-                pool = self.possible if EARLY in self.names else self.certain
-                pool[Leak("lost", "warning", SESSION, 0)] += 1
+                self._leak(Leak("lost", "warning", SESSION, 0), certain=True)
         else:
             return
         self.sessions.append(session)
@@ -764,8 +767,7 @@ class Model:
     def _stop(self, _step: Step) -> None:
         """The end of tracing: what is owed is told."""
         for session in self.sessions:
-            self._leak("leaked-at-exit", session, SESSION, "warning")
-            self._leaks_below(session, "leaked-at-exit", "warning")
+            self._leaks(session, "leaked-at-exit")
         self.tracing = False
 
     def _resume(self, _step: Step) -> None:

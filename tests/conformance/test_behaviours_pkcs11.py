@@ -347,6 +347,24 @@ def test_nothing_found_outlives_the_last_session(
     client.use_key(session, client.find(session)[0])
 
 
+@pytest.mark.parametrize("binding", ["ctypes exports", "PyKCS11"], indirect=True)
+def test_what_nobody_could_be_asked_about_is_asked_about_later(
+    client: Client, tracer: Tracer, stored: Callable[[], None]
+) -> None:
+    """A use while no session is open takes no doubt away: with the next one the token is asked."""
+    assert tracer.reconfigure(dataclasses.replace(tracer.settings, on_misuse="log"))
+    stored()
+    closed = client.open()
+    key = client.find(closed)[0]
+    client.close(closed)
+    with pytest.raises(Refused):
+        client.use_key(closed, key)
+    with pytest.raises(Refused):
+        client.use_key(client.open(), key)
+    misused = [kind for code, _, kind in found(tracer) if code.startswith("use-after")]
+    assert misused == [SESSION, OBJECT]
+
+
 def test_what_is_found_while_another_session_is_open_stays_valid(
     client: Client, tracer: Tracer, stored: Callable[[], None]
 ) -> None:
