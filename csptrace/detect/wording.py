@@ -226,9 +226,10 @@ def remedy(
     """
     release = kind.release or "its release function"
     over = (culprit.kind.release if culprit is not None else "") or "the parent's release"
-    there, last = "", release
+    there, gone = "", release
     if ended is not None:
-        last = ended.site.call
+        call = ended.site.call or over
+        over = gone = "the end of the with" if call in ("__exit__", "__aexit__") else call
         frame = ownership.first(ended.stack)
         there = f" at {_position(frame)}" if frame is not None else ""
     match code:
@@ -245,9 +246,9 @@ def remedy(
                 "garbage collection, whose order is not yours"
             )
         case Code.USE_AFTER_RELEASE:
-            return f"do not use the handle after {last}{there}; acquire a new one, or release later"
+            return f"do not use the handle after {gone}{there}; acquire a new one, or release later"
         case Code.USE_AFTER_INVALIDATION | Code.OUT_OF_ORDER_RELEASE if culprit is None:
-            return f"use it before {last}{there}, or look it up anew afterwards"
+            return f"use it before {gone}{there}, or look it up anew afterwards"
         case Code.USE_AFTER_INVALIDATION:
             return (
                 f"use it before {over}{there}, or keep the context open for as long as it is needed"

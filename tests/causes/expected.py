@@ -173,8 +173,8 @@ EXPECTED: Final[dict[str, Expected]] = {
             "condition at line {condition}, which was not met"
         ),
         (
-            "call CryptDestroyHash on every path: begin a try after line {acquired} and move "
-            "it (line {release}) into its finally"
+            "call CryptDestroyHash (line {release}) whether or not the condition at line "
+            "{condition} holds"
         ),
     ),
     "early_return": Expected(
@@ -301,7 +301,7 @@ EXPECTED: Final[dict[str, Expected]] = {
         (("CryptDestroyHash", "release"),),
         (
             "after_the_context() acquired it at line {acquired} and released the provider "
-            "context at line {left}; CryptDestroyHash at line {release} came too late"
+            "context at line {left}; CryptDestroyHash at line {release} comes after that, too late"
         ),
         "move CryptDestroyHash (line {release}) in front of line {left}",
     ),
@@ -330,7 +330,7 @@ EXPECTED: Final[dict[str, Expected]] = {
         (),
         (
             "other_handle_released() acquired it at line {acquired} and ran to its end at "
-            "line {left}; no path of other_handle_released() calls CryptDestroyHash"
+            "line {left}; CryptDestroyHash at line {left} released another handle, not this one"
         ),
         (
             "call CryptDestroyHash on h in other_handle_released(): begin a try after line "
@@ -471,8 +471,8 @@ EXPECTED: Final[dict[str, Expected]] = {
             " fails() at line {left}; CryptDestroyHash at line {release} was never reached"
         ),
         (
-            "begin a try after line {acquired} and move CryptDestroyHash (line {release}) "
-            "into its finally, or use a context manager"
+            "begin a try in front of line {loop} and move CryptDestroyHash (lines {all} to "
+            "{release}) into its finally, or use a context manager"
         ),
     ),
     "loop_of_two": Expected(
@@ -573,8 +573,8 @@ EXPECTED: Final[dict[str, Expected]] = {
             "at line {left}; CryptDestroyHash at line {release} was never reached"
         ),
         (
-            "begin a try after line {got} and move CryptDestroyHash (line {release}) into its"
-            " finally, or use a context manager"
+            "begin a try after line {got} and move CryptDestroyHash (lines {all} to {release}) "
+            "into its finally, or use a context manager"
         ),
     ),
     "returned_in_a_dict": Expected(
@@ -902,11 +902,11 @@ EXPECTED: Final[dict[str, Expected]] = {
         (
             "Owner.__init__() acquired it at line {owner} and ran to its end at line {owner};"
             " it stays in self.h (line {owner}), which outlives Owner.__init__(), and "
-            "close(), which releases it at line {owner_closes}, was not called"
+            "close() did not come to line {owner_closes}, which releases it"
         ),
         (
-            "call CryptDestroyHash on self.h when its owner is done with it: give the owner a"
-            " close(), and call that in a finally"
+            "see that Owner.close() is called when the object is not needed any more, in a "
+            "finally or by a with"
         ),
     ),
     "kept_in_a_list": Expected(
@@ -985,7 +985,7 @@ EXPECTED: Final[dict[str, Expected]] = {
         (
             "make() acquired it at line {acquired} and returned it to object_returned(), "
             "which released the provider context at line {left}; CryptDestroyHash at line "
-            "{release} came too late"
+            "{release} comes after that, too late"
         ),
         "move CryptDestroyHash (line {release}) in front of line {left}",
     ),
@@ -1099,7 +1099,7 @@ EXPECTED: Final[dict[str, Expected]] = {
             "line {release} was never reached"
         ),
         (
-            "begin a try after line {got} and move CryptDestroyHash (line {release}) into its"
+            "begin a try after line {copied} and move CryptDestroyHash (line {release}) into its"
             " finally, or use a context manager"
         ),
     ),
@@ -1114,10 +1114,7 @@ EXPECTED: Final[dict[str, Expected]] = {
             "opened() acquired it at line {opened} and returned it to walrus(), which "
             "returned at line {left}; CryptDestroyHash at line {release} was never reached"
         ),
-        (
-            "call CryptDestroyHash before the return at line {left} too, or begin a try after"
-            " line {got} and move it (line {release}) into its finally"
-        ),
+        "call CryptDestroyHash before the return at line {left} too",
     ),
     "half_of_a_pair": Expected(
         1,
@@ -1132,8 +1129,8 @@ EXPECTED: Final[dict[str, Expected]] = {
             "{release} released what came together with it, not this one"
         ),
         (
-            "call CryptDestroyHash on both in half_of_a_pair(): begin a try after line {got} and "
-            "release in its finally"
+            "release all that comes at line {got}, and not only what CryptDestroyHash at line "
+            "{release} gets"
         ),
     ),
     "every_other_time": Expected(

@@ -617,12 +617,12 @@ def while_loop_mended(prov: Any) -> None:
 def loop_into_a_list(prov: Any) -> None:
     """Each round keeps its handle in a list, and an exception skips the loop that releases."""
     hashes = []
-    for _ in range(2):
+    for _ in range(2):  # loop
         h = c_size_t()
         lib.CryptCreateHash(prov, SHA, 0, 0, byref(h))  # acquired
         hashes.append(h)
     fails()  # left
-    for h in hashes:
+    for h in hashes:  # all
         lib.CryptDestroyHash(h)  # release
 
 
@@ -761,7 +761,7 @@ def returned_in_a_list(prov: Any) -> None:
 
     hashes = several()  # got
     fails()  # left
-    for h in hashes:
+    for h in hashes:  # all
         lib.CryptDestroyHash(h)  # release
 
 
@@ -1475,7 +1475,7 @@ def under_another_name(prov: Any) -> None:
     """The release has another name here."""
     destroy = lib.CryptDestroyHash
     h = opened(prov)  # got
-    copy = h
+    copy = h  # copied
     fails()  # left
     destroy(copy)  # release
 

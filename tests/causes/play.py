@@ -1,6 +1,6 @@
-"""Plays every function of leaks.py and prints the causes that were found, as JSON.
+"""Plays functions of leaks.py and prints the causes that were found, as JSON.
 
-    python play.py softcsp|windows
+    python play.py softcsp|windows [NAME…]      all without names
 
 It needs no pytest, since it also runs under Windows Python.
 """
@@ -61,9 +61,10 @@ def played(function: Callable[[Any], object]) -> list[dict[str, Any]]:
     leaks.kept.clear()
     leaks.table.clear()
     found = []
+    leaking = any(finding.code.is_leak for finding in tracer.findings)
     for finding in tracer.findings:
-        if not finding.code.is_leak:
-            continue
+        if leaking and not finding.code.is_leak:
+            continue  # it follows from the leak
         cause = finding.cause
         entry: dict[str, Any] = {"code": finding.code.value, "kind": finding.handle.kind}
         if cause is not None:
@@ -84,8 +85,8 @@ def played(function: Callable[[Any], object]) -> list[dict[str, Any]]:
     return found
 
 
-def main(provider: str) -> dict[str, dict[str, Any]]:
-    """Play everything; return name → leaking and mended → findings."""
+def main(provider: str, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Play functions; return name → leaking and mended → findings."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         os.environ["SOFTCSP_HOME"] = os.path.join(folder, "home")
         provide(provider)
@@ -94,9 +95,9 @@ def main(provider: str) -> dict[str, dict[str, Any]]:
                 "leaking": played(getattr(leaks, name)),
                 "mended": played(getattr(leaks, f"{name}_mended")),
             }
-            for name in NAMES
+            for name in names or NAMES
         }
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1])))  # noqa: T201 - its output
+    print(json.dumps(main(sys.argv[1], sys.argv[2:])))  # noqa: T201 - its output

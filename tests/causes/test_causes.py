@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import windows_python
 from expected import EXPECTED, Expected
+from mending import mended
 
 from csptrace.patch.exits import unavailable
 
@@ -102,6 +104,29 @@ def test_cause_is_the_right_one(name: str, play: dict[str, dict[str, Any]]) -> N
 def test_mended_twin_is_silent(name: str, play: dict[str, dict[str, Any]]) -> None:
     """The corrected function has no finding."""
     assert play[name]["mended"] == []
+
+
+@pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "available")
+@each
+def test_what_it_is_told_to_do_mends_it(name: str, tmp_path: Path) -> None:
+    """A function that is changed as the remedy says, where that names lines, has no finding."""
+    source = (HERE / "leaks.py").read_text(encoding="utf-8")
+    text = mended(source, played("softcsp")[name]["leaking"][0]["remedy"])
+    if text is None:
+        return
+    (tmp_path / "leaks.py").write_text(text, encoding="utf-8")
+    shutil.copy(HERE / "play.py", tmp_path)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "play.py"), "softcsp", name],
+        env={**os.environ, "PYTHONPATH": str(windows_python.ROOT)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+    assert json.loads(done.stdout)[name]["leaking"] == []
 
 
 def test_exception_is_told_with_its_origin_and_its_handler(

@@ -203,7 +203,7 @@ EXHIBITS: Final = (
         "trustedsec/CS-Situational-Awareness-BOF#154",
         "key used after its context",
         (_leak(KEY), Expected("use-after-invalidation", KEY)),
-        causes=(("order", "program", "advapi32.CryptReleaseContext(hProv, 0)"),),
+        causes=(("branch", "program", "advapi32.CryptReleaseContext(hProv, 0)"),),
     ),
     Exhibit("drmemory_1235", "DynamoRIO/drmemory#1235", "none: bait for false alarms", ()),
     Exhibit(

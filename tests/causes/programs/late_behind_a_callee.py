@@ -1,0 +1,26 @@
+"""Another function releases the context."""
+
+# want leaked-at-release HCRYPTKEY {key}
+# want out-of-order-release HCRYPTKEY 0
+# why ~ CryptDestroyKey at line {late} (comes|can only come) after that, too late
+# why ! not reached|never reached|no path|not met|not entered
+# fix ! finally
+# fix ~ move CryptDestroyKey \(line {late}\) in front of line {gone}
+
+from ctypes import byref, c_void_p
+
+from opening import AES, EXPORTABLE, context, lib
+
+
+def close(prov):
+    lib.CryptReleaseContext(prov, 0)  # released
+
+
+def work():
+    prov, key = context(), c_void_p()
+    lib.CryptGenKey(prov, AES, EXPORTABLE, byref(key))  # key
+    close(prov)  # gone
+    lib.CryptDestroyKey(key)  # late
+
+
+work()

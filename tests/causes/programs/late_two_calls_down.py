@@ -1,0 +1,30 @@
+"""The order is wrong two calls further down, by keyword."""
+
+# want leaked-at-release HCRYPTKEY {key}
+# want out-of-order-release HCRYPTKEY 0
+# why ~ CryptDestroyKey at line {late} (comes|can only come) after that, too late
+# why ! not reached|never reached|no path|not met|not entered
+# fix ! finally
+# fix ~ move CryptDestroyKey \(line {late}\) in front of line {gone}
+
+from ctypes import byref, c_void_p
+
+from opening import AES, EXPORTABLE, context, lib
+
+
+def close(*, parent, child):
+    lib.CryptReleaseContext(parent, 0)  # gone
+    lib.CryptDestroyKey(child)  # late
+
+
+def end(one, two):
+    close(child=two, parent=one)
+
+
+def work():
+    prov, key = context(), c_void_p()
+    lib.CryptGenKey(prov, AES, EXPORTABLE, byref(key))  # key
+    end(prov, key)
+
+
+work()
