@@ -44,6 +44,10 @@ _PEACEFUL: Final = frozenset(
 )
 
 
+_LOOKUPS: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_ATTR"})
+"""What raises only where a name is wrong."""
+
+
 @functools.lru_cache(maxsize=64)
 def flow_of(code: CodeType) -> Flow:
     """Return the control flow of a function."""
@@ -95,6 +99,8 @@ class Flow:
                 if entry.start > each.offset:
                     continue
                 self._covered[each.offset] = [entry.target]
+                if each.opname == "RAISE_VARARGS":
+                    self._link(each.offset, entry.target)
                 if each.opname not in _PEACEFUL:
                     self._caught[each.offset] = [entry.target]
                     self._raised.setdefault(entry.target, []).append(each.offset)
@@ -177,6 +183,13 @@ class Flow:
     def returns(self, offsets: set[int]) -> set[int]:
         """Return which instructions are those of a `return`, or of the function's end."""
         return offsets & self._returned
+
+    def is_safe(self, offsets: set[int]) -> bool:
+        """Return whether none of some instructions may raise, or leaves the function."""
+        return not any(
+            each.offset in offsets and each.opname not in _PEACEFUL - _RETURNS | _LOOKUPS
+            for each in self._all
+        )
 
     def throws(self, offsets: set[int]) -> set[int]:
         """Return which instructions let an exception out of the function."""
@@ -359,6 +372,22 @@ class Way:
         """Return whether the function can come to its end, if nothing raises."""
         return bool(self._flow.returns(self.ahead()))
 
-    def must_come(self, offsets: frozenset[int]) -> bool:
-        """Return whether the function comes to one of these if nothing raises."""
-        return not self._flow.returns(self.ahead(offsets))
+    def must_come(self, offsets: frozenset[int], own: frozenset[int]) -> bool:
+        """Return whether the function comes to one of these next, and to nothing that may raise.
+
+        Args:
+            offsets: these.
+            own: what belongs to the same statements, and may come before.
+        """
+        return self._flow.is_safe(self.ahead(offsets) - own)
+
+    def first(self, places: list[frozenset[int]], without: frozenset[int]) -> list[bool]:
+        """Return which of some places can come before any of the others.
+
+        Args:
+            places: the places.
+            without: what no way leads through.
+        """
+        return [
+            bool(each & self.ahead(without | frozenset().union(*places) - each)) for each in places
+        ]

@@ -11,7 +11,7 @@ import ast
 from typing import TYPE_CHECKING, NamedTuple
 
 from csptrace.detect.releases import Form, Tie, ties_of
-from csptrace.detect.source import function_of
+from csptrace.detect.source import function_of, span
 from csptrace.detect.stages import NOTHING, Met, Stage, releasing_function
 from csptrace.model import Departure, Exit, Stay, frame_at
 
@@ -163,9 +163,14 @@ def _late_in(stage: Stage, index: int, *, direct: bool) -> Late | None:
     if source is None or stage.way is None:
         return None
     ahead = [r for r in stage.releases if stage.met(r) is Met.AHEAD]
-    must = [r for r in ahead if stage.way.must_come(stage.offsets(r))]
     if ahead:
-        return Late(index, stage, direct, tuple(must or ahead), bool(must))
+        places = [stage.offsets(release) for release in ahead]
+        first = stage.way.first(places, frozenset())
+        nearest = tuple(r for r, comes in zip(ahead, first, strict=True) if comes)
+        offsets = frozenset().union(*map(stage.offsets, nearest))
+        statements = [source.statement(release.node) for release in nearest]
+        own = source.flow.inside(span(each) for each in statements if each is not None)
+        return Late(index, stage, direct, nearest, stage.way.must_come(offsets, own))
     for release in stage.releases:
         loop = source.loop_around(release.node)
         if (

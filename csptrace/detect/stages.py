@@ -108,6 +108,8 @@ class Stage:
         if self.source is None:
             return
         for each in releases_in(self.source, names, self.target):
+            if each.node is self.call:
+                continue  # it was running when the handle came out of it
             (self.releases if self._may_get(each) else self.others).append(each)
 
     def _may_get(self, release: Release) -> bool:
@@ -115,8 +117,8 @@ class Stage:
         assert self.source is not None  # noqa: S101 - for the type checker
         flow = self.source.flow
         offsets = self.offsets(release)
-        if not offsets:
-            return self.call is None or release.line >= self.call.lineno
+        if not offsets:  # the compiler has left it out: nothing can reach it
+            return not release.rebinding - self._binding and release.line >= self.entry_line
         start = flow.at(max(self.entry, 0))
         others = release.rebinding - self._binding
         return start in offsets or bool(offsets & flow.reachable(start, others))
@@ -233,28 +235,31 @@ class Stage:
             return Met.UNKNOWN
         if not self._ways(release, offsets):
             return Met.RAN
-        if self.running and self.is_ahead(release):
-            return Met.AHEAD
         if not offsets & passed:
-            return Met.MISSED
+            return self._not_passed(release) if self.running else Met.MISSED
         if release.certain and not self._rebound(release, passed):
             return Met.DODGED
         return Met.UNKNOWN
 
-    def is_ahead(self, release: Release, *, raising: bool = False) -> bool:
-        """Return whether a release can still come, for this handle.
+    def _not_passed(self, release: Release) -> Met:
+        """Return what a run that goes on has still to do with a release."""
+        if self.is_ahead(release):
+            return Met.AHEAD
+        assert self.way is not None  # noqa: S101 - for the type checker
+        again = frozenset({self.way.start} if self.entry >= 0 else ())
+        # It may come there for another handle, or by an exception; but not in this round.
+        comes = self.offsets(release) & self.way.ahead(again, raising=True)
+        return Met.UNKNOWN if comes else Met.MISSED
 
-        Args:
-            release: the release.
-            raising: whether something may raise before.
-        """
+    def is_ahead(self, release: Release) -> bool:
+        """Return whether a release can still come, for this handle, if nothing raises."""
         way = self.way
         alone = release.tie is not Tie.PART
         if way is None or self.source is None or (self.lapped and alone):
             return False
         start = {way.start} if self.entry >= 0 and alone else set()
         without = release.rebinding | start
-        if not self.offsets(release) & way.ahead(without, raising=raising):
+        if not self.offsets(release) & way.ahead(without):
             return False
         here = self.source.node_at(way.end)
         return here is None or not self.source.excludes(here, release.node)

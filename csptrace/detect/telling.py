@@ -474,6 +474,8 @@ class _Telling:
             return self._close_it(definition.name, begin)
         if begin and reason.silent and not reason.gives and stage.user:
             what = f" on {stage.target.shown}" if stage.target.shown else ""
+            if self._is_late():
+                return self._before_the_parent(f"{self._word}{what}")
             return f"call {self._word}{what} in {self._name}: {begin} and release in its finally"
         if stage.spent and not stage.releases:
             gets = _shown(stage.spent[0])
@@ -499,8 +501,7 @@ class _Telling:
         if release.form is Form.WITH:
             return f"enter the with of line {release.line} directly behind line {line}"
         if self._is_late():
-            at = frame_at(stage.code, stage.departure.offset).line
-            return f"call {call} before line {at} releases the {self._parent} on this path, too"
+            return f"{self._before_the_parent(call)} on this path, too"
         if source is not None and source.is_in_finally(release.node):
             return self._in_its_finally(release)
         begin = self._begin()
@@ -521,6 +522,10 @@ class _Telling:
         if reason.gives:
             return f"call {call} on this path, too, before it leaves {self._name}"
         return f"call {call} on every path: {begin} and {self._moved(release, 'it')} its finally"
+
+    def _before_the_parent(self, call: str) -> str:
+        line = frame_at(self._stage.code, self._stage.departure.offset).line
+        return f"call {call} before line {line} releases the {self._parent}"
 
     def _in_its_finally(self, release: Release) -> str:
         sort, lines = self._reason.guard

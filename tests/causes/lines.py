@@ -16,6 +16,7 @@ import inspect
 import json
 import os
 import runpy
+import shutil
 import sys
 import tempfile
 import threading
@@ -32,8 +33,16 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
-def runs(do: Callable[[], object], filename: str) -> list[tuple[str, list[int]]]:
-    """Return the runs of a file's functions while something is done."""
+def runs(
+    do: Callable[[], object], filename: str, *, ends: bool = False
+) -> list[tuple[str, list[int]]]:
+    """Return the runs of a file's functions while something is done.
+
+    Args:
+        do: does it.
+        filename: the file.
+        ends: whether what is registered for the end of the process is done, too.
+    """
     found: list[tuple[str, list[int]]] = []
     known: dict[FrameType, list[int]] = {}
     own: dict[int, list[int]] = {}
@@ -57,7 +66,8 @@ def runs(do: Callable[[], object], filename: str) -> list[tuple[str, list[int]]]
         with contextlib.suppress(Exception, SystemExit):
             do()
         gc.collect()
-        atexit._run_exitfuncs()
+        if ends:
+            atexit._run_exitfuncs()
     finally:
         sys.settrace(None)
         threading.settrace(None)  # type: ignore[arg-type]
@@ -82,17 +92,20 @@ def of_leaks() -> dict[str, list[tuple[str, list[int]]]]:
 
 def main(out: str, names: list[str]) -> None:
     """Run what is named, and write it down."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        os.environ["SOFTCSP_HOME"] = os.path.join(folder, "home")
+    folder = tempfile.mkdtemp()  # a finalizer would remove it among what is done at the end
+    os.environ["SOFTCSP_HOME"] = os.path.join(folder, "home")
+    try:
         if names == ["leaks"]:
             found = of_leaks()
         else:
             found = {
                 Path(name).stem: runs(
-                    lambda name=name: runpy.run_path(name, run_name="__main__"), name
+                    lambda name=name: runpy.run_path(name, run_name="__main__"), name, ends=True
                 )
                 for name in names
             }
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     Path(out).write_text(json.dumps(found), encoding="utf-8")
 
 

@@ -2,7 +2,7 @@
 
 # want leaked-at-release HCRYPTKEY {key}
 # why ! too late|came|comes
-# why ~ CryptDestroyKey at line {other} was (never|not) reached
+# why ~ CryptDestroyKey at line {other} was passed by on the way to the handler at line {handler}
 # why ! left by
 
 from ctypes import byref, c_void_p
