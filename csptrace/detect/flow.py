@@ -208,13 +208,27 @@ class Flow:
             and _span(each)[:2] >= span[:2]
         )
 
-    def ends_of_with(self, span: Span) -> frozenset[int]:
-        """Return the instructions that end a `with`, by the place of its context expression."""
+    def ends_of_with(self, items: list[Span], whole: Span, index: int) -> frozenset[int]:
+        """Return the instructions that end one item of a `with`.
+
+        Args:
+            items: the places of all its context expressions.
+            whole: the place of the statement.
+            index: which item.
+        """
+        calls, raised = [], []
+        for each in self._all:
+            # CPython 3.12 gives the ends of all items the place of the statement.
+            if _span(each) in (items[index], whole):
+                if each.opname == "WITH_EXCEPT_START":
+                    raised.append(each)
+                elif self._is_end_of_with(each.offset):
+                    calls.append(each)
         return frozenset(
             each.offset
-            for each in self._all
-            if _span(each) == span
-            and (each.opname == "WITH_EXCEPT_START" or self._is_end_of_with(each.offset))
+            for ends in (calls, raised)
+            for number, each in enumerate(ends)
+            if _span(each) == items[index] or number % len(items) == len(items) - 1 - index
         )
 
     def _is_end_of_with(self, offset: int) -> bool:

@@ -351,9 +351,19 @@ class Function:
         for node in self.own:
             if isinstance(node, ast.With | ast.AsyncWith):
                 for item in node.items:
-                    if at in self.flow.ends_of_with(span(item.context_expr)):
+                    if at in self.ends_of(item.context_expr):
                         return item
         return None
+
+    def ends_of(self, context: ast.expr) -> frozenset[int]:
+        """Return the instructions that end the `with` which has a context expression."""
+        item = self.source.parents[context]
+        whole = self.source.parents[item]
+        if not isinstance(whole, ast.With | ast.AsyncWith):
+            return frozenset()
+        places = [span(each.context_expr) for each in whole.items]
+        index = next(n for n, each in enumerate(whole.items) if each is item)
+        return self.flow.ends_of_with(places, span(whole), index)
 
     def ancestors(self, node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
         """Yield the statements around a node, with the child through which each is reached."""

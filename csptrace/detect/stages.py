@@ -117,10 +117,10 @@ class Stage:
         assert self.source is not None  # noqa: S101 - for the type checker
         flow = self.source.flow
         offsets = self.offsets(release)
-        if not offsets:  # the compiler has left it out: nothing can reach it
-            return not release.rebinding - self._binding and release.line >= self.entry_line
         start = flow.at(max(self.entry, 0))
         others = release.rebinding - self._binding
+        if not offsets:  # the compiler has left it out: nothing can reach it
+            return not others & flow.reachable(start) and release.line >= self.entry_line
         return start in offsets or bool(offsets & flow.reachable(start, others))
 
     @cached_property
@@ -246,6 +246,8 @@ class Stage:
         if self.is_ahead(release):
             return Met.AHEAD
         assert self.way is not None  # noqa: S101 - for the type checker
+        if self._is_excluded(release):
+            return Met.MISSED
         again = frozenset({self.way.start} if self.entry >= 0 else ())
         # It may come there for another handle, or by an exception; but not in this round.
         comes = self.offsets(release) & self.way.ahead(again, raising=True)
@@ -259,10 +261,15 @@ class Stage:
             return False
         start = {way.start} if self.entry >= 0 and alone else set()
         without = release.rebinding | start
-        if not self.offsets(release) & way.ahead(without):
+        comes = self.offsets(release) & way.ahead(without)
+        return bool(comes) and not self._is_excluded(release)
+
+    def _is_excluded(self, release: Release) -> bool:
+        """Return whether a condition that holds where it stands keeps it from a release."""
+        if self.source is None or self.way is None:
             return False
-        here = self.source.node_at(way.end)
-        return here is None or not self.source.excludes(here, release.node)
+        here = self.source.node_at(self.way.end)
+        return here is not None and self.source.excludes(here, release.node)
 
     def _rebound(self, release: Release, passed: frozenset[int]) -> bool:
         """Return whether a variable may have another value when a place is reached."""
@@ -309,7 +316,7 @@ class Stage:
 def offsets_of(source: Function, release: Release) -> frozenset[int]:
     """Return the instructions of a function that make a release."""
     if release.form is Form.WITH:
-        return source.flow.ends_of_with(span(release.node))
+        return source.ends_of(release.node)
     return source.flow.calls(span(release.node))
 
 
