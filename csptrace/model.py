@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from csptrace.specs.vocabulary import Kind
 
 __all__ = [
+    "COLLECTION",
     "INVALIDATED",
     "LIVE",
     "RELEASED",
@@ -215,6 +216,10 @@ def module_name(filename: str) -> str:
         name = ".".join(reversed(parts)) or stem
     _module_names[filename] = name
     return name
+
+
+COLLECTION: Final = "garbage collection"
+"""What stands for the call where an object was collected."""
 
 
 class CallSite(NamedTuple):

@@ -265,7 +265,9 @@ class _Inquiry:
                 passed=handed is not None,
                 running=self._runs(last),
             )
-            stage.lapped = self._laps(stage, stages[-1] if stages else None)
+            below = stages[-1] if stages else None
+            stage.lapped = self._laps(stage, below)
+            stage.settled = below is None or below.departure.exit not in BY_EXCEPTION
             self._add_seen(stage)
             self._sort_out(stage)
             stages.append(stage)
@@ -460,7 +462,7 @@ class _Inquiry:
         if target.outlives and target.text:
             if stage.code.co_name == "<module>" and target.form == "global":
                 return None
-            if source is not None and stage.is_unborn and source.is_own(target.text):
+            if source is not None and source.is_own(target.text) and self._is_unborn(stage):
                 return None
             return target
         if source is None or not target.text:
@@ -469,6 +471,22 @@ class _Inquiry:
             if stage.has_passed(statement):
                 return found
         return None
+
+    def _is_unborn(self, stage: Stage) -> bool:
+        """Return whether the exception that left a method has left its object's constructor, too.
+
+        Then nobody has got the object that keeps the handle.
+        """
+        if stage.departure.exit not in BY_EXCEPTION:
+            return False
+        later = self.stages[self.stages.index(stage) :]
+        failed = [each for each in later if each.is_unborn and each.source is not None]
+        if not failed:
+            return False
+        last = later.index(failed[-1])
+        own = [each.source is not None and each.source.is_own(each.target.text) for each in later]
+        # A subclass's constructor that goes on has the object.
+        return all(own[: last + 1]) and not any(own[last + 1 : last + 2])
 
     def _passed_by(self, stage: Stage) -> Pattern:
         """Return how a function with a release for the handle got past it."""
@@ -645,6 +663,7 @@ class _Inquiry:
             kept=self._kept(stage),
             silent=stage.user and self._is_silent(stage, owner, foreign),
             gives=self._gives(stage),
+            unborn=self._is_unborn(stage),
         )
 
     def _foreign(self, stage: Stage) -> list[Release]:
@@ -680,7 +699,7 @@ class _Inquiry:
         source, target = stage.source, stage.target
         if source is None or not target.text:
             return False
-        if stage.is_unborn and source.is_own(target.text):
+        if self._is_unborn(stage) and source.is_own(target.text):
             return True
         if source.hands_on(target.text, yields=not stage.releases):
             return True

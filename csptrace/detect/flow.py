@@ -127,7 +127,12 @@ class Flow:
     # --- ways -----------------------------------------------------------------------------------
 
     def after(
-        self, starts: Iterable[int], without: frozenset[int] = _NOWHERE, *, raising: bool = True
+        self,
+        starts: Iterable[int],
+        without: frozenset[int] = _NOWHERE,
+        *,
+        raising: bool = True,
+        settled: bool = False,
     ) -> set[int]:
         """Return what can come after some instructions.
 
@@ -135,8 +140,13 @@ class Flow:
             starts: the instructions; they are among the result only if they can come again.
             without: what no way leads through.
             raising: whether something may raise on the way, which its handler catches.
+            settled: whether the instructions themselves have not raised.
         """
-        return self._walk(starts, self._after, self._caught if raising else None, without)
+        caught = self._caught if raising else None
+        if not settled:
+            return self._walk(starts, self._after, caught, without)
+        first = {each for at in starts for each in self._after.get(at, ()) if each not in without}
+        return first | self._walk(first, self._after, caught, without)
 
     def reachable(self, start: int, without: frozenset[int] = _NOWHERE) -> set[int]:
         """Return what can come after an instruction in any case, be it that a signal raises."""
@@ -298,6 +308,7 @@ class Way:
             that it handles now; -1 if there is one whose line is not known; 0 for none.
         left: whether the exception has left it.
         once: whether it has come to the start only once.
+        settled: whether what stands at the start has not raised.
     """
 
     def __init__(
@@ -309,8 +320,10 @@ class Way:
         raised: int = 0,
         left: bool = False,
         once: bool = False,
+        settled: bool = False,
     ) -> None:
         self._flow = flow
+        self._settled = settled
         self._start = flow.at(max(start, 0))
         self._end = flow.at(end)
         self._left = left
@@ -364,7 +377,8 @@ class Way:
 
     def _between(self, start: int, ends: set[int], without: frozenset[int]) -> frozenset[int]:
         without |= self._once
-        forward = self._flow.after([start], without) | {start}
+        settled = self._settled and start == self._start
+        forward = self._flow.after([start], without, settled=settled) | {start}
         reached = ends & forward
         if not reached:
             return _NOWHERE

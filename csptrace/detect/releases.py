@@ -644,7 +644,8 @@ def _led(
             and _root(ast.unparse(node.func.value)) in given
         ):
             return name
-        further.extend(function.source.definitions(node.func, definition))
+        if isinstance(node.func, ast.Name) or _root(ast.unparse(node.func)) in given:
+            further.extend(function.source.definitions(node.func, definition))
     if depth:
         for each in further:
             if each is not definition:

@@ -64,6 +64,7 @@ class Stage:
         running: whether it is still running, in this thread.
 
     Attributes:
+        settled: whether the call through which the handle came has not raised.
         lapped: whether it came again to the call through which the handle came, for another one.
         source: its source, `None` if there is none.
         call: the expression of the call through which the handle came.
@@ -96,7 +97,7 @@ class Stage:
         self.releases: list[Release] = []
         self.spent: tuple[Release, ...] = ()
         self.others: list[Release] = []
-        self.lapped = False
+        self.lapped = self.settled = False
 
     @property
     def entry_line(self) -> int:
@@ -108,7 +109,7 @@ class Stage:
         if self.source is None:
             return
         for each in releases_in(self.source, names, self.target):
-            if each.node is self.call:
+            if each.node is self.call and each.form is Form.CALL:
                 continue  # it was running when the handle came out of it
             (self.releases if self._may_get(each) else self.others).append(each)
 
@@ -204,6 +205,7 @@ class Stage:
             raised=(departure.line or -1) if thrown else 0,
             left=thrown and not self.running,
             once=once,
+            settled=self.settled,
         )
 
     def _ways(self, release: Release, without: frozenset[int]) -> frozenset[int]:

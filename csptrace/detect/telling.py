@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ast
 import os
+from inspect import CO_COROUTINE
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from csptrace import quoting
 from csptrace.detect.releases import Form
 from csptrace.detect.source import function_of, last_name
-from csptrace.detect.stages import releasing_function
+from csptrace.detect.stages import BY_EXCEPTION, releasing_function
 from csptrace.model import Cause, Code, Exit, Frame, Pattern, Skipped, frame_at
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Reason(NamedTuple):
         kept: what it is stored in that outlives the function.
         silent: whether it is certain that no path of the function releases it.
         gives: whether another path of the function gives it away, and must not release it.
+        unborn: whether the object that keeps it was not made after all.
     """
 
     handle: Handle
@@ -114,6 +116,7 @@ class Reason(NamedTuple):
     kept: Target | None
     silent: bool
     gives: bool
+    unborn: bool
 
     @property
     def stage(self) -> Stage:
@@ -337,19 +340,14 @@ class _Telling:
         if reason.foreign:
             foreign = _and([_shown(r) for r in reason.foreign[:_MOST_NAMED]])
             return f"; {foreign} released another handle, not this one"
-        if stage.is_unborn:
-            return ", before anybody had the object that keeps it" if self._is_first() else ""
+        if reason.unborn:
+            return ", before anybody had the object that keeps it"
         unkept = self._not_kept_yet()
         if unkept:
             return unkept
         if reason.silent:
             return f"; no path of {self._name} calls {self._calls()}"
         return ""
-
-    def _is_first(self) -> bool:
-        """Return whether the caller of a constructor is no constructor itself."""
-        after = self._reason.stages[self._reason.number + 1 :]
-        return not after or not after[0].is_unborn
 
     def _not_kept_yet(self) -> str:
         """Say that an exception came before the function had put the handle where it belongs."""
@@ -463,10 +461,14 @@ class _Telling:
         if reason.handle.refs > 1:
             return f"call {self._word} once for each reference to it"
         if reason.ran:
-            return f"make sure that {_shown(reason.ran[0])} gets this handle too"
+            ran = reason.ran[0]
+            if ran.form is Form.WITH:
+                where = f"the end of the with of line {ran.line}"
+                return f"have {where} call {ran.through} on every path"
+            return f"make sure that {_shown(ran)} gets this handle too"
         begin = self._begin()
         if begin and reason.pattern is Pattern.SUSPENDED:
-            return f"{begin}, call {self._word} in its finally, and exhaust or close {self._name}"
+            return f"{begin}, call {self._word} in its finally, and {self._finish()}"
         if begin and reason.gives and stage.departure.exit is Exit.RAISED:
             return self._in_an_except(begin)
         if begin and reason.owner is not None and reason.owner.closers:
@@ -503,6 +505,8 @@ class _Telling:
         if self._is_late():
             return f"{self._before_the_parent(call)} on this path, too"
         if source is not None and source.is_in_finally(release.node):
+            if pattern is Pattern.SUSPENDED:
+                return self._finish()
             return self._in_its_finally(release)
         begin = self._begin()
         if pattern is Pattern.EARLY_RETURN:
@@ -514,7 +518,7 @@ class _Telling:
             return self._somehow(call)
         if pattern is Pattern.SUSPENDED:
             moved = self._moved(release, call)
-            return f"{begin}, {moved} its finally, and exhaust or close {self._name}"
+            return f"{begin}, {moved} its finally, and {self._finish()}"
         if pattern is Pattern.EXCEPTION:
             if reason.gives:
                 return self._in_an_except(begin)
@@ -526,6 +530,15 @@ class _Telling:
     def _before_the_parent(self, call: str) -> str:
         line = frame_at(self._stage.code, self._stage.departure.offset).line
         return f"call {call} before line {line} releases the {self._parent}"
+
+    def _finish(self) -> str:
+        """Say that a suspended function has to come to its end."""
+        before = ""
+        if self._reason.code is Code.LEAKED_AT_RELEASE:
+            before = f" before {self._release_of_parent()}"
+        if self._stage.code.co_flags & CO_COROUTINE:
+            return f"await {self._name}, or cancel and await it,{before}".rstrip(",")
+        return f"exhaust or close {self._name}{before}"
 
     def _in_its_finally(self, release: Release) -> str:
         sort, lines = self._reason.guard
@@ -561,6 +574,8 @@ class _Telling:
             return f"begin a try in front of line {loop}"
         if not stage.source.may_try_after(stage.call, node):
             return ""
+        if stage.departure.exit in BY_EXCEPTION and stage.line == stage.entry_line:
+            return f"begin a try in front of line {stage.entry_line}"  # which has raised itself
         return f"begin a try after line {self._ready_line()}"
 
     def _moved(self, release: Release, call: str) -> str:
@@ -581,7 +596,8 @@ class _Telling:
         """Say where the parent is released."""
         ended = self._reason.ended
         frame = None if ended is None else self._ownership.first(ended.stack)
-        at = "" if frame is None else f" at {self._at(frame)}"
+        own = frame is not None and self._ownership.is_user(frame)
+        at = f" at {self._at(frame)}" if frame is not None and own else ""
         return f"the {self._parent} is released{at}"
 
     def _behind(self) -> str:
@@ -691,6 +707,9 @@ class _Telling:
                 f"close {stack} (line {release.line}), or what its callbacks were moved to, in a "
                 "finally or by a with"
             )
+        if self._reason.code is Code.LEAKED_AT_RELEASE:
+            before = self._release_of_parent()
+            return f"see that what {_shown(release)} hands on is called before {before}"
         return f"see that what {_shown(release)} hands on is called for this handle"
 
     def _after_handing_on(self) -> str:
@@ -723,6 +742,8 @@ class _Telling:
                 f"call {self._word} at the end of each round of the loop at line {start}, in a "
                 "try/finally"
             )
+            if self._reason.gives:
+                remedy = f"call {self._word} on {target} before line {again.first} binds it again"
             return words, remedy
         if again.first == again.second:
             words = (

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from csptrace import quoting
-from csptrace.model import Code, Moment, Severity, value_text
+from csptrace.model import COLLECTION, Code, Moment, Severity, value_text
 from csptrace.terminal import Span, escape, render
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def explain(
     if finding.acquired is not None:
         whose = "found" if finding.found else "acquired"
         places.append(_place(whose, finding.acquired, ownership, redact=redact, most=frames))
-    if finding.ended is not None:
+    if finding.ended is not None and not _is_stillborn(finding):
         whose = "released"
         if finding.culprit is not None:
             whose = f"{finding.culprit.title} released"
@@ -241,9 +241,14 @@ def remedy(
         case Code.LEAKED_AT_EXIT:
             return f"call {release} when the handle is no longer needed (try/finally)"
         case Code.LOST:
+            if ended is not None and ended.site.call != COLLECTION:
+                return (
+                    f"{ended.site.call} failed{there} and gave out nothing to release: "
+                    f"{_ends_all(kind)} frees it; see that the call does not fail there"
+                )
             return (
-                f"call {release} yourself, before the context is released; do not leave it to "
-                "garbage collection, whose order is not yours"
+                f"call {release} yourself; do not leave it to garbage collection, whose order is "
+                "not yours"
             )
         case Code.USE_AFTER_RELEASE:
             return f"do not use the handle after {gone}{there}; acquire a new one, or release later"
@@ -286,6 +291,20 @@ _INVALIDATED: Final = (Code.USE_AFTER_INVALIDATION, Code.OUT_OF_ORDER_RELEASE)
 """The codes of handles that nobody has released, if no other handle's release was it."""
 
 
+def _is_stillborn(finding: Finding) -> bool:
+    """Return whether the call that acquired the handle failed, and gave it to nobody."""
+    ended = finding.ended
+    return finding.code is Code.LOST and ended is not None and ended.site.call != COLLECTION
+
+
+def _ends_all(kind: Kind) -> str:
+    """Return what releases the nearest thing that a kind of handle lives under."""
+    above = kind.under
+    while above is not None and not above.release:
+        above = above.under
+    return "the end of the process" if above is None else above.release
+
+
 def _name(handle: HandleRef, *, redact: bool) -> str:
     text = f"{handle.kind} {value_text(handle.value)}"
     if handle.generation > 1:
@@ -312,6 +331,9 @@ def _story(finding: Finding) -> str:
         case Code.LEAKED_AT_EXIT:
             what = f"scope {finding.scope!r}" if finding.scope else "the program"
             return f"It was still alive when {what} ended."
+        case Code.LOST if _is_stillborn(finding):
+            call = finding.ended.site.call if finding.ended is not None else ""
+            return f"{call} acquired it and then failed, so that nobody has got it."
         case Code.LOST:
             text = "The last Python reference to it went away before it was released"
             if finding.severity is Severity.INFO:

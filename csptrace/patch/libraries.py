@@ -17,7 +17,7 @@ import types
 import weakref
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from csptrace.model import LIVE, RELEASED, VANISHED, CallSite, UnloadableSite
+from csptrace.model import COLLECTION, LIVE, RELEASED, VANISHED, CallSite, UnloadableSite
 from csptrace.patch.interceptor import (
     THE_LIBRARY,
     Guards,
@@ -566,7 +566,7 @@ class _Way:
         monitor, handle = self.monitor, proxy._self_handle
         if not monitor.active:
             return
-        site = CallSite("garbage collection", self.spec.name, self.binding.name)
+        site = CallSite(COLLECTION, self.spec.name, self.binding.name)
         with Sheltered(monitor, site):
             if handle.kind is self.module_kind:
                 if handle.state != LIVE:  # unloaded: the library that is there is another life's

@@ -20,7 +20,7 @@ from wrapt import importer  # type: ignore[attr-defined]
 
 from csptrace import forks, threads
 from csptrace.errors import ActivationError
-from csptrace.model import INVALIDATED, LIVE, RELEASED, CallSite
+from csptrace.model import COLLECTION, INVALIDATED, LIVE, RELEASED, CallSite
 from csptrace.patch import collector
 from csptrace.patch.existing import Existing, Imported, is_held
 from csptrace.patch.installer import Journal
@@ -1055,7 +1055,7 @@ class _ObjectHandles:
             with contextlib.suppress(Exception):
                 getattr(proxy.__wrapped__, proxy._self_handle.kind.release)()
         if monitor.active:
-            site = CallSite("garbage collection", self._spec.name, self._binding.name)
+            site = CallSite(COLLECTION, self._spec.name, self._binding.name)
             with Sheltered(monitor, site):
                 if self._binding.quarantine and proxy._self_handle.state == INVALIDATED:
                     # Its destructor would release a value that died with its parent and may be

@@ -642,7 +642,8 @@ EXPECTED: Final[dict[str, Expected]] = {
         ),
         (
             "begin a try after line {blocks}, move CryptDestroyHash (line {blocks_releases}) "
-            "into its finally, and exhaust or close blocks()"
+            "into its finally, and exhaust or close blocks() before the provider context is "
+            "released at play.py:{played}"
         ),
     ),
     "generator_closed": Expected(
@@ -856,7 +857,8 @@ EXPECTED: Final[dict[str, Expected]] = {
         ),
         (
             "begin a try after line {acquired}, move CryptDestroyHash (line {release}) into "
-            "its finally, and exhaust or close stuck()"
+            "its finally, and await stuck(), or cancel and await it, before the provider "
+            "context is released at play.py:{played}"
         ),
     ),
     "coroutine_returns": Expected(

@@ -79,6 +79,8 @@ def lines_of(name: str) -> dict[str, int]:
         own = [number for number in all_ if start <= number < end]
         if own or len(all_) == 1:
             lines[mark] = (own or all_)[0]
+    play = (HERE / "play.py").read_text(encoding="utf-8").splitlines()
+    lines["played"] = next(n for n, line in enumerate(play, 1) if "CryptReleaseContext" in line)
     return lines
 
 

@@ -20,6 +20,8 @@ from pkcs11_clients import BINDINGS, Client, Refused
 from softhsm import PIN
 
 import csptrace
+from csptrace.detect.ownership import Ownership
+from csptrace.detect.wording import explain
 from csptrace.errors import (
     DoubleRelease,
     HandleError,
@@ -382,11 +384,18 @@ def test_what_is_found_while_another_session_is_open_stays_valid(
 
 
 def test_failed_open_loses_a_session(client: Client, tracer: Tracer) -> None:
-    """A session whose login fails inside the binding is lost: nobody can close it any more."""
+    """A session whose login fails inside the binding is lost: nobody can close it any more.
+
+    That is what it is told, and not that a reference to it went away.
+    """
     need(client, "lost")
     with pytest.raises(Refused, match="PinIncorrect"):
         client.open("00000000")
     assert found(tracer) == [("lost", "warning", SESSION)]
+    told = explain(tracer.findings[0], Ownership())
+    assert told.story == "open acquired it and then failed, so that nobody has got it."
+    assert [place.title for place in told.places] == ["acquired by open"]
+    assert "C_Finalize frees it" in told.remedy
     client.finalize()
     assert found(tracer) == [("lost", "warning", SESSION)]
 

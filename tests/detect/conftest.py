@@ -10,7 +10,7 @@ import pytest
 from csptrace.detect.judgement import findings_of
 from csptrace.detect.ownership import Ownership
 from csptrace.graph import Graph
-from csptrace.model import CallSite, Handle, Misused, Moment, Thread
+from csptrace.model import COLLECTION, CallSite, Handle, Misused, Moment, Thread
 from csptrace.patch.stacks import StackTable
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Bench:
 
     def collect(self, handle: Handle, *, released: bool) -> list[Finding]:
         """Let the object of a handle be collected; return what is wrong with that."""
-        changes = self.graph.collect(handle, self.moment("gc", None), released=released)
+        changes = self.graph.collect(handle, self.moment(COLLECTION, None), released=released)
         return [finding for change in changes for finding in self.judge(change)]
 
     def misuse(

@@ -90,7 +90,7 @@ def test_lost(bench: Bench, end: str, *, released: bool) -> None:
     text = text_of(finding)
     assert f"The last Python reference to it went away before it was released{end}\n" in text
     assert "  acquired by CryptGenKey" in text
-    assert "  collected by gc" in text
+    assert "  collected by garbage collection" in text
     assert fix_of(finding).startswith("call CryptDestroyKey yourself")
 
 
