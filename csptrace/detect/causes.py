@@ -152,10 +152,21 @@ class Causes:
         _keep(self._spent, departure, stacks)
         return stacks
 
-    def released(self, stack: Stack) -> frozenset[Stack]:
-        """Return where others were released that were acquired at the same place."""
-        peers = [stack, *stack.peers[:_MOST_PEERS]]
-        return frozenset(place for peer in peers for place, _ in peer.release_places())
+    def released(
+        self, stack: Stack, through: tuple[CodeType, int] | None = None
+    ) -> frozenset[Stack]:
+        """Return where others were released that were acquired at the same place.
+
+        Args:
+            stack: the place.
+            through: a call, as a function and an offset, that they have come through, too.
+        """
+        return frozenset(
+            place
+            for peer in (stack, *stack.peers[:_MOST_PEERS])
+            if through is None or through in zip(peer.codes, peer.offsets, strict=True)
+            for place, _ in peer.release_places()
+        )
 
     def forget(self) -> None:
         """Let go of the handles that were last asked for."""
@@ -305,11 +316,14 @@ class _Inquiry:
         )
 
     def _add_seen(self, stage: Stage) -> None:
-        """Add the places at which others were released that came from the same place."""
+        """Add the places at which others were released that came through the same call.
+
+        What came into the function by another call is bound to something else.
+        """
         source = stage.source
         if source is None:
             return
-        for stack in self.causes.released(self.stack):
+        for stack in self.causes.released(self.stack, (stage.code, stage.entry)):
             if stage.code not in stack.codes:
                 continue
             at = source.flow.at(stack.offsets[stack.codes.index(stage.code)])

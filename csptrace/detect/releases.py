@@ -29,6 +29,7 @@ __all__ = [
     "releasers",
     "releases_in",
     "shown_call",
+    "stores_of",
     "ties_of",
 ]
 
@@ -202,7 +203,7 @@ class _Known:
         """Return the instructions that bind one of some known names to something else."""
         found: set[int] = set()
         for name in names & self.ties.keys():
-            found |= _stores_of(self.function, name)
+            found |= stores_of(self.function, name)
         if not found:
             return frozenset()
         again = []
@@ -519,7 +520,7 @@ def names_none(
     )
 
 
-def _stores_of(function: Function, name: str) -> frozenset[int]:
+def stores_of(function: Function, name: str) -> frozenset[int]:
     """Return the instructions of a function that may bind a variable anew.
 
     Args:

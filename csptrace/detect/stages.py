@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from csptrace.detect.flow import Way
-from csptrace.detect.releases import Form, Tie, releases_in
+from csptrace.detect.releases import Form, Tie, releases_in, stores_of
 from csptrace.detect.source import Target, callers_of, function_of, span
 from csptrace.model import Exit, frame_at
 
@@ -133,6 +133,16 @@ class Stage:
         line = {at for at, each in flow.lines.items() if each == self.call.lineno}
         statement = self.source.statement(self.call)
         return frozenset(line) | (flow.inside([span(statement)]) if statement else frozenset())
+
+    @property
+    def rebound(self) -> int:
+        """The first line behind the acquisition that binds its variable to another thing, or 0."""
+        if self.source is None or not self.target.text.isidentifier():
+            return 0
+        flow = self.source.flow
+        again = stores_of(self.source, self.target.text) - self._binding
+        lines = (flow.lines[at] for at in again & flow.after([flow.at(max(self.entry, 0))]))
+        return min(filter(None, lines), default=0)
 
     # --- where it was left ----------------------------------------------------------------------
 

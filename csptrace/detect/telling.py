@@ -396,15 +396,20 @@ class _Telling:
 
     def _round(self) -> str:
         """Say that only one round of a loop is meant, if others may have come to the releases."""
+        loop = self._loop_of_round()
+        return f"in that round of the loop at line {loop}" if loop else ""
+
+    def _loop_of_round(self) -> int:
+        """Return the line of the loop whose other rounds may have come to the releases, or 0."""
         stage, source = self._stage, self._stage.source
         if source is None or stage.call is None or not (stage.lapped or stage.running):
-            return ""
+            return 0
         loop = source.loop_around(stage.call)
         if loop is None:
-            return ""
+            return 0
         if all(loop.lineno < r.line <= (loop.end_lineno or 0) for r in self._reason.told):
-            return f"in that round of the loop at line {loop.lineno}"
-        return ""
+            return loop.lineno
+        return 0
 
     def _guarded(self) -> str:
         """Say what has kept the function from a release."""
@@ -476,6 +481,8 @@ class _Telling:
             return self._close_it(definition.name, begin)
         if begin and reason.silent and not reason.gives and stage.user:
             what = f" on {stage.target.shown}" if stage.target.shown else ""
+            if stage.rebound:
+                return f"call {self._word}{what} before line {stage.rebound} lets go of it"
             if self._is_late():
                 return self._before_the_parent(f"{self._word}{what}")
             return f"call {self._word}{what} in {self._name}: {begin} and release in its finally"
@@ -503,6 +510,9 @@ class _Telling:
         if release.form is Form.WITH:
             return f"enter the with of line {release.line} directly behind line {line}"
         if self._is_late():
+            loop = self._loop_of_round()
+            if loop:  # where the parent is released, the next round's has taken its place
+                return f"call {call} on every path through the loop at line {loop}"
             return f"{self._before_the_parent(call)} on this path, too"
         if source is not None and source.is_in_finally(release.node):
             if pattern is Pattern.SUSPENDED:
@@ -606,7 +616,7 @@ class _Telling:
 
     def _in_an_except(self, begin: str) -> str:
         what = self._stage.target.shown
-        on = f" on {what}" if what else ""
+        on = f" on {what}" if what and not self._stage.rebound else ""
         return (
             f"in {self._name}, {begin}, call {self._word}{on} in its except, and raise the "
             "exception again"

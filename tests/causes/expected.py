@@ -1002,10 +1002,7 @@ EXPECTED: Final[dict[str, Expected]] = {
             "object_dropped() acquired it at line {acquired} and let go of it at line {left};"
             " no path of object_dropped() calls CryptDestroyHash"
         ),
-        (
-            "call CryptDestroyHash on h in object_dropped(): begin a try after line "
-            "{acquired} and release in its finally"
-        ),
+        "call CryptDestroyHash on h before line {left} lets go of it",
     ),
     "recursion": Expected(
         1,
