@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
     from csptrace.detect.ownership import Ownership
-    from csptrace.detect.source import Target
+    from csptrace.detect.source import Function, Target
     from csptrace.model import Handle, Moment, Stack, Stay
     from csptrace.specs.vocabulary import Spec
 
@@ -211,8 +211,11 @@ class Causes:
             if direct or below is None or below.passed:
                 out = self.vocabulary.out_of(begin) if direct else None
                 stage.target = stage.source.target(call, out)
+                stage.wrapped = out is None and stage.source.is_wrapped(call)
             else:
                 stage.target = inherited(stage.source, call, below)
+            if below is not None and below.passed and not direct:
+                stage.wrapped |= below.wrapped or not below.returns_itself
         stage.read(self.vocabulary.of(handle.kind, begin))
         return stage
 
@@ -403,20 +406,26 @@ class _Inquiry:
 
     def _responsible(self) -> tuple[int, Pattern, Owner | None]:
         fallback: tuple[int, Pattern, Owner | None] | None = None
+        stored: tuple[int, Pattern, Owner | None] | None = None
         for index, stage in enumerate(self.stages):
             if not stage.user and len(self.stages) > 1:
                 continue
             departure = stage.departure
             later = self.stages[index + 1 :]
             if stage.passed and departure.exit in _MOVES:
-                if any(each.user for each in later):
+                seen = any(each.user for each in later)
+                waits = departure.exit is Exit.YIELDED and not stage.running
+                # What would have released it when it went on is its owner still.
+                if waits and any(map(stage.is_ahead, stage.releases) if seen else stage.releases):
+                    return index, Pattern.SUSPENDED, None
+                if seen:
+                    stored = stored or self._stored(index)
                     continue
                 # Nobody of the user's own was seen to have it after that.
-                if departure.exit is Exit.YIELDED and stage.releases:
-                    return index, Pattern.SUSPENDED, None
                 fallback = fallback or (index, Pattern.HANDED_ON, None)
                 continue
             if stage.passed and not stage.releases and any(each.user for each in later):
+                stored = stored or self._stored(index)
                 continue
             kept = self._kept(stage)
             if stage.releases:
@@ -428,6 +437,8 @@ class _Inquiry:
                 if elsewhere:
                     continue
                 return index, self._passed_by(stage), None
+            if stage.target.form == "discarded" and stored is not None:
+                return stored
             if kept is None and stage.source is not None and departure.exit is not Exit.RUNNING:
                 if departure.exit is Exit.SUSPENDED:
                     return index, Pattern.SUSPENDED, None
@@ -443,6 +454,13 @@ class _Inquiry:
         if fallback is not None:
             return fallback
         return len(self.stages) - 1, Pattern.HANDED_ON, None
+
+    def _stored(self, index: int) -> tuple[int, Pattern, Owner | None] | None:
+        """Return where a function that has handed the handle on has kept it, too, if it has."""
+        kept = self._kept(self.stages[index])
+        if kept is None:
+            return None
+        return index, Pattern.STORED, self._owner(self.stages[index], kept)
 
     def _without_release(self, stage: Stage, kept: Target | None) -> Pattern:
         if kept is not None:
@@ -554,6 +572,8 @@ class _Inquiry:
             bound = source.target(call, out if direct else None)
             if bound.text != target.text:
                 continue
+            if same_run and again != stage.entry and _together_in(source, call, stage.call):
+                continue  # they are bound at once
             first, second = frame_at(code, stage.entry), frame_at(code, again)
             loop = source.loop_around(call) if again == stage.entry and same_run else None
             if again == stage.entry and same_run and (loop is None or self._together(other)):
@@ -692,9 +712,12 @@ class _Inquiry:
                 continue
             for code, offset in zip(stack.codes, stack.offsets, strict=True):
                 call = source.call_at(offset, 0) if code is stage.code else None
-                name = "" if call is None else last_name(call.func)
-                if call is not None and name in self.names.functions | self.names.methods:
-                    found[call] = Release(name, "", call.lineno, call)
+                if call is None or source.flow.at(offset) not in source.flow.calls(span(call)):
+                    continue
+                name, through = last_name(call.func), ""
+                if name not in self.names.functions | self.names.methods:
+                    name, through = shown_call(call, name), self.names.word
+                found[call] = Release(name, through, call.lineno, call)
         return sorted(found.values(), key=_line)
 
     def _is_silent(self, stage: Stage, owner: Owner | None, foreign: tuple[Release, ...]) -> bool:
@@ -724,6 +747,12 @@ class _Inquiry:
 
 _hid = attrgetter("hid")
 _line = attrgetter("line")
+
+
+def _together_in(source: Function, one: ast.Call, other: ast.Call) -> bool:
+    """Return whether two calls stand in one statement, so that their results are bound at once."""
+    statement = source.statement(one)
+    return statement is not None and statement is source.statement(other)
 
 
 def _keep(known: dict[_K, _V], key: _K, value: _V) -> None:

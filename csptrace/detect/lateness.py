@@ -184,14 +184,43 @@ def _late_in(stage: Stage, index: int, *, direct: bool) -> Late | None:
 
 
 def _suspended(stages: Sequence[Stage], index: int) -> Late | None:
-    """Return what a generator comes to when it goes on, which had yielded the handle."""
+    """Return what a generator comes to when it goes on, which had yielded the handle.
+
+    CPython runs nothing of a generator that it closes at a `yield` outside of any `try`; so one
+    that waits there may be gone, unless it is just what a loop or `with` goes on with.
+    """
     for stage in stages:
         if stage.departure.exit is Exit.YIELDED and not stage.running:
             ahead = tuple(
                 r for r in stage.releases if r.form is not Form.HANDED and stage.is_ahead(r)
             )
-            if ahead and index >= 0 and stages[index] is not stage:
-                return Late(index, stage, False, ahead, suspended=True)
+            if not ahead or index < 0 or stages[index] is stage:
+                continue
+            source = stage.source
+            here = None if source is None else source.node_at(stage.departure.offset)
+            guarded = source is not None and here is not None and source.is_guarded(here)
+            used = _use(stages[index])
+            if guarded or used is not None:
+                certain = isinstance(used, ast.With | ast.AsyncWith)
+                return Late(index, stage, False, ahead, certain, suspended=True)
+    return None
+
+
+def _use(stage: Stage) -> ast.stmt | None:
+    """Return the loop or `with` in which a function stands and whose head gave it the handle."""
+    source = stage.source
+    here = None if source is None else source.node_at(stage.departure.offset)
+    if source is None or here is None or not stage.running:
+        return None
+    for above, child in source.ancestors(here):
+        if isinstance(above, ast.For | ast.AsyncFor) and child in above.body:
+            heads: list[ast.expr] = [above.iter]
+        elif isinstance(above, ast.With | ast.AsyncWith) and child in above.body:
+            heads = [item.context_expr for item in above.items]
+        else:
+            continue
+        if any(stage.entry in source.flow.inside([span(head)]) for head in heads):
+            return above
     return None
 
 

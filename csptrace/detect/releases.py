@@ -81,6 +81,7 @@ class Release(NamedTuple):
         rebinding: the instructions that bind one of `by` to something else; behind them the place
             releases another handle.
         seen: whether it was seen to release others that were acquired at the same place.
+        sure: whether what is called is known, and not only what functions of that name there are.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Release(NamedTuple):
     rebinding: frozenset[int] = frozenset()
     shared: bool = False
     seen: bool = False
+    sure: bool = True
 
     @property
     def certain(self) -> bool:
@@ -301,6 +303,7 @@ class _Search:
             frozenset(hits),
             tuple(made),
             known.rebinding(hits),
+            sure=self._is_sure(node.func),
         )
 
     def _direct(self, node: ast.Call, name: str, known: _Known) -> Release | None:
@@ -383,6 +386,13 @@ class _Search:
             if found:
                 return found
         return ""
+
+    def _is_sure(self, function: ast.expr) -> bool:
+        """Return whether every function of the file that may be meant leads to a release."""
+        return all(
+            _led(definition, self._function, self._names, _DEEPEST)
+            for definition in self._definitions(function)
+        )
 
     def _reaches(self, function: ast.expr, known: _Known) -> bool:
         """Return whether a function of the file releases a variable that it shares with this one.

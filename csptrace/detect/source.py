@@ -30,6 +30,7 @@ __all__ = [
     "callers_of",
     "function_of",
     "functions_in",
+    "is_cast",
     "last_name",
     "names_in",
     "plain",
@@ -39,6 +40,7 @@ __all__ = [
 
 ast.unparse(ast.Pass())  # CPython 3.14 imports what it needs at the first call
 
+_DISPLAYS: Final = (ast.List, ast.Set, ast.Dict, ast.ListComp, ast.SetComp, ast.DictComp)
 _Scope: TypeAlias = (
     ast.FunctionDef
     | ast.AsyncFunctionDef
@@ -373,6 +375,17 @@ class Function:
             yield above, node
             node = above
 
+    def is_guarded(self, node: ast.AST) -> bool:
+        """Return whether something of this function runs when a node raises."""
+        for above, child in self.ancestors(node):
+            if above not in self._nodes:
+                return False
+            if isinstance(above, ast.Try | ast.TryStar | ast.With | ast.AsyncWith) and (
+                child in above.body or child not in getattr(above, "finalbody", ())
+            ):
+                return True
+        return False
+
     def loop_around(self, node: ast.AST) -> ast.For | ast.AsyncFor | ast.While | None:
         """Return the innermost loop of this function around a node."""
         for above, child in self.ancestors(node):
@@ -570,6 +583,8 @@ class Function:
             if isinstance(above, ast.ExceptHandler):
                 found.append(Guard("handler", above.lineno, (), tuple(above.body)))
             elif isinstance(above, ast.If | ast.While | ast.IfExp | ast.match_case):
+                if isinstance(above, ast.While) and child in above.orelse:
+                    continue  # a `break` keeps from it, too
                 branch = _branch(above, child)
                 if branch:
                     decides = (above.pattern if isinstance(above, ast.match_case) else above.test,)
@@ -749,16 +764,50 @@ class Function:
                                 found = right
         return found
 
+    def is_wrapped(self, call: ast.Call) -> bool:
+        """Return whether what a call returns is put into something else before that is bound."""
+        for above, child in self.ancestors(call):
+            if isinstance(above, ast.stmt):
+                return False
+            if isinstance(above, ast.Call) and child is not above.func and not is_cast(above):
+                return True
+            if isinstance(above, _DISPLAYS) or (
+                isinstance(above, ast.Tuple) and self._unpacked(above) is None
+            ):
+                return True
+        return False
+
+    def _unpacked(self, display: ast.Tuple) -> ast.Tuple | None:
+        """Return the names among which the parts of a tuple are shared out."""
+        above = self.source.parents.get(display)
+        if isinstance(above, ast.Assign) and isinstance(above.targets[0], ast.Tuple):
+            return above.targets[0]
+        return None
+
+    def is_in_an_expression(self, node: ast.expr) -> bool:
+        """Return whether an expression may keep a call in it from being made."""
+        for above, child in self.ancestors(node):
+            if isinstance(above, ast.stmt):
+                return False
+            if isinstance(above, ast.BoolOp) and child is not above.values[0]:
+                return True
+            if isinstance(above, ast.IfExp) and child is not above.test:
+                return True
+        return False
+
     def _bound(self, node: ast.expr) -> Target:
         """Follow an expression outwards to what it is bound to."""
         line = node.lineno
         child: ast.AST = node
+        part: ast.AST = node
         for above, _ in self.ancestors(node):
+            if isinstance(above, ast.Tuple):
+                part = child
             if isinstance(above, ast.Assign):
                 target = above.targets[0]
                 if isinstance(target, ast.Tuple) and isinstance(above.value, ast.Tuple):
                     pairs = zip(target.elts, above.value.elts, strict=False)
-                    target = next((left for left, right in pairs if right is child), target)
+                    target = next((left for left, right in pairs if right is part), target)
                 return self._of(target, above.lineno)
             if isinstance(above, ast.AnnAssign | ast.AugAssign | ast.NamedExpr):
                 return self._of(above.target, above.lineno)
@@ -1053,6 +1102,12 @@ def wraps(call: ast.Call) -> bool:
     """Return whether a call makes an object that holds its argument, as a class or a cast does."""
     name = last_name(call.func)
     return name[:1].isupper() or name.startswith("c_") or name in ADDRESSES
+
+
+def is_cast(call: ast.Call) -> bool:
+    """Return whether a call makes a handle of its argument again, and no object that holds it."""
+    name = last_name(call.func)
+    return name.startswith("c_") or name.isupper() or name in ADDRESSES
 
 
 def _within(node: ast.AST) -> Iterator[ast.AST]:

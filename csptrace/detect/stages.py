@@ -7,17 +7,17 @@ it, as far as that is certain from the control flow.
 
 from __future__ import annotations
 
+import ast
 import enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from csptrace.detect.flow import Way
 from csptrace.detect.releases import Form, Tie, releases_in, stores_of
-from csptrace.detect.source import Target, callers_of, function_of, span
+from csptrace.detect.source import Target, callers_of, function_of, is_cast, plain, span
 from csptrace.model import Exit, frame_at
 
 if TYPE_CHECKING:
-    import ast
     from types import CodeType
 
     from csptrace.detect.names import Names
@@ -66,6 +66,7 @@ class Stage:
     Attributes:
         settled: whether the call through which the handle came has not raised.
         lapped: whether it came again to the call through which the handle came, for another one.
+        wrapped: whether what it was given need not be the handle itself, but may hold it.
         source: its source, `None` if there is none.
         call: the expression of the call through which the handle came.
         target: what the handle is bound to.
@@ -97,7 +98,7 @@ class Stage:
         self.releases: list[Release] = []
         self.spent: tuple[Release, ...] = ()
         self.others: list[Release] = []
-        self.lapped = self.settled = False
+        self.lapped = self.settled = self.wrapped = False
 
     @property
     def entry_line(self) -> int:
@@ -134,15 +135,54 @@ class Stage:
         statement = self.source.statement(self.call)
         return frozenset(line) | (flow.inside([span(statement)]) if statement else frozenset())
 
+    @cached_property
+    def _rebinding(self) -> frozenset[int]:
+        """The instructions behind the acquisition that bind its variable to another thing."""
+        if self.source is None or not self.target.text.isidentifier():
+            return frozenset()
+        flow = self.source.flow
+        behind = flow.after([flow.at(max(self.entry, 0))])
+        return (stores_of(self.source, self.target.text) - self._binding) & behind
+
+    @property
+    def may_lose(self) -> bool:
+        """Whether its variable may be bound to another thing on some way from there on."""
+        return bool(self._rebinding)
+
     @property
     def rebound(self) -> int:
-        """The first line behind the acquisition that binds its variable to another thing, or 0."""
-        if self.source is None or not self.target.text.isidentifier():
+        """The line at which it certainly has bound its variable to another thing, or 0."""
+        way = self._straight_way
+        if self.source is None or way is None:
             return 0
-        flow = self.source.flow
-        again = stores_of(self.source, self.target.text) - self._binding
-        lines = (flow.lines[at] for at in again & flow.after([flow.at(max(self.entry, 0))]))
-        return min(filter(None, lines), default=0)
+        certain = [at for at in self._lost if not way.passed(frozenset({at}))]
+        return min(filter(None, map(self.source.flow.lines.get, certain)), default=0)
+
+    @property
+    def may_have_lost(self) -> bool:
+        """Whether it may have bound its variable to another thing on the way it took."""
+        return bool(self._lost)
+
+    @property
+    def _lost(self) -> frozenset[int]:
+        way = self._straight_way
+        return frozenset() if way is None else self._rebinding & way.passed()
+
+    @property
+    def returns_itself(self) -> bool:
+        """Whether all that it returns or yields is the handle, and nothing that holds it."""
+        if self.source is None:
+            return False
+        for node in self.source.own:
+            given = node.value if isinstance(node, ast.Return | ast.Yield) else None
+            if given is None or isinstance(given, ast.Constant):
+                continue
+            inner = plain(given)
+            if inner is not self.call and ast.unparse(inner) != self.target.text:
+                return False
+            if isinstance(given, ast.Call) and given is not inner and not is_cast(given):
+                return False
+        return True
 
     # --- where it was left ----------------------------------------------------------------------
 
@@ -182,6 +222,13 @@ class Stage:
             and self.departure.exit in BY_EXCEPTION
             and not self.running
         )
+
+    def may_precede(self, release: Release) -> bool:
+        """Return whether it may have come to a release before it had the handle."""
+        if self.source is None or self.entry < 0:
+            return False
+        flow = self.source.flow
+        return bool(self.offsets(release) & flow.before([flow.at(self.entry)]))
 
     def has_passed(self, statement: ast.stmt) -> bool:
         """Return whether this run certainly has come to a statement since it had the handle."""

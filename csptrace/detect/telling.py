@@ -332,7 +332,7 @@ class _Telling:
             release = reason.handed[0]
             return f"; {_shown(release)} only hands the release on, and it was not called for this"
         if reason.ran:
-            ran = _and([_shown(r) for r in reason.ran[:_MOST_NAMED]])
+            ran = _and([_shown(r, sure=False) for r in reason.ran[:_MOST_NAMED]])
             return f"; {ran} ran and did not release it"
         if stage.spent and not stage.releases:
             spent = _and([_shown(r) for r in stage.spent[:_MOST_NAMED]])
@@ -397,12 +397,14 @@ class _Telling:
     def _round(self) -> str:
         """Say that only one round of a loop is meant, if others may have come to the releases."""
         loop = self._loop_of_round()
-        return f"in that round of the loop at line {loop}" if loop else ""
+        if loop:
+            return f"in that round of the loop at line {loop}"
+        return "after that" if any(map(self._stage.may_precede, self._reason.told)) else ""
 
     def _loop_of_round(self) -> int:
         """Return the line of the loop whose other rounds may have come to the releases, or 0."""
         stage, source = self._stage, self._stage.source
-        if source is None or stage.call is None or not (stage.lapped or stage.running):
+        if source is None or stage.call is None:
             return 0
         loop = source.loop_around(stage.call)
         if loop is None:
@@ -430,7 +432,7 @@ class _Telling:
         return f"{text} was not reached{turn}"
 
     def _stored(self, kept: Target) -> str:
-        text = f"; it stays in {kept.shown} (line {kept.line}), which outlives {self._name}"
+        text = f"; it was kept in {kept.shown} (line {kept.line}), which outlives {self._name}"
         owner = self._reason.owner
         if owner is not None and owner.closers:
             definition, line = owner.closers[0]
@@ -440,8 +442,8 @@ class _Telling:
     def _forgotten(self, owner: Owner, forgets: tuple[Definition, str, int]) -> str:
         definition, release, line = forgets
         return (
-            f"; it stays in {owner.kept.shown}, and {owner.home.name}.{definition.name}(), which "
-            f"calls {release} at line {line}, does nothing about that"
+            f"; it was kept in {owner.kept.shown}, and {owner.home.name}.{definition.name}(), "
+            f"which calls {release} at line {line}, does nothing about that"
         )
 
     # --- what to do -----------------------------------------------------------------------------
@@ -458,7 +460,8 @@ class _Telling:
             case Pattern.STORED if reason.kept is not None:
                 return self._by_its_owner(reason.kept)
             case Pattern.DISCARDED:
-                return f"keep the result of line {stage.entry_line} and call {self._word} on it"
+                what = "what it holds" if stage.wrapped else "it"
+                return f"keep the result of line {stage.entry_line} and call {self._word} on {what}"
             case Pattern.HANDED_ON:
                 return self._after_handing_on()
         if reason.handed:
@@ -466,11 +469,9 @@ class _Telling:
         if reason.handle.refs > 1:
             return f"call {self._word} once for each reference to it"
         if reason.ran:
-            ran = reason.ran[0]
-            if ran.form is Form.WITH:
-                where = f"the end of the with of line {ran.line}"
-                return f"have {where} call {ran.through} on every path"
-            return f"make sure that {_shown(ran)} gets this handle too"
+            if reason.ran[0].through:
+                return self._somehow(self._word)
+            return f"make sure that {_shown(reason.ran[0])} gets this handle too"
         begin = self._begin()
         if begin and reason.pattern is Pattern.SUSPENDED:
             return f"{begin}, call {self._word} in its finally, and {self._finish()}"
@@ -480,17 +481,26 @@ class _Telling:
             definition, _ = reason.owner.closers[0]
             return self._close_it(definition.name, begin)
         if begin and reason.silent and not reason.gives and stage.user:
-            what = f" on {stage.target.shown}" if stage.target.shown else ""
+            what = self._on_target()
             if stage.rebound:
                 return f"call {self._word}{what} before line {stage.rebound} lets go of it"
             if self._is_late():
                 return self._before_the_parent(f"{self._word}{what}")
+            if stage.may_lose:
+                return self._somehow(f"{self._word}{what}")
             return f"call {self._word}{what} in {self._name}: {begin} and release in its finally"
         if stage.spent and not stage.releases:
             gets = _shown(stage.spent[0])
             every = f"all that comes at line {stage.entry_line}"
             return f"release {every}, and not only what {gets} gets"
         return self._somehow(self._word)
+
+    def _on_target(self) -> str:
+        """Say on what a release has to be called, if the function has a name for it."""
+        shown = self._stage.target.shown
+        if not shown:
+            return ""
+        return f" on what {shown} holds" if self._stage.wrapped else f" on {shown}"
 
     def _somehow(self, call: str) -> str:
         """Say no more than what has to be the case in the end."""
@@ -509,11 +519,17 @@ class _Telling:
             return f"move {call} (line {release.line}) to directly behind line {line}"
         if release.form is Form.WITH:
             return f"enter the with of line {release.line} directly behind line {line}"
+        if release.by == {stage.target.text} and not stage.lapped and stage.may_have_lost:
+            if stage.rebound:
+                return f"call {call}{self._on_target()} before line {stage.rebound} lets go of it"
+            return self._somehow(call)
         if self._is_late():
             loop = self._loop_of_round()
             if loop:  # where the parent is released, the next round's has taken its place
                 return f"call {call} on every path through the loop at line {loop}"
             return f"{self._before_the_parent(call)} on this path, too"
+        if source is not None and source.is_in_an_expression(release.node):
+            return self._somehow(call)
         if source is not None and source.is_in_finally(release.node):
             if pattern is Pattern.SUSPENDED:
                 return self._finish()
@@ -615,8 +631,7 @@ class _Telling:
         return f" behind line {line}" if line else ""
 
     def _in_an_except(self, begin: str) -> str:
-        what = self._stage.target.shown
-        on = f" on {what}" if what and not self._stage.rebound else ""
+        on = "" if self._stage.may_lose else self._on_target()
         return (
             f"in {self._name}, {begin}, call {self._word}{on} in its except, and raise the "
             "exception again"
@@ -735,7 +750,10 @@ class _Telling:
     # --- bound again ----------------------------------------------------------------------------
 
     def _again(self, again: Again) -> tuple[str, str]:
-        name, target = self._name, self._stage.target.shown
+        name, target, on = self._name, self._stage.target.shown, self._on_target()
+        it, second = "it", "a second handle"
+        if self._stage.wrapped:
+            it, second = "what holds it", "what holds a second handle"
         if again.loop is not None:
             start = again.loop.lineno
             each = "one handle" if again.sites == 1 else f"{again.sites} handles"
@@ -752,21 +770,25 @@ class _Telling:
                 f"call {self._word} at the end of each round of the loop at line {start}, in a "
                 "try/finally"
             )
-            if self._reason.gives:
-                remedy = f"call {self._word} on {target} before line {again.first} binds it again"
+            if self._reason.gives or self._reason.told:
+                # What the last round has bound is released or given away behind the loop.
+                remedy = (
+                    f"call {self._word}{on} before line {again.first} binds it again, in every "
+                    "round but the first"
+                )
             return words, remedy
         if again.first == again.second:
             words = (
-                f"{target} was bound to it at line {again.first} in {name}, and by the next "
-                "call to a second handle, while the first lived"
+                f"{target} was bound to {it} at line {again.first} in {name}, and by the next "
+                f"call to {second}, while the first lived"
             )
-            return words, f"call {self._word} on {target} before line {again.first} binds it again"
+            return words, f"call {self._word}{on} before line {again.first} binds it again"
         words = (
-            f"{name} bound {target} to it at line {again.first}, and at line {again.second} "
-            "to a second handle, while the first lived"
+            f"{name} bound {target} to {it} at line {again.first}, and at line {again.second} "
+            f"to {second}, while the first lived"
         )
         remedy = (
-            f"call {self._word} on {target} (bound at line {again.first}) before line "
+            f"call {self._word}{on} (bound at line {again.first}) before line "
             f"{again.second} binds it again, or use two variables"
         )
         return words, remedy
@@ -797,8 +819,9 @@ def _is_generator(code: CodeType) -> bool:
     return bool(code.co_flags & 0x220)
 
 
-def _shown(release: Release) -> str:
-    through = f" (it calls {release.through})" if release.through else ""
+def _shown(release: Release, *, sure: bool = True) -> str:
+    calls = "calls" if sure and release.sure else "may call"
+    through = f" (it {calls} {release.through})" if release.through else ""
     if release.form is Form.WITH:
         return f"{release.name} of line {release.line}{through}"
     if release.form is Form.HANDED:

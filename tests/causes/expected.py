@@ -287,10 +287,7 @@ EXPECTED: Final[dict[str, Expected]] = {
             "{left}; CryptDestroyHash at line {release} was passed by on the way to the "
             "handler at line {handler}"
         ),
-        (
-            "call CryptDestroyHash on every path: begin a try after line {acquired} and move "
-            "it (line {release}) into its finally"
-        ),
+        "call CryptDestroyHash on h before line {left} lets go of it",
     ),
     "after_the_context": Expected(
         1,
@@ -438,8 +435,8 @@ EXPECTED: Final[dict[str, Expected]] = {
             "CryptDestroyHash at line {release} gets the last one only"
         ),
         (
-            "call CryptDestroyHash at the end of each round of the loop at line {loop}, in a "
-            "try/finally"
+            "call CryptDestroyHash on h before line {acquired} binds it again, in every round "
+            "but the first"
         ),
     ),
     "while_loop": Expected(
@@ -455,8 +452,8 @@ EXPECTED: Final[dict[str, Expected]] = {
             "at line {release} gets the last one only"
         ),
         (
-            "call CryptDestroyHash at the end of each round of the loop at line {loop}, in a "
-            "try/finally"
+            "call CryptDestroyHash on h before line {got} binds it again, in every round "
+            "but the first"
         ),
     ),
     "loop_into_a_list": Expected(
@@ -488,8 +485,8 @@ EXPECTED: Final[dict[str, Expected]] = {
             "CryptDestroyHash at line {release} gets the last one only"
         ),
         (
-            "call CryptDestroyHash at the end of each round of the loop at line {loop}, in a "
-            "try/finally"
+            "call CryptDestroyHash on one before line {acquired} binds it again, in every round "
+            "but the first"
         ),
     ),
     "returned_and_forgotten": Expected(
@@ -720,7 +717,7 @@ EXPECTED: Final[dict[str, Expected]] = {
         (
             "opened() acquired it at line {opened} and returned it to hashes() and hashes() "
             "yielded it to yielded_to_a_loop(), which returned at line {left}; "
-            "CryptDestroyHash at line {release} was never reached"
+            "CryptDestroyHash at line {release} was not reached after that"
         ),
         (
             "call CryptDestroyHash before the return at line {left} too, or begin a try after"
@@ -903,7 +900,7 @@ EXPECTED: Final[dict[str, Expected]] = {
         (),
         (
             "Owner.__init__() acquired it at line {owner} and ran to its end at line {owner};"
-            " it stays in self.h (line {owner}), which outlives Owner.__init__(), and "
+            " it was kept in self.h (line {owner}), which outlives Owner.__init__(), and "
             "close() did not come to line {owner_closes}, which releases it"
         ),
         (
@@ -920,7 +917,7 @@ EXPECTED: Final[dict[str, Expected]] = {
         (),
         (
             "kept_in_a_list() acquired it at line {acquired} and ran to its end at line "
-            "{kept}; it stays in kept (line {kept}), which outlives kept_in_a_list()"
+            "{kept}; it was kept in kept (line {kept}), which outlives kept_in_a_list()"
         ),
         (
             "call CryptDestroyHash on kept when its owner is done with it: give the owner a "
@@ -936,7 +933,7 @@ EXPECTED: Final[dict[str, Expected]] = {
         (),
         (
             "opened() acquired it at line {opened} and returned it to kept_in_a_table(), "
-            "which ran to its end at line {kept}; it stays in table[...] (line {kept}), which"
+            "which ran to its end at line {kept}; it was kept in table[...] (line {kept}), which"
             " outlives kept_in_a_table()"
         ),
         (
@@ -953,7 +950,7 @@ EXPECTED: Final[dict[str, Expected]] = {
         (),
         (
             "kept_in_a_global() acquired it at line {acquired} and ran to its end at line "
-            "{acquired}; it stays in shared (line {acquired}), which outlives "
+            "{acquired}; it was kept in shared (line {acquired}), which outlives "
             "kept_in_a_global()"
         ),
         (

@@ -38,6 +38,8 @@ _LATE = re.compile(
     r"([^;]*?) (comes?|can only come) after that, too late"
 )
 _ROUND = " in that round of the loop"
+_AFTER = re.compile(r" (reached|met|entered) after that")
+_CONDITION = re.compile(r"behind the condition at line (\d+)")
 _LINE = re.compile(r"at line (\d+)")
 _SILENT = re.compile(r"; no path of (.*) calls (\w+)")
 
@@ -75,7 +77,10 @@ class Told(NamedTuple):
         for match in _MISSED.finditer(self.words):
             missed = {int(line) for line in _LINE.findall(next(filter(None, match.groups())))}
             assert missed
-            one_round = _ROUND in self.words  # the run may come to it in another one
+            # The run may come to it in another one.
+            one_round = _ROUND in self.words or _AFTER.search(self.words)
+            if missed <= {int(line) for line in _CONDITION.findall(self.words)}:
+                continue  # lines do not tell the two apart
             if not one_round and all(missed & set(run) for run in own):
                 lies.append(f"reached: {match[0]}")
         for match in _RAN.finditer(self.words):
