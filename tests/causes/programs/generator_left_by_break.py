@@ -2,8 +2,8 @@
 
 # want leaked-at-release HCRYPTKEY {made}
 # why ! too late
-# why ~ keys\(\), which yielded it at line \d+ to main\(\); CryptDestroyKey at line \d+ was not reached$
-# fix ~ exhaust or close keys\(\) before the provider context is released
+# why ~ CryptDestroyKey at line \d+ was not reached
+# fix ~ begin a try after .* CryptDestroyKey \(line \d+\) into its finally
 
 from ctypes import byref, c_void_p
 
