@@ -487,7 +487,7 @@ class _Telling:
             if self._is_late():
                 return self._before_the_parent(f"{self._word}{what}")
             if stage.may_lose:
-                return self._somehow(f"{self._word}{what}")
+                return self._somehow(self._word)
             return f"call {self._word}{what} in {self._name}: {begin} and release in its finally"
         if stage.spent and not stage.releases:
             gets = _shown(stage.spent[0])

@@ -3,7 +3,8 @@
 # want leaked-at-release HCRYPTKEY {made}
 # why ~ acquired it at line {made} and returned it to work\(\)
 # why ! was passed by|reached|met|entered|ran and
-# fix ~ ^call CryptDestroyKey on _ before line {again} lets go of it$
+# fix ! on _|line {again}
+# fix ~ ^see that CryptDestroyKey is called before the provider context is released
 
 from ctypes import byref, c_void_p
 
