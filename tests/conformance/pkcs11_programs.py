@@ -23,8 +23,14 @@ EARLY: Final = "early"
 _MOST_FORKS: Final = 2
 _BOTH: Final = (True, False)
 _NEWEST: Final = (0, 0, 0, 1, 1, 2, 3)
+_STORED: Final[Phrase] = (
+    *(["open", 0, True], ["create", 0, 0, True, True], ["create", 0, 0, True, False]),
+    *(["finalize", 0], ["initialize", 0], ["open", 0, True], ["open", 0, False]),
+)
 _FIRST: Final[tuple[Phrase, ...]] = (
     (),
+    (*_STORED, ["find", 0, 0]),
+    (*_STORED, ["find", 0, 0], ["logout", 0, 0], ["use_object", 0, 0, 0], ["use_object", 0, 0, 1]),
     (["open", 0, True],),
     (["open", 0, True], ["create", 0, 0, True, True]),
     (["open", 0, True], ["create", 0, 0, True, False], ["open", 0, False]),
@@ -63,7 +69,13 @@ def _phrases(many: int) -> list[list[Phrase]]:
     begun = _each("load", "load", "initialize", many=many)
     again = _each("reinitialize", many=many)
     encrypting = _each("begin", many=many, arguments=old)
+    ended_login = _after(
+        _each("find", many=many, arguments=((0, 1),)),
+        _each("logout", "close", many=many, arguments=((0, 1),)),
+        _each("use_object", many=many, arguments=((0, 1), (0, 1, 2))),
+    )
     return [
+        ended_login,
         *(opened, made, made, _after(opened, made), _after(opened, made), _after(made, made)),
         *(used, used, used, _after(destroyed, used), _after(logged, used), _after(closed, used)),
         *(found, _after(found, used), _after(opened, found), logged, closed, destroyed),
