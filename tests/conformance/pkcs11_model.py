@@ -169,6 +169,7 @@ class Way:
         loaded: whether it has the library loaded.
         loading: how often it has unloaded it.
         told: whether the tracer has seen the last unloading.
+        used: whether it has ever had it loaded.
         initialized: whether python-pkcs11 takes the library for initialised.
         token: in which stretch of tracing python-pkcs11's token was looked up, 0 for in none.
     """
@@ -225,6 +226,8 @@ class Model:
 
     Attributes:
         ways: the clients.
+        early: whether one has functions from before tracing, so that anything may be released
+            unseen, and no leak is certain.
         up: whether the library is initialised.
         down_told: whether it is not, and the tracer has seen why.
         believed: whether it is up by the last that the tracer has seen, `None` if it has not.
@@ -243,13 +246,13 @@ class Model:
 
     def __init__(self, clients: list[str]) -> None:
         self.ways = [Way(name) for name in clients]
-        self.names = clients
+        self.early = EARLY in clients
         self.token = Token()
         self.up = False
         self.down_told = False
         self.believed: bool | None = None
         self.tracing = True
-        self.blind = EARLY in clients
+        self.blind = self.early
         self.stretch = 1
         self.mapping = 0
         self.logged_in = False
@@ -395,7 +398,7 @@ class Model:
 
     def _leak(self, leak: Leak, *, certain: bool) -> None:
         """Enter a leak that is told now, or may be; what may be released unseen is not certain."""
-        pool = self.certain if certain and EARLY not in self.names else self.possible
+        pool = self.certain if certain and not self.early else self.possible
         pool[leak] += 1
 
     def _leaks(self, session: Session, code: str) -> None:

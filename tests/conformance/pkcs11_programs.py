@@ -14,12 +14,12 @@ from itertools import product
 from typing import Any, Final, TypeAlias
 
 from hypothesis import strategies as st
+from pkcs11_model import EARLY, PYKCS11, PYTHON_PKCS11
 
 Step: TypeAlias = list[Any]
 Phrase: TypeAlias = tuple[Step, ...]
 
-TRACED: Final = ("ctypes exports", "ctypes function list", "PyKCS11", "python-pkcs11")
-EARLY: Final = "early"
+TRACED: Final = ("ctypes exports", "ctypes function list", PYKCS11, PYTHON_PKCS11)
 _MOST_FORKS: Final = 2
 _BOTH: Final = (True, False)
 _NEWEST: Final = (0, 0, 0, 1, 1, 2, 3)
@@ -111,7 +111,7 @@ def programs(draw: st.DrawFn) -> dict[str, Any]:
     """Draw a program."""
     clients = draw(st.lists(st.sampled_from(TRACED), min_size=1, max_size=2, unique=True))
     # python-pkcs11 cannot join a library that somebody else has initialised.
-    first = sorted(range(len(clients)), key=lambda place: clients[place] != "python-pkcs11")
+    first = sorted(range(len(clients)), key=lambda place: clients[place] != PYTHON_PKCS11)
     clients += draw(st.sampled_from(([], [], [], [], [EARLY])))
     return {
         "clients": clients,

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pytest
 import softhsm
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from pkcs11_programs import programs
 from pkcs11_rules import judge
 
@@ -87,6 +87,8 @@ def test_whatever_a_program_does_the_tracer_is_right(play: Play) -> None:
     def try_out(program: dict[str, Any]) -> None:
         verdict = judge(program, play(program))
         checked.update(verdict.checked)
+        for reason in verdict.unknowable:  # see `--hypothesis-show-statistics`
+            event(f"nothing told: {reason}")
         assert not verdict.faults, "\n".join([*map(str, verdict.faults), json.dumps(program)])
 
     try_out()
