@@ -709,7 +709,8 @@ class Model:
         if not least <= labels <= {thing.label for thing in wanted}:
             self.oddities.append(f"found {labels} instead of {least}")
         session = self.session_of(step)
-        if session is not None and self.dangles(step):
+        used = self.used(step)
+        if session and used and used.loading != self.way(step).loading:  # unloaded since
             # csptrace's known weakness: told as begun, and not as ended, in the newer session.
             session.operations[SEARCH] = None
         self._found(step)

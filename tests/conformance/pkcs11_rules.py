@@ -145,6 +145,8 @@ class Judge:
         used = {SESSION: step.session, OBJECT: step.object}.get(kind)
         if used is None or model.record(used).number != number:
             return False
+        if kind == OBJECT and model.is_python(step) and model.session_of(step) is None:
+            return True  # python-pkcs11's object is of its session, and refused without it
         now = model.session_of(step) if kind == SESSION else model.object_of(step)
         return now is not model.record(used)
 
