@@ -9,7 +9,7 @@ to trace. `pkcs11_programs` draws it, `pkcs11_player` plays it in a process of i
     PKCS11_PROGRAMS=5000 pytest -n 0 tests/conformance/test_pkcs11_programs.py
 
 plays so many programs, new ones each time (or those of `--hypothesis-seed`), where by default the
-same few are played.
+same few are played, with the same hashes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, **({} if MANY else {"PYTHONHASHSEED": "0"})},
         ) as player,
     ):
         asked, said = player.stdin, player.stdout
