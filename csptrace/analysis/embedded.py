@@ -268,8 +268,8 @@ class _Analysis:
     def _all(self, batches: list[Batch]) -> dict[Batch, str]:
         """Return the folder of each batch's partial answer; several batches are read at once."""
         answers: dict[Batch, str] = {}
-        pool = ThreadPoolExecutor(_JOBS, "csptrace-report")
-        jobs = _JOBS
+        jobs = min(_JOBS, self._threads)  # of which each needs the memory of one
+        pool = ThreadPoolExecutor(jobs, "csptrace-report")
         try:
             self._divide(jobs)
             waiting = {pool.submit(self._partial, batch): batch for batch in batches}

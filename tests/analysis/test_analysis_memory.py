@@ -59,6 +59,7 @@ def run(*arguments: object) -> tuple[str, int]:
     assert "Traceback" not in done.stderr, done.stderr
     *_, last = done.stderr.splitlines()
     assert last.startswith("PEAK "), done.stderr
+    assert done.returncode in (0, 1), done.stderr
     return done.stdout, int(last.split()[1])
 
 
