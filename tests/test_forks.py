@@ -63,6 +63,8 @@ ALLOWED = {
     ("csptrace.threads", "Lock"): "the type",
     ("csptrace.detect.holding", "lock"): "the child's look-out starts with new ones",
     ("csptrace.detect.holding", "Lock"): "the type",
+    ("csptrace.detect.source", "cached_property"): "without one since Python 3.12, as causes need",
+    ("csptrace.detect.stages", "cached_property"): "as above",
     ("csptrace.softcsp.library", "Timer"): "nobody waits for it",
     ("csptrace.analysis.embedded", "ThreadPoolExecutor"): "of one report, which waits for it",
 }
