@@ -466,7 +466,9 @@ class Installation:
     ) -> Callable[[ModuleType], None]:
         def patch(module: ModuleType) -> None:
             foresee()
-            wrapped = [getattr(module, name) for name in target.proxied if hasattr(module, name)]
+            wrapped = [
+                _plain(getattr(module, name)) for name in target.proxied if hasattr(module, name)
+            ]
             patcher = LibraryPatcher(
                 spec,
                 binding,
@@ -1094,6 +1096,13 @@ def _namespace(module: Any) -> dict[str, Any]:
     except Exception:  # noqa: BLE001 - anything may stand in sys.modules
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _plain(found: Any) -> Any:
+    """Return what an earlier tracer, which is active or was not undone, has put proxies around."""
+    while _is_proxy(found):
+        found = found.__wrapped__
+    return found
 
 
 def _is_proxy(value: Any) -> bool:

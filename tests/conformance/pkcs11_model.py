@@ -457,15 +457,20 @@ class Model:
             self.logged_in = False
             for each in self.objects:
                 if each.alive:
-                    self._gone(each, told=seen and (each.seen or each.found))
+                    self._gone(each, told=seen and self._has_slot(each))
+
+    @staticmethod
+    def _has_slot(made: Object) -> bool:
+        """Return whether the tracer knows of which slot an object is: of its session's."""
+        known = made.session is not None and made.session.seen and made.seen
+        return known or made.found
 
     def _logged_out(self, *, seen: bool) -> None:
         """End every handle of a private object, and the private objects of sessions."""
         self.logged_in = False
         for each in self.objects:
             if each.alive and each.thing.private:
-                known = each.session is not None and each.session.seen and each.seen
-                self._gone(each, told=seen and (known or each.found))
+                self._gone(each, told=seen and self._has_slot(each))
                 if each.thing.maker is not None:
                     each.thing.exists = False
         for session in self.sessions:  # the text leaves open whether they are active still
@@ -709,8 +714,8 @@ class Model:
         if not least <= labels <= {thing.label for thing in wanted}:
             self.oddities.append(f"found {labels} instead of {least}")
         session = self.session_of(step)
-        used = self.used(step)
-        if session and used and used.loading != self.way(step).loading:  # unloaded since
+        used, way = self.used(step), self.way(step)
+        if session and used and not (way.loaded and used.loading == way.loading):  # unloaded since
             # csptrace's known weakness: told as begun, and not as ended, in the newer session.
             session.operations[SEARCH] = None
         self._found(step)

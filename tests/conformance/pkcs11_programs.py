@@ -5,14 +5,20 @@ functions that were looked up before tracing began); `reaction`, what csptrace d
 and `steps`. A step is a verb and its arguments, of which the first is the place of the client.
 Handles are counted from the newest one that this client can be given, dead or alive, so that a step
 means something wherever it stands.
+
+`pkcs11_programs.py COUNT` prints programs, one a line: the same ones each time. In a process that
+has loaded other modules hypothesis would draw others, since it draws what it finds in their source.
 """
 
 from __future__ import annotations
 
 import functools
+import json
+import sys
 from itertools import product
 from typing import Any, Final, TypeAlias
 
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pkcs11_model import EARLY, PYKCS11, PYTHON_PKCS11
 
@@ -122,3 +128,25 @@ def programs(draw: st.DrawFn) -> dict[str, Any]:
             *draw(_steps(len(clients), _MOST_FORKS)),
         ],
     }
+
+
+def _show(count: int) -> None:
+    """Print so many programs."""
+
+    @settings(
+        max_examples=count,
+        phases=[Phase.generate],
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(programs())
+    def show(program: dict[str, Any]) -> None:
+        sys.stdout.write(json.dumps(program) + "\n")
+
+    show()
+
+
+if __name__ == "__main__":
+    _show(int(sys.argv[1]))

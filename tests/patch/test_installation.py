@@ -127,6 +127,18 @@ def test_two_installations_on_top_of_each_other(lib: Any) -> None:
     ctypes.CDLL.__getitem__ = before["CDLL.__getitem__"]  # type: ignore[method-assign]
 
 
+def test_two_installations_on_wrapped_classes() -> None:
+    """A second tracer starts where a first one has put a function in the place of a class."""
+    module = pytest.importorskip("pkcs11._pkcs11", reason="no python-pkcs11 here")
+    before = dict(vars(module))
+    tracers = [Root(Settings(quiet=True, strict=True)) for _ in range(2)]
+    for tracer in tracers:
+        tracer.start()
+    for tracer in reversed(tracers):
+        tracer.stop()
+    assert vars(module) == before
+
+
 # --- foreign patches ------------------------------------------------------------------------------
 
 
