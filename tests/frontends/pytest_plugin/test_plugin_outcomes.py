@@ -6,6 +6,7 @@ Without leaks and wrong calls that holds for `--csptrace`; with them, for `--csp
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from conftest import Run, Suite
 
 OFF, ON, SOFT = ("-p", "no:csptrace"), ("--csptrace",), ("--csptrace", "--csptrace-soft")
-SEEDS = range(8)
+SEEDS = range(int(os.environ.get("PLUGIN_SUITES", "3")))
+"""How many random suites are run of each sort; each takes seconds."""
 _CACHE = ("-p", "cacheprovider", "-p", "stepwise")
 
 
