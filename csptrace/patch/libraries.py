@@ -722,6 +722,7 @@ class _Way:
         def run(target: Any, inner: Any) -> Iterator[Any]:
             number: int | None = None
             operation: Handle | None = None
+            item: Any = None
             with self.patcher.sheltered(shape.python):
                 holder = getattr(target, attribute) if attribute else target
                 number = self._number_of(holder) if begun else None
@@ -733,7 +734,7 @@ class _Way:
                     yield handed(item, target)
                     item = step(target, inner)
             finally:
-                self._finish(inner, operation, shape)
+                self._finish(inner, operation, shape, over=item is _DONE)
 
         def generator(target: Any, *args: Any, **kwargs: Any) -> Any:
             inner = native(target, *args, **kwargs)
@@ -745,11 +746,20 @@ class _Way:
     def _advance(_target: Any, inner: Iterator[Any]) -> Any:
         return next(inner, _DONE)
 
-    def _finish(self, inner: Any, operation: Handle | None, shape: Shape) -> None:
+    def _finish(self, inner: Any, operation: Handle | None, shape: Shape, *, over: bool) -> None:
+        """Complete what a generator has begun, and close it unless that would crash the process.
+
+        Args:
+            inner: the generator.
+            operation: what it has begun, `None` if nothing is known of it.
+            shape: what it is.
+            over: whether it has come to its end by itself, and calls nothing any more.
+        """
         # Tracing may be over: what the operation itself knows of its end stays true.
         ended_by = None if operation is None else operation.ended_by
-        if (ended_by is not None and ended_by.kind is self.library) or any(
-            (known := get(value)) is not None and known.alert for get, value in self.guards
+        if not over and (
+            (ended_by is not None and ended_by.kind is self.library)
+            or any((known := get(value)) is not None and known.alert for get, value in self.guards)
         ):
             with self.patcher.sheltered(shape.python):
                 keep_for_ever(inner)  # its own end would call into a library that is gone

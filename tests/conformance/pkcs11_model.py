@@ -713,11 +713,6 @@ class Model:
         least = {thing.label for thing in wanted if thing.maker or thing in self._listed}
         if not least <= labels <= {thing.label for thing in wanted}:
             self.oddities.append(f"found {labels} instead of {least}")
-        session = self.session_of(step)
-        used, way = self.used(step), self.way(step)
-        if session and used and not (way.loaded and used.loading == way.loading):  # unloaded since
-            # csptrace's known weakness: told as begun, and not as ended, in the newer session.
-            session.operations[SEARCH] = None
         self._found(step)
 
     def _search(self, step: Step) -> None:

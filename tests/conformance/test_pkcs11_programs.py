@@ -108,6 +108,33 @@ def _same_programs(count: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in drawn.stdout.splitlines()]
 
 
+ONCE_WRONG: Final = {
+    "a search through a library object that is unloaded": {
+        "clients": ["python-pkcs11", "ctypes exports"],
+        "reaction": "log",
+        "steps": [
+            *(["load", 0], ["load", 1], ["unload", 0], ["load", 1]),
+            *(["open", 0, True], ["find", 0, 0]),
+        ],
+    },
+    "a stored object of a session that was opened unseen": {
+        "clients": ["ctypes exports"],
+        "reaction": "log",
+        "steps": [
+            *(["load", 0], ["stop"], ["open", 0, True], ["resume"], ["create", 0, 0, True, True]),
+            *(["close_all", 0], ["open", 0, True], ["use_object", 0, 0, 0]),
+        ],
+    },
+}
+"""Programs about which the tracer, or the model, was wrong."""
+
+
+@pytest.mark.parametrize("program", ONCE_WRONG.values(), ids=ONCE_WRONG)
+def test_what_was_once_wrong_is_right(play: Play, program: dict[str, Any]) -> None:
+    """A program that has shown a fault is told right."""
+    assert judge(program, play(program)).faults == []
+
+
 PROGRAM: Final = {
     "clients": ["ctypes exports"],
     "reaction": "log",
