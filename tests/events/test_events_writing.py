@@ -218,7 +218,7 @@ def test_a_program_that_stops_its_clocks_does_not_stop_those_of_the_log(
     after = time.time_ns(), time.monotonic_ns()
     (log,) = (tmp_path / "logs").glob("*.jsonl")
     events = read_log(log)
-    assert {"csptrace.handle_acquired", "csptrace.finding"} <= {each["event"] for each in events}
+    assert {"csptrace.handle_acquired", "csptrace.run_ended"} <= {each["event"] for each in events}
     for event in events:
         assert before[0] <= event["ts"] <= after[0], event
         assert before[1] <= event["mono"] <= after[1], event
