@@ -424,3 +424,13 @@ def test_only_the_door_makes_rendered_lines(module: str) -> None:
 def test_one_module_reads_toml(module: str) -> None:
     """TOML files are read in one place, which never hangs and always names the file."""
     assert ("tomllib" in _imports(module)) == (module == "csptrace.tomlfile")
+
+
+def test_no_two_test_modules_share_a_name() -> None:
+    """What tests import by its name is found by it, whichever folder is collected first."""
+    found = [
+        path.name
+        for path in (ROOT / "tests").rglob("*.py")
+        if path.name != "conftest.py" and path.parent.name != "programs"
+    ]
+    assert sorted(set(found)) == sorted(found)

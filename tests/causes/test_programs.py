@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from corpus import FOLDER, PROGRAMS, findings, told
 from mending import mended
-from running import FOLDER, PROGRAMS, findings, told
 
 from csptrace.patch.exits import unavailable
 

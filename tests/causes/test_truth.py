@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import windows_python
+from corpus import FOLDER, PROGRAMS, lines, told
 from expected import EXPECTED
-from running import FOLDER, PROGRAMS, lines, told
 from test_causes import played
 
 from csptrace.patch.exits import unavailable
