@@ -21,6 +21,10 @@ HELPERS = {"opening", "helping"}
 PROGRAMS = {
     path.stem: demands_of(path) for path in sorted(FOLDER.glob("*.py")) if path.stem not in HELPERS
 }
+if sys.version_info < (3, 13):
+    # Who gets what a context manager's generator yields is not seen there: the release behind the
+    # yield is said not to be reached, which it is not when that is said, but is later.
+    del PROGRAMS["late_with_a_generator"]
 
 
 def environment(demands: Demands) -> dict[str, str]:
