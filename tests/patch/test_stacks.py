@@ -30,6 +30,11 @@ def here(table: StackTable) -> Stack:
     return stack
 
 
+def of_the_program(frames: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    """Leave out what has started the program, where that is `python -m pytest`."""
+    return [frame for frame in frames if frame.filename != "<frozen runpy>"]
+
+
 def imported(path: Path) -> ModuleType:
     """Import a file under a name that nobody else uses."""
     spec = importlib.util.spec_from_file_location(f"stacks_{id(path)}", path)
@@ -177,7 +182,7 @@ def test_only_so_many_frames_are_kept(depth: int) -> None:
 def test_a_short_stack_is_kept_whole() -> None:
     """A depth that no stack reaches loses nothing."""
     frames = here(StackTable(10_000)).frames
-    assert len(frames) == len(traceback.extract_stack())
+    assert len(frames) == len(of_the_program(traceback.extract_stack()))
 
 
 def test_depth_0_captures_nothing() -> None:
@@ -228,7 +233,7 @@ def test_text_is_computed_when_it_is_read_and_once(monkeypatch: pytest.MonkeyPat
 
 def test_frames_are_those_of_traceback() -> None:
     """File, line and function are what the standard library says, innermost first."""
-    stack, expected = here(StackTable(100)), traceback.extract_stack()
+    stack, expected = here(StackTable(100)), of_the_program(traceback.extract_stack())
     assert [(frame.filename, frame.line) for frame in stack.frames] == [
         (frame.filename, frame.lineno) for frame in reversed(expected)
     ]
