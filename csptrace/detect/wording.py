@@ -102,7 +102,7 @@ def explain(
     if finding.acquired is not None:
         whose = "found" if finding.found else "acquired"
         places.append(_place(whose, finding.acquired, ownership, redact=redact, most=frames))
-    if finding.ended is not None and not _is_stillborn(finding):
+    if finding.ended is not None and not _is_stillborn(finding.code, finding.ended):
         whose = "released"
         if finding.culprit is not None:
             whose = f"{finding.culprit.title} released"
@@ -240,12 +240,12 @@ def remedy(
             )
         case Code.LEAKED_AT_EXIT:
             return f"call {release} when the handle is no longer needed (try/finally)"
+        case Code.LOST if ended is not None and _is_stillborn(code, ended):
+            return (
+                f"{ended.site.call} failed{there} and gave out nothing to release: "
+                f"{_ends_all(kind)} frees it; see that the call does not fail there"
+            )
         case Code.LOST:
-            if ended is not None and ended.site.call != COLLECTION:
-                return (
-                    f"{ended.site.call} failed{there} and gave out nothing to release: "
-                    f"{_ends_all(kind)} frees it; see that the call does not fail there"
-                )
             return (
                 f"call {release} yourself; do not leave it to garbage collection, whose order is "
                 "not yours"
@@ -291,10 +291,9 @@ _INVALIDATED: Final = (Code.USE_AFTER_INVALIDATION, Code.OUT_OF_ORDER_RELEASE)
 """The codes of handles that nobody has released, if no other handle's release was it."""
 
 
-def _is_stillborn(finding: Finding) -> bool:
-    """Return whether the call that acquired the handle failed, and gave it to nobody."""
-    ended = finding.ended
-    return finding.code is Code.LOST and ended is not None and ended.site.call != COLLECTION
+def _is_stillborn(code: Code, ended: Moment) -> bool:
+    """Return whether the call that acquired a handle failed, and gave it to nobody."""
+    return code is Code.LOST and ended.site.call != COLLECTION
 
 
 def _ends_all(kind: Kind) -> str:
@@ -331,8 +330,8 @@ def _story(finding: Finding) -> str:
         case Code.LEAKED_AT_EXIT:
             what = f"scope {finding.scope!r}" if finding.scope else "the program"
             return f"It was still alive when {what} ended."
-        case Code.LOST if _is_stillborn(finding):
-            call = finding.ended.site.call if finding.ended is not None else ""
+        case Code.LOST if finding.ended is not None and _is_stillborn(finding.code, finding.ended):
+            call = finding.ended.site.call
             return f"{call} acquired it and then failed, so that nobody has got it."
         case Code.LOST:
             text = "The last Python reference to it went away before it was released"

@@ -69,9 +69,9 @@ _SMALLEST_INSIDE: Final = 0x100
 """A smaller number inside an object says too little to be taken for a handle."""
 _WRAPPED: Final = "async_generator_wrapped_value"
 _RESUMABLE: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
-_SHORTEST_REST: Final = 0.05
-"""Seconds between two times that the tool id is given back: each time, the interpreter goes over
-the code that runs next (0.2 µs for each function, CPython 3.12 and 3.13)."""
+_SHORTEST_REST: Final = 50_000_000
+"""Nanoseconds between two times that the tool id is given back: each time, the interpreter goes
+over the code that runs next (0.2 µs for each function, CPython 3.12 and 3.13)."""
 _PATIENCE: Final = 0.1
 """Seconds to wait for another thread that takes the tool id or gives it back, which takes some
 microseconds, unless a destructor of the program comes in between that waits for this thread."""
@@ -206,7 +206,7 @@ class Exits:
         if self._live:
             self._stays = {**stays, **self._stays}
             return
-        if self._tool < 0 or CLOCKS.monotonic() - self._rested < _SHORTEST_REST * 1e9:
+        if self._tool < 0 or CLOCKS.monotonic() - self._rested < _SHORTEST_REST:
             return
         with self._change(0) as may:
             if not may:

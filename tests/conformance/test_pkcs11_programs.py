@@ -99,6 +99,7 @@ def test_whatever_a_program_does_the_tracer_is_right(play: Play) -> None:
 
 
 def _same_programs(count: int) -> list[dict[str, Any]]:
+    """Return programs that are the same ones each time, drawn in a process of their own."""
     drawn = subprocess.run(
         [sys.executable, PLAYER.with_name("pkcs11_programs.py"), str(count)],
         stdout=subprocess.PIPE,

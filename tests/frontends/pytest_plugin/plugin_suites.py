@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CLEAN", "GUILTY", "LEAKS", "RECORDER", "SUPPORT", "WRONG", "random_suite"]
+__all__ = ["BROKEN", "CLEAN", "GUILTY", "LEAKS", "RECORDER", "SUPPORT", "WRONG", "random_suite"]
+
+BROKEN: Final = """
+@pytest.fixture(autouse=True, scope="session")
+def broken():
+    from csptrace.frontends.pytest_plugin import watch
+    before = watch.Watch.record
+    watch.Watch.record = lambda *args: 1 / 0
+    yield
+    watch.Watch.record = before
+"""
+"""What breaks the plugin while the tests behind it run."""
 
 SUPPORT: Final = """
 from pathlib import Path
