@@ -3,16 +3,16 @@
 pytest loads this module in every run, so it imports nothing of csptrace until the plugin is
 switched on by `--csptrace`, the ini option `csptrace` or `CSPTRACE=1`.
 
-`switches`     what is asked for: options, ini settings, environment
-`importing`    imports what follows past the rewriting of assertions
-`attribution`  whose handle it is: the scopes of tests, fixtures and collection
-`policy`       what counts: markers, severity, baseline
-`watch`        in the process that runs tests: follows them and judges
-`retention`    what is still held of a test that is over, and may release a handle when it goes
-`courier`      puts what was found into the reports of tests
-`debugging`    where a debugger stops
-`ledger`       where the results meet: verdicts, summary, files
-`fixture`      what a test asks for by the name `csptrace`
+`switches`          what is asked for: options, ini settings, environment
+`importing`         imports what follows past the rewriting of assertions
+`attribution`       whose handle it is: the scopes of tests, fixtures and collection
+`policy`            what counts: markers, severity, baseline
+`watch`             in the process that runs tests: follows them and judges
+`retention`         what is still held of a test that is over, and may release a handle when it goes
+`teardown_reports`  puts what was found into the reports of tests
+`debugging`         where a debugger stops
+`ledger`            where the results meet: verdicts, summary, files
+`fixture`           what a test asks for by the name `csptrace`
 """
 
 from __future__ import annotations

@@ -27,12 +27,12 @@ from csptrace.frontends.pytest_plugin.attribution import (
     exception_of_call,
     raised_findings,
 )
-from csptrace.frontends.pytest_plugin.courier import Courier, Parcel
 from csptrace.frontends.pytest_plugin.debugging import end_in_program
 from csptrace.frontends.pytest_plugin.ledger import Absence, Ledger
 from csptrace.frontends.pytest_plugin.policy import BadMarkerError, Policy, kinds_of
 from csptrace.frontends.pytest_plugin.retention import Retention, failures, held_of
 from csptrace.frontends.pytest_plugin.switches import Switches, refusal
+from csptrace.frontends.pytest_plugin.teardown_reports import Content, TeardownReports
 from csptrace.model import RELEASED
 from csptrace.terminal import escape
 
@@ -163,7 +163,7 @@ class Watch:
         self._earlier: dict[str, list[dict[str, Any]]] = {}
         self._leaks: list[tuple[Handle, str]] = []
         self._late: list[dict[str, Any]] = []
-        self._courier: Courier | None = None
+        self._reports: TeardownReports | None = None
         self._raised: set[int] = set()
         tracer.called = False
         self._interrupted = False
@@ -240,11 +240,11 @@ class Watch:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Begin an attempt."""
-        if self._courier is not None:
-            self._courier.arrive(item)
+        if self._reports is not None:
+            self._reports.arrive(item)
         before = self.attempt or self._last
         if before is not None and (
-            before.item is item or self._courier is not None or self.attempt is not None
+            before.item is item or self._reports is not None or self.attempt is not None
         ):
             self._leave_behind(before, item)
         self.attempt = attempt = Attempt(item, next(self._numbers), self._stragglers)
@@ -291,7 +291,7 @@ class Watch:
         self.attempt = None
         self._last = attempt
         if self._waiting:
-            self._couriers().departing = attempt  # what its end releases is still in its scope
+            self._listening().departing = attempt  # what its end releases is still in its scope
         else:
             self._leave(attempt)
 
@@ -324,9 +324,9 @@ class Watch:
         earlier = self._earlier.pop(attempt.nodeid, [])
         if attempt.records or earlier or self._late:
             others, self._late = self._late, []
-            parcel = Parcel(list(attempt.records), earlier, others)
-            parcel.section, parcel.failure = (failure, "") if failed else ("", failure)
-            self._couriers().load[attempt.nodeid] = parcel
+            content = Content(list(attempt.records), earlier, others)
+            content.section, content.failure = (failure, "") if failed else ("", failure)
+            self._listening().load[attempt.nodeid] = content
 
     def settle(self, attempt: Attempt) -> tuple[list[Record], str]:
         """Judge whoever has waited for pytest to let go of a test.
@@ -365,30 +365,34 @@ class Watch:
             del self._waiting[owner]
             self._retained[owner] = None
 
-    def _couriers(self) -> Courier:
+    def _listening(self) -> TeardownReports:
         """Return what puts results into reports; it listens from now on."""
-        if self._courier is None:
-            self._courier = Courier(self._config, self)
-            self._config.pluginmanager.register(self._courier, "csptrace-courier")
+        if self._reports is None:
+            self._reports = TeardownReports(self._config, self)
+            self._config.pluginmanager.register(self._reports, "csptrace-teardown-reports")
             ledger = self._config.pluginmanager.get_plugin("csptrace-ledger")
             if ledger is not None:
                 ledger.listen()
-        return self._courier
+        return self._reports
+
+    def _pending(self) -> dict[str, Content]:
+        """Return what no report has carried yet, by test."""
+        return {} if self._reports is None else self._reports.load
 
     def _leave_behind(self, before: Attempt, item: pytest.Item) -> None:
         """Keep what was never reported; an earlier attempt of the same test does not count."""
-        load = self._courier.load if self._courier is not None else {}
-        for parcel in load.values():
-            self._late.extend(parcel.others)
-            self._earlier.setdefault(before.nodeid, []).extend(parcel.earlier)
+        pending = self._pending()
+        for content in pending.values():
+            self._late.extend(content.others)
+            self._earlier.setdefault(before.nodeid, []).extend(content.earlier)
         if before.item is item:
             before.superseded = True
             self.postpone(before, before.records)
             if not self._earlier[item.nodeid]:
                 del self._earlier[item.nodeid]
-        elif before is self.attempt or before.nodeid in load:
+        elif before is self.attempt or before.nodeid in pending:
             self._late.extend(before.records)
-        load.clear()
+        pending.clear()
         before.end()
         self._last = None
 
@@ -657,13 +661,13 @@ class Watch:
     def _judge_rest(self) -> None:
         if self._interrupted:
             return
-        if self._courier is not None:
-            self._courier.arrive(None)
+        if self._reports is not None:
+            self._reports.arrive(None)
         if self.attempt is not None:
             self._late.extend(self.attempt.records)
             self._judge_late(self.attempt)
-        for parcel in self._courier.load.values() if self._courier is not None else ():
-            self._late.extend((*parcel.own, *parcel.others))
+        for content in self._reports.load.values() if self._reports is not None else ():
+            self._late.extend((*content.own, *content.others))
         if self._waiting or self._retained:
             gc.collect()
         for owner in (

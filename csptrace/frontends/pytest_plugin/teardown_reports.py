@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from csptrace.frontends.pytest_plugin.reporting import Record
     from csptrace.frontends.pytest_plugin.watch import Watch
 
-__all__ = ["Courier", "LeakError", "Parcel"]
+__all__ = ["Content", "LeakError", "TeardownReports"]
 
 
 class LeakError(Failed):
@@ -36,7 +36,7 @@ class LeakError(Failed):
 
 
 @dataclasses.dataclass(slots=True)
-class Parcel:
+class Content:
     """What the report of a test's teardown is to carry.
 
     Attributes:
@@ -66,7 +66,7 @@ class Parcel:
         }
 
 
-class Courier:
+class TeardownReports:
     """Puts results into reports; it is registered when there may be any for the first time.
 
     Args:
@@ -79,7 +79,7 @@ class Courier:
     """
 
     def __init__(self, config: pytest.Config, watch: Watch) -> None:
-        self.load: dict[str, Parcel] = {}
+        self.load: dict[str, Content] = {}
         self.departing: Attempt | None = None
         self._config = config
         self._watch = watch
@@ -94,9 +94,9 @@ class Courier:
         """Fail the teardown of a test that has leaked or misused something."""
         if call.when != "teardown":
             return (yield)
-        parcel = self.load.get(item.nodeid)
-        if parcel is not None and parcel.failure and call.excinfo is None:
-            call.excinfo = _excinfo(parcel.failure)
+        content = self.load.get(item.nodeid)
+        if content is not None and content.failure and call.excinfo is None:
+            call.excinfo = _excinfo(content.failure)
             self._call = call
         self._report = report = yield
         self._is_out = False
@@ -111,11 +111,11 @@ class Courier:
             return (yield)
         self._is_out = True
         try:
-            parcel = self.load.pop(report.nodeid, None)
-            if parcel is None:
+            content = self.load.pop(report.nodeid, None)
+            if content is None:
                 return (yield)
-            payload = parcel.payload()
-            self._put(report, payload, parcel.section)
+            payload = content.payload()
+            self._put(report, payload, content.section)
             with contextlib.ExitStack() as stack:
                 if payload["verdict"] and may_be_withdrawn(payload["own"]):
                     stack.enter_context(uncounted(self._config))
@@ -148,25 +148,27 @@ class Courier:
         own, failure = self._watch.settle(attempt)
         report = self._report
         if report is not None and report.nodeid == attempt.nodeid and not self._is_out:
-            self._amend(report, self.load.setdefault(attempt.nodeid, Parcel()), own, failure)
+            self._amend(report, self.load.setdefault(attempt.nodeid, Content()), own, failure)
         elif report is not None and report.nodeid == attempt.nodeid and failure and not late:
-            self.load[attempt.nodeid] = Parcel(own, failure=failure, further=True)
+            self.load[attempt.nodeid] = Content(own, failure=failure, further=True)
             attempt.item.ihook.pytest_runtest_logreport(report=_further(report, failure))
         else:
             self._watch.postpone(attempt, own)
 
     @staticmethod
-    def _amend(report: pytest.TestReport, parcel: Parcel, own: list[Record], failure: str) -> None:
+    def _amend(
+        report: pytest.TestReport, content: Content, own: list[Record], failure: str
+    ) -> None:
         """Change a report that nobody has read yet."""
-        parcel.own = parcel.own + own
+        content.own = content.own + own
         if not failure:
             return
-        if report.outcome == "failed" and not parcel.failure:
-            parcel.section = "\n\n".join(filter(None, (parcel.section, failure)))
+        if report.outcome == "failed" and not content.failure:
+            content.section = "\n\n".join(filter(None, (content.section, failure)))
             return
-        parcel.failure = "\n\n".join(filter(None, (parcel.failure, failure)))
+        content.failure = "\n\n".join(filter(None, (content.failure, failure)))
         report.outcome = "failed"
-        report.longrepr = parcel.failure
+        report.longrepr = content.failure
 
     @staticmethod
     def _put(report: pytest.TestReport, payload: dict[str, Any], section: str) -> None:
