@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import gc
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from csptrace.patch.proxy import derived, instances
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
     from types import ModuleType
 
 __all__ = ["Existing", "Imported", "is_held"]
@@ -46,19 +47,18 @@ class Existing:
         self._found = [each for each in self._all() if id(type(each)) not in wanted]
         return found
 
-    def held(self, find: Callable[[], list[Any]]) -> list[Any]:
-        """Return what the program has already.
+    def held(self, found: list[Any], cached: Container[int]) -> list[Any]:
+        """Return those of some objects that the program has, and not only the garbage collector.
 
         Args:
-            find: returns it out of what is here, and what only waits for the garbage collector.
+            found: the objects, as taken: the caller keeps no other reference to any.
+            cached: the ids of those that a cache has, too.
         """
-        found = find()
+        found = _held(found, cached)
         for generation in (1, 2):
             if found and gc.isenabled():
-                found.clear()
-                self._found = None
-                gc.collect(generation)
-                found = find()
+                found = _without_garbage(found, generation)
+                found = _held(found, cached)
         return found
 
     def _all(self) -> list[Any]:
@@ -78,9 +78,32 @@ class Imported(Existing):
         super().__init__()
         self._found = list(vars(module).values())
 
-    def held(self, find: Callable[[], list[Any]]) -> list[Any]:  # noqa: ARG002 - see Existing
+    def held(self, found: list[Any], cached: Container[int]) -> list[Any]:  # noqa: ARG002
         """Return what the program has already: nothing."""
         return []
+
+
+def _held(found: list[Any], cached: Container[int]) -> list[Any]:
+    return [
+        found[index]
+        for index in range(len(found))
+        if is_held(found, index, cached=id(found[index]) in cached)
+    ]
+
+
+def _without_garbage(found: list[Any], generation: int) -> list[Any]:
+    """Return what is left of objects when garbage has been collected; empties the list."""
+    known = [_loosely(each) for each in found]
+    found.clear()
+    gc.collect(generation)
+    return [each for get in known if (each := get()) is not None]
+
+
+def _loosely(one: Any) -> Callable[[], Any]:
+    try:
+        return weakref.ref(one)
+    except TypeError:  # what leads to it goes all the same, if it is garbage
+        return lambda: one
 
 
 def is_held(found: list[Any], index: int, *, cached: bool) -> bool:

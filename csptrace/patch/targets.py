@@ -483,7 +483,7 @@ class Installation:
             self.functions += patcher.functions
 
             def adopt(existing: Existing) -> None:
-                if existing.held(lambda: self._unwrapped(existing, wrapped, target)):
+                if existing.held(existing.take(*wrapped), self._registered(target)):
                     self._monitor.unseen(handed_out(spec.calls))
                 patcher.adopt(existing)
 
@@ -511,16 +511,10 @@ class Installation:
             self._adoptions.append(adopt)
 
     @staticmethod
-    def _unwrapped(existing: Existing, classes: list[type], target: LibraryObjects) -> list[Any]:
-        """Return the objects that were not wrapped when the program got them."""
-        found = existing.take(*classes)
+    def _registered(target: LibraryObjects) -> set[int]:
+        """Return the ids of the objects that a binding itself has in its registry."""
         where, _, name = target.registry.rpartition(".")
-        cached = set(map(id, getattr(sys.modules.get(where), name, {}).values()))
-        return [
-            found[index]
-            for index in range(len(found))
-            if is_held(found, index, cached=id(found[index]) in cached)
-        ]
+        return set(map(id, getattr(sys.modules.get(where), name, {}).values()))
 
     def _pausing(self, cls: str, method: str) -> Callable[[ModuleType], None]:
         def patch(module: ModuleType) -> None:
@@ -584,13 +578,16 @@ class Installation:
         )
 
     def _adopt_ctypes(self, existing: Existing, module: ModuleType, rows: dict[str, _Row]) -> None:
-        held = existing.held(lambda: self._held_of_ctypes(existing, module, rows))
+        libraries = existing.of(module.CDLL)
+        # A library keeps what was looked up as an attribute, which is patched there.
+        cached = {id(function) for each in libraries for function in vars(each).values()}
+        held = existing.held(self._handed_out(existing, module, rows), cached)
         functions = derived(module._CFuncPtr, ForeignFunction)
         bound = [each for each in held if id(type(each)) in functions]
         if len(bound) < len(held):
             scoped = [row.call for row in rows.values() if row.spec.scoped]
             self._monitor.unseen(handed_out(scoped))
-        for library in existing.of(module.CDLL):
+        for library in libraries:
             if self._known_library(Codec.CTYPES, library._name):
                 self._adopt_cdll(library, rows)
             else:
@@ -623,27 +620,16 @@ class Installation:
                     vars(library)[name] = function._self_restore()
 
     @classmethod
-    def _held_of_ctypes(
+    def _handed_out(
         cls, existing: Existing, module: ModuleType, rows: dict[str, _Row]
     ) -> list[Any]:
-        """Return the functions that somebody has looked up already and keeps, and their tables.
+        """Take the functions that somebody has looked up already, and the tables of functions.
 
-        A library keeps what was looked up as an attribute, which is patched there. A proxy is one
-        of an earlier tracer, which nothing reports to any more.
+        A proxy is one of an earlier tracer, which nothing reports to any more.
         """
-        cached = {
-            id(function)
-            for library in existing.of(module.CDLL)
-            for function in vars(library).values()
-        }
         functions = existing.take(module._CFuncPtr, ForeignFunction)
-        known = [each for each in functions if getattr(each, "__name__", None) in rows]
-        functions.clear()
-        return existing.take(*cls._tables_in(module, rows).values()) + [
-            known[index]
-            for index in range(len(known))
-            if is_held(known, index, cached=id(known[index]) in cached)
-        ]
+        tables = existing.take(*cls._tables_in(module, rows).values())
+        return tables + [each for each in functions if getattr(each, "__name__", None) in rows]
 
     @staticmethod
     def _tables_in(module: ModuleType, rows: dict[str, _Row]) -> dict[int, type]:
