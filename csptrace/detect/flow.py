@@ -68,7 +68,7 @@ class Flow:
 
     def __init__(self, code: CodeType) -> None:
         found: Any = dis.Bytecode(code)
-        self._all: list[dis.Instruction] = list(found)
+        self._all = _merged(found)
         self._offsets = [each.offset for each in self._all]
         self.lines: dict[int, int | None] = {}
         self.columns = False
@@ -274,6 +274,17 @@ class Flow:
                 else attribute is None and name in _stored(each)
             )
         )
+
+
+def _merged(instructions: Iterable[dis.Instruction]) -> list[dis.Instruction]:
+    """Return instructions, each call as one: CPython 3.11 has two, either of which makes it."""
+    merged: list[dis.Instruction] = []
+    for each in instructions:
+        if merged and merged[-1].opname == "PRECALL":
+            merged[-1] = each._replace(offset=merged[-1].offset)
+        else:
+            merged.append(each)
+    return merged
 
 
 def _span(instruction: dis.Instruction) -> Span:
