@@ -42,9 +42,10 @@ Play: TypeAlias = "Callable[[dict[str, Any]], dict[str, Any]]"
 def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
     """Return a function that plays a program and returns what the player reports."""
     softhsm.need("PyKCS11", "pkcs11")
-    environment = softhsm.environment()
-    tokens = Path(environment["SOFTHSM2_CONF"]).with_name("tokens")
-    errors = tmp_path_factory.mktemp("player") / "stderr"
+    home = tmp_path_factory.mktemp("player")
+    # A token of its own: other tests leave objects on theirs, which a search would find.
+    environment = softhsm.make_token(home, softhsm.LABEL, softhsm.PIN, softhsm.SO_PIN)
+    tokens, errors = home / "tokens", home / "stderr"
     with (
         errors.open("w") as stderr,
         subprocess.Popen(
