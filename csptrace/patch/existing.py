@@ -9,15 +9,19 @@ from __future__ import annotations
 import gc
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from types import FrameType, FunctionType
+from typing import TYPE_CHECKING, Any, Final
 
 from csptrace.patch.proxy import derived, instances
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Callable, Container, Iterable, Mapping
     from types import ModuleType
 
-__all__ = ["Existing", "Imported", "is_held"]
+__all__ = ["Existing", "Imported"]
+
+_NONE: Final[Mapping[int, int]] = {}
 
 
 class Existing:
@@ -51,15 +55,15 @@ class Existing:
         """Return those of some objects that the program has, and not only the garbage collector.
 
         Args:
-            found: the objects, as taken: the caller keeps no other reference to any.
+            found: the objects, as taken: the caller keeps no other reference to any. It is
+                emptied.
             cached: the ids of those that a cache has, too.
         """
-        found = _held(found, cached)
+        left = _held(found, cached)
         for generation in (1, 2):
-            if found and gc.isenabled():
-                found = _without_garbage(found, generation)
-                found = _held(found, cached)
-        return found
+            if left and gc.isenabled():
+                left = _held(_without_garbage(left, generation), cached)
+        return _held(left, cached, _ours(left)) if left else left
 
     def _all(self) -> list[Any]:
         if self._found is None:
@@ -83,12 +87,47 @@ class Imported(Existing):
         return []
 
 
-def _held(found: list[Any], cached: Container[int]) -> list[Any]:
-    return [
+def _held(found: list[Any], cached: Container[int], ours: Mapping[int, int] = _NONE) -> list[Any]:
+    """Return those of some objects that somebody else refers to; empties the list."""
+    held = [
         found[index]
         for index in range(len(found))
-        if is_held(found, index, cached=id(found[index]) in cached)
+        if _is_held(found, index, (id(found[index]) in cached) + ours.get(id(found[index]), 0))
     ]
+    found.clear()
+    return held
+
+
+def _ours(found: list[Any]) -> Mapping[int, int]:
+    """Return how often what earlier tracers have left refers to objects, by their ids.
+
+    The traceback of an error that was raised in a traced call (a notebook keeps the last one)
+    keeps the functions that csptrace has made for it, and through them what they call. What the
+    program can still call itself is a proxy, which is among the objects if there is one.
+    """
+    wanted = set(map(id, found))
+    parts: set[int] = set()  # of functions and frames
+    for each in instances(FunctionType, FrameType):
+        if type(each) is FunctionType and _is_ours(each.__globals__):
+            parts.update(map(id, each.__closure__ or ()))
+        elif type(each) is FrameType and _is_ours(each.f_globals):
+            parts.add(id(each))
+            # Its `f_locals`, if somebody has asked for them, before CPython 3.13.
+            parts.update(id(part) for part in gc.get_referents(each) if type(part) is dict)
+    count: Counter[int] = Counter()
+    for each in gc.get_referrers(*found):
+        if id(each) in parts or _is_ours(type.__getattribute__(type(each), "__dict__")):
+            count.update(one for one in map(id, gc.get_referents(each)) if one in wanted)
+    return count
+
+
+def _is_ours(namespace: Mapping[str, Any]) -> bool:
+    """Return whether a module, or a class, is one of those that patch."""
+    module = namespace.get("__name__", namespace.get("__module__"))
+    return isinstance(module, str) and module.startswith(_PACKAGE)
+
+
+_PACKAGE: Final = __name__.rpartition(".")[0] + "."
 
 
 def _without_garbage(found: list[Any], generation: int) -> list[Any]:
@@ -106,17 +145,11 @@ def _loosely(one: Any) -> Callable[[], Any]:
         return lambda: one
 
 
-def is_held(found: list[Any], index: int, *, cached: bool) -> bool:
-    """Return whether somebody besides a list, and a cache, refers to one of the objects in it.
-
-    Args:
-        found: the list, the only one that the caller has of the object.
-        index: where the object is in it.
-        cached: whether it is in a cache, too.
-    """
+def _is_held(found: list[Any], index: int, others: int) -> bool:
+    """Return whether somebody refers to an object in a list besides the list and some others."""
     # A function of a ctypes library refers to itself.
     own = sum(each is found[index] for each in gc.get_referents(found[index]))
-    return _references(found, index) > _IN_A_LIST + cached + own
+    return _references(found, index) > _IN_A_LIST + others + own
 
 
 def _references(found: list[Any], index: int) -> int:

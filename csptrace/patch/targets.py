@@ -22,7 +22,7 @@ from csptrace import forks, threads
 from csptrace.errors import ActivationError
 from csptrace.model import COLLECTION, INVALIDATED, LIVE, RELEASED, CallSite
 from csptrace.patch import collector
-from csptrace.patch.existing import Existing, Imported, is_held
+from csptrace.patch.existing import Existing, Imported
 from csptrace.patch.installer import Journal
 from csptrace.patch.interceptor import (
     THE_LIBRARY,
@@ -688,28 +688,24 @@ class Installation:
         self._codec(Codec.CFFI)  # now, as for ctypes
         _last_error()
         self._replace(FFI, "dlopen", wrapt.FunctionWrapper(vars(FFI)["dlopen"], dlopen))
-        self._adopt(module, lambda: (FFI,), lambda existing: self._adopt_cffis(existing.of(FFI)))
+        self._adopt(module, lambda: (FFI,), lambda existing: self._adopt_cffis(existing, FFI))
 
-    def _adopt_cffis(self, existing: Iterable[Any]) -> None:
+    def _adopt_cffis(self, existing: Existing, FFI: type) -> None:
         """Patch the libraries that were loaded through cffi before."""
         libraries = [
             library
-            for ffi in existing
+            for ffi in existing.of(FFI)
             for library in ffi._libraries
             if self._known_library(Codec.CFFI, type(library).__name__.partition("_")[2])
         ]
         rows = self._rows(Codec.CFFI)
+        cached = [each for library in libraries for each in vars(library).items()]
+        names = {id(function): name for name, function in cached if name in rows}
+        found = [function for name, function in cached if name in rows]
+        cached.clear()
+        bound = existing.held(found, names)
+        self._note_bound([(names[id(function)], function) for function in bound], rows)
         for library in libraries:
-            names = [name for name in rows if name in vars(library)]
-            functions = [vars(library)[name] for name in names]
-            self._note_bound(
-                [
-                    (name, functions[index])
-                    for index, name in enumerate(names)
-                    if is_held(functions, index, cached=True)
-                ],
-                rows,
-            )
             self._adopt_cffi(library)
 
     def _adopt_cffi(self, library: Any) -> None:

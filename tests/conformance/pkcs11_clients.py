@@ -481,6 +481,7 @@ class PythonPkcs11Client:
         "logout": "no logout but that of a session opened with a PIN, when it is closed",
         "close all": "no C_CloseAllSessions",
         "login": "no login but that of a session that is opened with a PIN",
+        "kept": "a traceback keeps the Session object, and what opens others through it",
     }
 
     def __init__(self) -> None:

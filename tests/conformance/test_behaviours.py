@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import traceback
 import uuid
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -714,6 +715,29 @@ def test_leaked_at_exit(client: Client, tracer: Tracer) -> None:
     ]
     client.destroy_key(key)
     client.release(prov)
+
+
+def test_an_error_that_is_kept_takes_nothing_from_the_next_tracer(
+    client: Client, start: Callable[..., Tracer]
+) -> None:
+    """A program may keep and show a misuse's traceback, as a notebook does, and is traced anew."""
+    start()
+    prov = client.acquire()
+    key = client.gen_key(prov)
+    client.destroy_key(key)
+    with pytest.raises(DoubleRelease) as kept:
+        client.destroy_key(key)
+    client.release(prov)
+    csptrace.stop()
+    shown = [frame.f_locals for frame, _ in traceback.walk_tb(kept.value.__traceback__)]
+    tracer = start()
+    assert tracer.installation.missed == []
+    prov = client.acquire()
+    key = client.gen_key(prov)
+    assert [leak.handle.kind for leak in csptrace.stop()] == ["HCRYPTPROV", "HCRYPTKEY"]
+    client.destroy_key(key)
+    client.release(prov)
+    assert shown
 
 
 def test_leaked_at_exit_raises(client: Client, start: Callable[..., Tracer]) -> None:

@@ -134,6 +134,31 @@ def test_session_never_closed_is_a_leak_at_exit(client: Client, tracer: Tracer) 
     assert test_session_never_closed_is_a_leak_at_exit.__name__ in names
 
 
+def test_an_error_that_is_kept_takes_nothing_from_the_next_tracer(
+    start: Callable[..., tuple[Client, Tracer]],
+) -> None:
+    """A program may keep a misuse with its traceback, as a notebook does, and is traced anew."""
+    before, _ = start()
+    need(before, "kept")
+    error = misused(before)
+    csptrace.stop()
+    client, tracer = start()
+    assert tracer.installation.missed == []
+    client.open()
+    assert [leak.handle.kind for leak in csptrace.stop()] == [SESSION]
+    assert error.__traceback__ is not None
+
+
+def misused(client: Client) -> HandleError:
+    """Use a session that is closed, leave nothing else behind, and return the error."""
+    session = client.open()
+    client.close(session)
+    with pytest.raises(HandleError) as caught:
+        client.use(session)
+    client.unload()
+    return caught.value
+
+
 def test_session_objects_at_close_are_information(client: Client, tracer: Tracer) -> None:
     """A session object that is left to the close of its session is information."""
     session = client.open(PIN)

@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 import shutil
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -162,13 +161,7 @@ class Suite:
     ) -> Run:
         """Run it in this process, with `-v` and `--csptrace`."""
         given = self._arguments(arguments, on, plugins, loud)
-        result = self.pytester.runpytest_inprocess(*given)
-        # What has failed in this process: through its traceback the functions that were called
-        # there would be kept, and be taken for the program's own by the tracers of other tests.
-        getattr(result.reprec, "calls", []).clear()  # none where pytest refused to start
-        for name in ("last_exc", "last_type", "last_value", "last_traceback"):
-            vars(sys).pop(name, None)
-        return Run(result, self.path)
+        return Run(self.pytester.runpytest_inprocess(*given), self.path)
 
     def spawn(self, *arguments: str | Path, on: bool = True, plugins: Iterable[str] = ()) -> Run:
         """Run it in a process of its own."""
