@@ -721,7 +721,7 @@ def test_an_error_that_is_kept_takes_nothing_from_the_next_tracer(
     client: Client, start: Callable[..., Tracer]
 ) -> None:
     """A program may keep and show a misuse's traceback, as a notebook does, and is traced anew."""
-    start()
+    missed = start().installation.missed
     prov = client.acquire()
     key = client.gen_key(prov)
     client.destroy_key(key)
@@ -731,7 +731,7 @@ def test_an_error_that_is_kept_takes_nothing_from_the_next_tracer(
     csptrace.stop()
     shown = [frame.f_locals for frame, _ in traceback.walk_tb(kept.value.__traceback__)]
     tracer = start()
-    assert tracer.installation.missed == []
+    assert tracer.installation.missed == missed
     prov = client.acquire()
     key = client.gen_key(prov)
     assert [leak.handle.kind for leak in csptrace.stop()] == ["HCRYPTPROV", "HCRYPTKEY"]
