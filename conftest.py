@@ -23,18 +23,6 @@ pytest_plugins = ["pytester"]
 # happened during a run inside this process.
 wrapt.register_post_import_hook(lambda _module: None, "csptrace_never_imported")
 
-try:
-    from sybil import Sybil
-    from sybil.parsers.markdown import PythonCodeBlockParser
-except ImportError:  # Windows Python under Wine has no sybil; it runs the conformance suite
-    pass
-else:
-    pytest_collect_file = Sybil(
-        parsers=[PythonCodeBlockParser()],
-        patterns=["README.md"],
-        fixtures=["clean_environment"],
-    ).pytest()
-
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:

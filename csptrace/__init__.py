@@ -1,13 +1,15 @@
 """csptrace: a runtime leak tracer for cryptographic provider handles.
 
-    provider call → patch → spec → graph → detect → events → frontends
+    provider call → intercept → graph → findings → events → frontends
 
-1. `specs`      WHAT each API promises: data only, one file per API.
-2. `patch`      HOW a call is intercepted: wrapt proxies around functions and handle objects.
-3. `graph`      what is alive and whose child it is.
-4. `detect`     what is wrong: pure functions from a change to findings.
-5. `events`     what leaves the process: structlog, one JSON Lines file a process, stderr.
-6. `frontends`  the command line.
+* `spec`, `apis`  WHAT each API promises: the language, and one folder of data for each API.
+* `install`       where the functions are; `intercept` what happens when one is called.
+* `stacks`        where a call was made, and whose code that is.
+* `graph`         what is alive and whose child it is.
+* `findings`      what is wrong, from a change of the graph to its words.
+* `causes`        why a handle was not released.
+* `events`        what leaves the process: structlog, one JSON Lines file a process, stderr.
+* `frontends`     the command line and the pytest plugin; `analysis` what the logs say.
 
 `tracer` is the only module that knows them all. Importing this package imports none of them: the
 public names below are resolved when they are first used, so that an interpreter that does not
@@ -21,15 +23,15 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # importing typing would cost every interpreter start
 if TYPE_CHECKING:
-    from csptrace.errors import (
-        ActivationError,
-        CspTraceError,
+    from csptrace.errors import ActivationError, CspTraceError, SettingsError
+    from csptrace.findings.errors import (
         DoubleRelease,
         HandleError,
         HandleLeak,
+        LeakWarning,
+        MisuseWarning,
         OutOfOrderRelease,
         ReleaseWhileInUse,
-        SettingsError,
         StaleDependency,
         UseAfterInvalidation,
         UseAfterRelease,
@@ -47,6 +49,8 @@ __all__ = [
     "DoubleRelease",
     "HandleError",
     "HandleLeak",
+    "LeakWarning",
+    "MisuseWarning",
     "OutOfOrderRelease",
     "ReleaseWhileInUse",
     "Settings",
@@ -66,6 +70,7 @@ __all__ = [
 _PLACES = {
     "Settings": "csptrace.settings",
     "Tracer": "csptrace.tracer",
+    **dict.fromkeys(("ActivationError", "CspTraceError", "SettingsError"), "csptrace.errors"),
     **dict.fromkeys(("current", "start", "stop", "trace_library", "tracing"), "csptrace.process"),
 }
 
@@ -76,7 +81,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'csptrace' has no attribute {name!r}")
     import importlib  # noqa: PLC0415 - nothing is imported before it is used
 
-    return getattr(importlib.import_module(_PLACES.get(name, "csptrace.errors")), name)
+    return getattr(importlib.import_module(_PLACES.get(name, "csptrace.findings.errors")), name)
 
 
 def __dir__() -> list[str]:

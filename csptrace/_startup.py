@@ -1,8 +1,9 @@
-"""What the start-up files call in every interpreter. Standard library only until `CSPTRACE` is set.
+"""What the start-up file calls where `CSPTRACE` is set. Standard library only until it is a yes.
 
-`zz_csptrace.pth` (executed up to Python 3.17, ignored from 3.18 on) and `zz_csptrace.start` (Python
-3.15 and later; PEP 829 for both) name the same function; in a virtual environment the first is
-executed twice, so it must be idempotent.
+`zz_csptrace.pth` is executed up to Python 3.17 and ignored from 3.18 on (PEP 829). In a virtual
+environment it is executed twice, so the function must be idempotent. There is no `.start` file, as
+Python 3.15 and later read: it can ask for nothing before it imports, so that each interpreter would
+import csptrace, and pytest could not rewrite the assertions of its plugin any more.
 """
 
 from __future__ import annotations

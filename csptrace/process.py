@@ -9,17 +9,18 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from csptrace import forks
-from csptrace.errors import ActivationError, HandleLeak, LeakWarning
-from csptrace.model import CallSite
-from csptrace.patch.interceptor import Sheltered, is_deliberate
-from csptrace.patch.targets import when_imported
+from csptrace.errors import ActivationError
+from csptrace.findings.errors import HandleLeak, LeakWarning
+from csptrace.graph.sites import CallSite
+from csptrace.install.targets import when_imported
+from csptrace.intercept.contract import Sheltered, is_deliberate
 from csptrace.settings import Settings
 from csptrace.tracer import Tracer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from csptrace.model import Finding
+    from csptrace.findings.finding import Finding
 
 __all__ = ["current", "start", "stop", "trace_library", "tracing"]
 
@@ -66,7 +67,7 @@ def start(settings: Settings | None = None, **given: Any) -> Tracer:
         tracer = Tracer(settings)
         tracer.start()
         for message in passed:
-            tracer.complain("settings", message)
+            tracer.diagnostics.complain("settings", message)
         _current = tracer
         if not _hooks_registered:
             _hooks_registered = True
@@ -140,7 +141,7 @@ def _stopped(tracer: Tracer) -> list[Finding]:
     try:
         return tracer.stop()
     finally:
-        if tracer.active:
+        if tracer.recorder.active:
             _current = tracer
 
 
@@ -185,11 +186,11 @@ def _at_exit() -> None:
         tracer, _current = _current, None
         if tracer is None:
             return
-        with Sheltered(tracer, CallSite("the end of the process", "", "")):
+        with Sheltered(tracer.diagnostics, CallSite("the end of the process", "", "")):
             tracer.stop(exiting=True)
     code = tracer.settings.exit_code
     failed = tracer.program_status or getattr(sys, "last_value", None) is not None
-    if code and tracer.serious and not failed:
+    if code and tracer.reporter.serious and not failed:
         _last_word = _ExitStatus(code)
 
 

@@ -197,8 +197,16 @@ class _Masked(ast.NodeTransformer):
         """Replace one with fields in it."""
         return ast.Constant(...)
 
+    def visit_FormattedValue(self, _node: ast.FormattedValue) -> ast.expr:
+        """Replace a field that stands alone."""
+        return ast.Constant(...)
+
     def visit_TemplateStr(self, _node: ast.AST) -> ast.expr:
         """Replace one of CPython 3.14."""
+        return ast.Constant(...)
+
+    def visit_Interpolation(self, _node: ast.AST) -> ast.expr:
+        """Replace a field of such a one that stands alone: it holds its source as a text."""
         return ast.Constant(...)
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import csptrace
+from csptrace.apis import registry
+from csptrace.findings.catalogue import Code
+from csptrace.spec.bindings import Dll
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,27 +27,44 @@ PACKAGE = Path(csptrace.__file__).parent
 ROOT = PACKAGE.parent
 VALUES = {
     *("csptrace", "csptrace.clocks", "csptrace.errors", "csptrace.files", "csptrace.forks"),
-    "csptrace.model",
     *("csptrace.interruption", "csptrace.projectfile", "csptrace.settings", "csptrace.terminal"),
-    *("csptrace.quoting", "csptrace.threads", "csptrace.tomlfile"),
+    *("csptrace.loader", "csptrace.quoting", "csptrace.threads", "csptrace.tomlfile"),
 }
 
 # Stage → what it may import besides the standard library, its own modules and VALUES. The stages
 # stand in the order of the pipeline, and none may import a later one.
 STAGES: dict[str, set[str]] = {
-    "specs": set(),
-    "patch": {"csptrace.specs", "wrapt", "_cffi_backend"},
-    "graph": {"csptrace.specs"},
-    "detect": {"csptrace.specs", "wrapt"},
-    "events": {"csptrace.detect", "structlog", "orjson"},
-    "analysis": {"csptrace.events.schema"},
+    "spec": set(),
+    "apis": {"csptrace.spec"},
+    "stacks": {"wrapt"},
+    "graph": {"csptrace.spec", "csptrace.stacks"},
+    "intercept": {"csptrace.spec", "csptrace.graph", "_cffi_backend"},
+    "install": {
+        *("csptrace.apis", "csptrace.graph", "csptrace.intercept", "csptrace.spec"),
+        *("wrapt", "_cffi_backend"),
+    },
+    "findings": {"csptrace.graph", "csptrace.spec", "csptrace.stacks"},
+    "causes": {
+        *("csptrace.findings", "csptrace.graph", "csptrace.install", "csptrace.intercept"),
+        *("csptrace.spec", "csptrace.stacks"),
+    },
+    "events": {
+        *("csptrace.findings", "csptrace.graph", "csptrace.stacks"),
+        *("structlog", "orjson"),
+    },
+    "recording": {
+        *("csptrace.apis", "csptrace.causes", "csptrace.events", "csptrace.findings"),
+        *("csptrace.graph", "csptrace.intercept", "csptrace.spec", "csptrace.stacks"),
+    },
+    "analysis": {"csptrace.events.schema", "csptrace.findings.catalogue"},
+    "guide": set(),
 }
 COMPOSERS = {
     *("csptrace.tracer", "csptrace.process", "csptrace._startup"),
     *("csptrace.__init__", "csptrace.__main__"),
 }
 VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "core", "manager", "misc"}
-WRAPT_OUTSIDE_PATCH = {"csptrace.detect.ownership"}
+WRAPT_ELSEWHERE = {"csptrace.stacks.ownership"}
 """It asks for wrapt's folder, to recognise wrapt's frames."""
 
 
@@ -168,9 +190,28 @@ def test_no_stage_may_import_a_later_one() -> None:
 
 @pytest.mark.parametrize("module", sorted(VALUES - {"csptrace"}))
 def test_shared_values_import_nothing_but_each_other(module: str) -> None:
-    """The values between the stages know no stage, except for the names of types."""
-    assert _foreign(module, typing=False) <= VALUES
-    assert _foreign(module) <= VALUES | {"csptrace.specs.vocabulary"}
+    """What every stage may use knows no stage."""
+    assert _foreign(module) <= VALUES
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    """No module needs one that needs it, names of types included; the package's root only names."""
+    needs = {
+        _imported(module): {
+            name for name in _imports(module) if _within(name, {"csptrace"}) and name != "csptrace"
+        }
+        for module in MODULES
+        if module != "csptrace.__init__"
+    }
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
+
+
+def _imported(module: str) -> str:
+    """Return the name by which a module is imported."""
+    return module.removesuffix(".__init__")
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -194,10 +235,10 @@ def test_tracer_imports_no_frontend(module: str) -> None:
     assert not any(_within(name, {"csptrace.process"}) for name in _imports("csptrace.tracer"))
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if _stage(name) != "patch"])
+@pytest.mark.parametrize("module", [name for name in MODULES if _stage(name) != "install"])
 def test_wrapt_is_touched_in_one_place(module: str) -> None:
-    """Only the patching stage uses wrapt."""
-    if module in WRAPT_OUTSIDE_PATCH:
+    """Only the stage that replaces functions uses wrapt."""
+    if module in WRAPT_ELSEWHERE:
         tree = _tree(module)
         uses = [
             node.attr
@@ -377,6 +418,29 @@ def test_one_module_writes_to_terminals(module: str) -> None:
     assert found == []
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_finding_codes_stand_in_the_catalogue_alone(module: str) -> None:
+    """No other module spells a code out, so that a new one is one new row."""
+    if module == "csptrace.findings.catalogue" or _stage(module) == "examples":
+        return
+    codes = {code.value for code in Code} - {Code.LOST.value}  # a word like any other
+    spelled = [
+        node.value
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.Constant) and node.value in codes
+    ]
+
+    assert spelled == []
+
+
+@pytest.mark.parametrize(
+    "module", [name for name in MODULES if _stage(name) in ("events", "analysis", "frontends")]
+)
+def test_nobody_asks_again_whose_code_a_frame_is(module: str) -> None:
+    """Stacks come resolved; who writes them down need not tell the user's frames from others."""
+    assert not any(_within(name, {"csptrace.stacks.ownership"}) for name in _imports(module))
+
+
 def test_the_search_for_writes_finds_them() -> None:
     """What would write past the door is noticed, in every form that it usually has."""
     for text in (
@@ -434,3 +498,92 @@ def test_no_two_test_modules_share_a_name() -> None:
         if path.name != "conftest.py" and path.parent.name != "programs"
     ]
     assert sorted(set(found)) == sorted(found)
+
+
+def _words_of_apis() -> set[str]:
+    """Return the words that mean one API: its own name, and those of functions and bindings."""
+    words: set[str] = set()
+    for spec in registry.load(registry.BUILT_IN):
+        words |= {spec.name, *spec.by_name(), *(kind.name for kind in spec.kinds)}
+        for binding in spec.bindings:
+            if isinstance(binding.target, Dll):
+                words |= {*binding.target.libraries, binding.target.marker}
+            else:
+                words |= {binding.name, *binding.target.classes, *binding.target.modules}
+                words |= {shape.python for shape in binding.shapes.values()}
+    # Words of the language, too, and the provider that is part of the package.
+    return words - {"", "lib", "softcsp", "Object", "Session", "Slot", "Token"}
+
+
+WORDS_OF_APIS = _words_of_apis()
+PREFIXES_OF_APIS = re.compile(r"(CK[AFMORU]_|C_|Crypt|NCrypt|BCrypt|Cert|SCard|Esys_)[A-Z]\w*")
+KNOWS_NO_API = [
+    name
+    for name in MODULES
+    if _stage(name) not in ("apis", "softcsp", "examples") and name != "csptrace.frontends.manual"
+]
+"""All but the folders of the APIs, the provider, the example programs (with what the demo runs)
+and the help texts, which give examples."""
+
+
+def _code_words(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield the words of a module's code: names and strings, but no docstring and no comment."""
+    prose = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        found: list[str | None] = []
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
+                found = [name]
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.keyword(arg=name):
+                found = [name]
+            case ast.AsyncFunctionDef(name=name):
+                found = [name]
+            case ast.alias(name=name, asname=other):
+                found = [name, *name.split("."), other]
+            case ast.ImportFrom(module=name) if name:
+                found = [name, *name.split(".")]
+            case ast.Constant(value=str(text)) if id(node) not in prose:
+                found = [text, *re.findall(r"[\w.-]+", text), *re.findall(r"\w+", text)]
+        for word in found:
+            if word:
+                yield getattr(node, "lineno", 0), word
+
+
+@pytest.mark.parametrize("module", KNOWS_NO_API)
+def test_no_other_module_knows_an_api(module: str) -> None:
+    """What is special about an API stands in its folder: one more is no change anywhere else."""
+    found = {
+        (line, word)
+        for line, word in _code_words(_tree(module))
+        if word in WORDS_OF_APIS or PREFIXES_OF_APIS.fullmatch(word)
+    }
+
+    assert found == set()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from csptrace.apis.pkcs11 import queries",
+        "import win32crypt",
+        "if spec.name == 'cryptoapi': pass",
+        "CKA_TOKEN = 0x1",
+        "say('close it with C_CloseSession')",
+        "library.CryptGenKey(1)",
+        "def f(NCryptFreeObject): pass",
+        "f(CertCloseStore=1)",
+        "name = 'PyKCS11'",
+        "x = 'python-pkcs11'",
+    ],
+)
+def test_the_search_for_apis_finds_them(text: str) -> None:
+    """Each form in which an API could be known is noticed; prose about one is not."""
+    words = {word for _, word in _code_words(ast.parse(text))}
+    assert [w for w in words if w in WORDS_OF_APIS or PREFIXES_OF_APIS.fullmatch(w)]
+
+    prose = ast.parse(f'"""{text}"""\ndef f():\n    """{text}"""\nx = 1\n"""{text}"""\n# {text}')
+    assert {word for _, word in _code_words(prose)} <= {"f", "x"}

@@ -12,7 +12,8 @@ import pytest
 
 import csptrace
 from csptrace import errors
-from csptrace.model import Code
+from csptrace.findings import errors as finding_errors
+from csptrace.findings.catalogue import Code
 from csptrace.softcsp import advapi32
 
 if TYPE_CHECKING:
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
 
 MISUSES = [
     cls
-    for cls in vars(errors).values()
-    if isinstance(cls, type) and issubclass(cls, csptrace.HandleError) and cls.code
+    for cls in vars(finding_errors).values()
+    if isinstance(cls, type)
+    and issubclass(cls, csptrace.HandleError)
+    and cls is not csptrace.HandleError
 ]
+ALL = [getattr(module, name) for module in (errors, finding_errors) for name in module.__all__]
 SECRETIVE = "the name of a container"
 
 
@@ -54,7 +58,7 @@ def leak(name: str | None = None) -> None:
 
 def test_one_class_for_each_misuse() -> None:
     """Every misuse code has a class of its own, and every class a code that exists."""
-    codes = [Code(cls.code) for cls in MISUSES]
+    codes = [cls.code for cls in MISUSES]
 
     assert sorted(codes) == sorted(code for code in Code if code.is_misuse)
     assert len(set(codes)) == len(codes)
@@ -62,12 +66,11 @@ def test_one_class_for_each_misuse() -> None:
 
 def test_everything_descends_from_one_class() -> None:
     """One `except` catches whatever csptrace raises; leaks and misuses can be told apart."""
-    for name in errors.__all__:
-        cls = getattr(errors, name)
+    for cls in ALL:
         base = errors.CspTraceWarning if issubclass(cls, Warning) else errors.CspTraceError
         assert issubclass(cls, base)
         assert cls.__doc__
-    assert not issubclass(errors.HandleLeak, errors.HandleError)
+    assert not issubclass(csptrace.HandleLeak, csptrace.HandleError)
     assert not issubclass(errors.CspTraceError, OSError)
 
 
@@ -116,9 +119,8 @@ def test_errors_can_be_pickled(protocol: int, trace: Trace) -> None:
 
 def test_plain_errors_can_be_pickled() -> None:
     """So do the errors that carry nothing but their text."""
-    for name in errors.__all__:
-        cls = getattr(errors, name)
-        if cls in MISUSES or cls in (errors.HandleLeak, errors.HandleError):
+    for cls in ALL:
+        if cls in MISUSES or cls in (csptrace.HandleLeak, csptrace.HandleError):
             continue
         again = pickle.loads(pickle.dumps(cls("text")))
         assert (type(again), str(again)) == (cls, "text")
@@ -132,7 +134,10 @@ def test_warnings(trace: Trace) -> None:
         leak()
         release_twice()
 
-    assert [warning.category for warning in caught] == [errors.LeakWarning, errors.MisuseWarning]
+    assert [warning.category for warning in caught] == [
+        csptrace.LeakWarning,
+        csptrace.MisuseWarning,
+    ]
     *_, misuse = tracer.check()
     assert str(caught[1].message) == tracer.explain(misuse)
     assert {warning.filename for warning in caught} == {__file__}, "they point at the program"

@@ -18,7 +18,8 @@ import pytest
 
 import csptrace
 from csptrace import forks, threads
-from csptrace.patch import collector
+from csptrace.install import collector
+from csptrace.recording.provider_queries import ProviderQueries
 from csptrace.softcsp import advapi32, faults, objects, provider, store, uselocks, win32crypt
 
 if TYPE_CHECKING:
@@ -61,10 +62,10 @@ ALLOWED = {
     ("csptrace.threads", "allocate_lock"): "what makes them",
     ("csptrace.threads", "RLock"): "as above, and how they are known",
     ("csptrace.threads", "Lock"): "the type",
-    ("csptrace.detect.holding", "lock"): "the child's look-out starts with new ones",
-    ("csptrace.detect.holding", "Lock"): "the type",
-    ("csptrace.detect.source", "cached_property"): "without one since Python 3.12, as causes need",
-    ("csptrace.detect.stages", "cached_property"): "as above",
+    ("csptrace.recording.overdue", "lock"): "the child's look-out starts with new ones",
+    ("csptrace.recording.overdue", "Lock"): "the type",
+    ("csptrace.causes.source", "cached_property"): "without one since Python 3.12, as causes need",
+    ("csptrace.causes.stages", "cached_property"): "as above",
     ("csptrace.softcsp.library", "Timer"): "nobody waits for it",
     ("csptrace.analysis.embedded", "ThreadPoolExecutor"): "of one report, which waits for it",
 }
@@ -615,7 +616,8 @@ def test_an_event_is_being_written(
 ) -> None:
     """The child writes a log of its own."""
     tracer = trace(log=tmp_path / "log")
-    log: Any = tracer._log
+    assert tracer._log is not None
+    log: Any = tracer._log.log
     status = park(log, "_write", _context, lambda: tracer.log_path is None)
     assert status == 0
     assert len(list((tmp_path / "log").iterdir())) == 2
@@ -676,7 +678,7 @@ def test_a_tracer_is_being_stopped(
     def look() -> bool:
         return csptrace.current() is None and not tracer.active
 
-    assert park(csptrace.Tracer, "_ask_about", csptrace.stop, look) == 0
+    assert park(ProviderQueries, "ask_about", csptrace.stop, look) == 0
     (log,) = (tmp_path / "log").iterdir()
     assert b"run_ended" in log.read_bytes()
 

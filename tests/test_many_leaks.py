@@ -20,8 +20,8 @@ import pytest
 
 import csptrace
 from csptrace.clocks import CLOCKS
-from csptrace.detect.judgement import MOST_ALIKE
-from csptrace.errors import HandleLeak, UseAfterInvalidation
+from csptrace.findings.errors import HandleLeak, UseAfterInvalidation
+from csptrace.findings.judgement import MOST_ALIKE
 from csptrace.softcsp import advapi32, win32crypt
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def test_all_leaks_of_a_release_are_counted(trace: Callable[..., Tracer], tmp_pa
     found = tracer.check()
     assert len(found) == MOST_ALIKE
     assert sum(finding.times for finding in found) == MANY
-    assert dict(tracer.codes) == {"leaked-at-release": MANY}
-    assert tracer.counts.total() == tracer.serious == MANY
+    assert dict(tracer.reporter.codes) == {"leaked-at-release": MANY}
+    assert tracer.reporter.counts.total() == tracer.reporter.serious == MANY
     csptrace.stop()
     written = events(tmp_path / "logs")
     named = [event for event in written if event["event"] == "csptrace.finding"]
@@ -140,12 +140,12 @@ def test_a_baseline_accepts_some_of_what_one_finding_stands_for(
         csptrace.stop()
         return tracer
 
-    (fingerprint,) = leaky().counts
+    (fingerprint,) = leaky().reporter.counts
     file = tmp_path / "baseline.toml"
     for count in (50, MANY - 50, MANY):
         table = f'[[finding]]\nfingerprint = "{fingerprint}"\ncount = {count}\n'
         file.write_text(f"version = 1\n{table}")
-        assert leaky(baseline=file).serious == MANY - count
+        assert leaky(baseline=file).reporter.serious == MANY - count
 
 
 def test_what_is_left_at_exit_and_in_a_scope_is_counted(
@@ -157,7 +157,7 @@ def test_what_is_left_at_exit_and_in_a_scope_is_counted(
     with tracer.scope("request"):
         hashes(prov)
     assert len(tracer.check()) == MOST_ALIKE
-    assert tracer.codes["leaked-at-exit"] == MANY
+    assert tracer.reporter.codes["leaked-at-exit"] == MANY
     hashes(prov, MANY + 100)
     left = csptrace.stop()
 
@@ -171,15 +171,15 @@ def test_what_is_left_at_exit_and_in_a_scope_is_counted(
 
 def test_a_sweep_counts_what_all_that_it_ends_has_leaked(trace: Callable[..., Tracer]) -> None:
     """One call may end many parents, each of which has leaked something."""
-    from csptrace.model import CallSite
-    from csptrace.specs.cryptoapi import PROV
+    from csptrace.apis.cryptoapi.spec import PROV
+    from csptrace.graph.sites import CallSite
 
     tracer = trace()
     for prov in [context() for _ in range(300)]:
         new_hash(prov)
     site, frame = CallSite("EndAll", "cryptoapi", "advapi32"), sys._getframe()
-    ended = tracer.begin_sweep(PROV, None, site, frame)
-    tracer.settle_sweep(ended, site, frame, released=True)
+    ended = tracer.recorder.begin_sweep(PROV, None, site, frame)
+    tracer.recorder.settle_sweep(ended, site, frame, released=True)
 
     found = tracer.check()
     assert len(found) == MOST_ALIKE
@@ -198,7 +198,7 @@ def test_objects_that_are_collected_together_are_counted(trace: Callable[..., Tr
 
     found = [finding for finding in tracer.check() if finding.code.value == "lost"]
     assert len(found) == MOST_ALIKE
-    assert sum(finding.times for finding in found) == tracer.codes["lost"] == 300
+    assert sum(finding.times for finding in found) == tracer.reporter.codes["lost"] == 300
     prov.CryptReleaseContext(0)
 
 
@@ -210,11 +210,11 @@ def test_what_is_held_too_long_is_counted(
     prov = context()
     held = hashes(prov, 300)
     now = time.monotonic_ns() + 7200 * 10**9
-    monkeypatch.setattr("csptrace.tracer.CLOCKS", CLOCKS._replace(monotonic=lambda: now))
-    late, _ = tracer._overdue(tracer.graph.known())
-    tracer._look()
+    monkeypatch.setattr("csptrace.recording.overdue.CLOCKS", CLOCKS._replace(monotonic=lambda: now))
+    late, _ = tracer.overdue.overdue(tracer.graph.known())
+    tracer.overdue.look()
     with tracer.graph.lock:  # another thread has looked at the same time
-        tracer._report_overdue(late)
+        tracer.overdue.report(late)
     monkeypatch.undo()
     for handle in held:
         advapi32.CryptDestroyHash(handle)
@@ -269,19 +269,19 @@ def test_other_threads_need_not_wait_for_all_of_it(
     hashes(prov, 5 * MANY)
     watched = Watched(tracer.graph.lock)
     monkeypatch.setattr(tracer.graph, "lock", watched)
-    record = type(tracer._log).record
+    record = type(tracer._log.log).record
 
     def counted(self: Any, event: str, fields: dict[str, Any]) -> None:
         watched.done[event] += 1
         record(self, event, fields)
 
-    monkeypatch.setattr(type(tracer._log), "record", counted)
+    monkeypatch.setattr(type(tracer._log.log), "record", counted)
     advapi32.CryptReleaseContext(prov, 0)
     monkeypatch.undo()
 
     assert watched.most["csptrace.handle_invalidated"] <= 256
     assert watched.most["csptrace.finding"] <= 16
-    assert tracer.codes.total() == 5 * MANY
+    assert tracer.reporter.codes.total() == 5 * MANY
 
 
 @pytest.fixture
@@ -297,7 +297,7 @@ def halfway(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading
         stopped.set()
         assert go_on.wait(60)
 
-    monkeypatch.setattr("csptrace.tracer._sleep", pause)
+    monkeypatch.setattr("csptrace.recording.publisher._sleep", pause)
     return stopped, go_on
 
 
@@ -374,7 +374,7 @@ def test_ctrl_c_in_the_middle_of_it_keeps_no_frame_and_loses_no_leak(
         if next(pauses) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("csptrace.tracer._sleep", pause)
+    monkeypatch.setattr("csptrace.recording.publisher._sleep", pause)
 
     def release() -> weakref.ref[Held]:
         held = Held()
@@ -388,20 +388,20 @@ def test_ctrl_c_in_the_middle_of_it_keeps_no_frame_and_loses_no_leak(
     finally:
         gc.enable()
     assert sum(finding.times for finding in tracer.check()) == MANY
-    assert tracer._aftermaths == []
+    assert tracer._publisher.aftermaths == []
 
 
 @pytest.mark.parametrize("count", [1, 3, MANY])
 @pytest.mark.parametrize(
     "broken",
     [
-        "csptrace.detect.judgement.remedy",
-        "csptrace.detect.judgement.fingerprint",
-        "csptrace.detect.judgement.Leaks._chosen",
-        "csptrace.detect.ownership.Ownership.wanted",
+        "csptrace.findings.judgement.remedy",
+        "csptrace.findings.judgement.fingerprint",
+        "csptrace.findings.judgement.Leaks._chosen",
+        "csptrace.stacks.ownership.Ownership.wanted",
         "csptrace.events.records.finding_event",
         "csptrace.events.records.invalidated",
-        "csptrace.patch.exits.Exits.observe",
+        "csptrace.causes.watching.Exits.observe",
     ],
 )
 def test_a_bug_in_telling_loses_no_leak(
@@ -420,9 +420,9 @@ def test_a_bug_in_telling_loses_no_leak(
     assert advapi32.CryptReleaseContext(prov, 0)
     monkeypatch.undo()
 
-    assert dict(tracer.codes) == {"leaked-at-release": count}
-    assert tracer.counts.total() == count
-    assert tracer._aftermaths == []
+    assert dict(tracer.reporter.codes) == {"leaked-at-release": count}
+    assert tracer.reporter.counts.total() == count
+    assert tracer._publisher.aftermaths == []
     assert sum(finding.times for finding in tracer.check()) == count
 
 
@@ -475,11 +475,11 @@ def test_a_look_at_what_is_held_waits_for_nobody(
     monkeypatch.setattr(tracer.graph, "lock", watched)
     asked = []
     monkeypatch.setattr(
-        "csptrace.tracer.overdue",
+        "csptrace.recording.overdue.overdue",
         lambda handles, *_: asked.append((watched._depth, list(handles))) or ([], 10**9),
     )
     prov = context()
-    tracer._look()
+    tracer.overdue.look()
     monkeypatch.undo()
 
     assert [depth for depth, _ in asked] == [0]

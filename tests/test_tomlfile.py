@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from csptrace import tomlfile
-from csptrace.detect import baseline
 from csptrace.errors import BaselineError, CspTraceError, SettingsError
+from csptrace.findings import baseline
 from csptrace.settings import Settings
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def test_what_is_no_file_is_not_opened(
     code = (
         "import pathlib, sys\n"
         "from csptrace.settings import Settings\n"
-        "from csptrace.detect import baseline\n"
+        "from csptrace.findings import baseline\n"
         "assert Settings.load({}, pathlib.Path(sys.argv[1])) == Settings()\n"
         "try:\n"
         "    baseline.read(pathlib.Path(sys.argv[1], 'pyproject.toml'))\n"

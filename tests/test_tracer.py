@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import csptrace
-from csptrace.errors import ActivationError, CspTraceError, LeakWarning, MisuseWarning
-from csptrace.model import Handle, Moment, Stack
+from csptrace.errors import ActivationError, CspTraceError
+from csptrace.findings.errors import LeakWarning, MisuseWarning
+from csptrace.graph.handle import Handle, Moment
 from csptrace.settings import Settings
 from csptrace.softcsp import advapi32
+from csptrace.stacks.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +79,7 @@ def test_a_failed_start_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -
     """If patching raises, nothing stays patched and no tracer is active."""
     import ctypes
 
-    from csptrace.patch import targets
+    from csptrace.install import targets
 
     def broken(*_arguments: object) -> None:
         raise RuntimeError("broken")
@@ -397,9 +399,16 @@ class Alarm(Exception):
     """The program's own exception."""
 
 
-@pytest.mark.parametrize("step", ["_ask_about", "_owed", "_summary", "stop"])
+@pytest.mark.parametrize(
+    ("part", "step"),
+    [("_queries", "ask_about"), ("recorder", "owed"), ("_terminal", "ended"), ("", "stop")],
+)
 def test_a_signal_in_the_middle_of_stopping(
-    step: str, trace: Callable[..., Tracer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    part: str,
+    step: str,
+    trace: Callable[..., Tracer],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     """Its exception comes out, and nothing stays active, patched or open that cannot be stopped."""
     tracer = trace(log=tmp_path)
@@ -408,7 +417,7 @@ def test_a_signal_in_the_middle_of_stopping(
     def strike(*_arguments: object, **_keywords: object) -> Any:
         raise Alarm
 
-    monkeypatch.setattr(type(tracer), step, strike)
+    monkeypatch.setattr(type(getattr(tracer, part) if part else tracer), step, strike)
     with pytest.raises(Alarm):
         csptrace.stop()
     monkeypatch.undo()
@@ -420,7 +429,8 @@ def test_a_signal_in_the_middle_of_stopping(
     assert not tracer.active
     assert len(tracer.installation.journal) == 0
     assert tracer.exits is None or not tracer.exits.watching
-    log: Any = tracer._log
+    assert tracer._log is not None
+    log: Any = tracer._log.log
     assert log._file == -1
 
 

@@ -25,6 +25,7 @@ from csptrace.analysis.results import (
     Site,
     Source,
 )
+from csptrace.findings.catalogue import Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +35,7 @@ __all__ = ["Rows", "frames", "report"]
 Rows = list[dict[str, Any]]
 
 _SEVERITIES: Final = ("error", "warning", "info")
-_LEAKS: Final = frozenset({"leaked-at-release", "leaked-at-exit", "lost"})
+_LEAKS: Final = frozenset(code.value for code in Code if code.is_leak)
 
 
 def report(answers: Mapping[str, Rows], sources: Iterable[Source]) -> Report:

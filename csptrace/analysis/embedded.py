@@ -28,7 +28,7 @@ from csptrace.events.schema import LONGEST_LINE
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from csptrace.analysis.partials import Cache
+    from csptrace.analysis.cache import Cache
     from csptrace.analysis.reading import Log
     from csptrace.analysis.results import Report
 

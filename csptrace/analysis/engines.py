@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from csptrace.analysis import distributed, embedded, reading
-from csptrace.analysis.partials import Cache
+from csptrace.analysis.cache import Cache
 from csptrace.errors import AnalysisError
 
 if TYPE_CHECKING:

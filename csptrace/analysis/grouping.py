@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from csptrace.analysis.results import Example, Frame, Group, Step
+from csptrace.findings.catalogue import Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -153,7 +154,7 @@ def _text(role: str, call: str, event: Mapping[str, Any]) -> str:
         case "last_use":
             return f"{event['kind']} last used{by}"
         case _:
-            verb = "refused" if event["code"] == "failed-release" else "misused"
+            verb = "refused" if event["code"] == Code.FAILED_RELEASE else "misused"
             return f"{event['kind']} {verb}{by}"
 
 

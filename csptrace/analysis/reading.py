@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from csptrace.analysis import contract, partials
+from csptrace.analysis import cache_folder, contract
 from csptrace.errors import AnalysisError, MissingExtraError
 from csptrace.events.schema import LONGEST_LINE
 
@@ -207,7 +207,7 @@ def walk(folder: str) -> Iterator[str]:
         note = functools.partial(_note, closed, top)
         for parent, folders, files in os.walk(top, onerror=note):
             place = _identity(parent)
-            if place in seen or partials.is_cache(parent):
+            if place in seen or cache_folder.is_cache(parent):
                 folders.clear()
                 continue
             seen.add(place)
@@ -264,7 +264,7 @@ def _closed(pattern: str) -> Iterator[str]:
 
 def _is_cached(path: str) -> bool:
     """Return whether something is in a cache of csptrace."""
-    return any(map(partials.is_cache, itertools.islice(map(str, PurePath(path).parents), 3)))
+    return any(map(cache_folder.is_cache, itertools.islice(map(str, PurePath(path).parents), 3)))
 
 
 def is_log(path: str) -> bool:

@@ -11,6 +11,8 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from csptrace.findings.catalogue import CATALOGUE, guide
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -25,91 +27,7 @@ _MOST_FRAMES: Final = 64
 _ROOT: Final = "%SRCROOT%"
 _LEVELS: Final = {"error": "error", "warning": "warning", "info": "note"}
 _DRIVE: Final = re.compile(r"[A-Za-z]:[\\/]")
-
-# code → (name, what it means, what to do about it, CWE)
-_RULES: Final[dict[str, tuple[str, str, str, int]]] = {
-    "leaked-at-release": (
-        "LeakedAtRelease",
-        "A handle was still alive when its context was released",
-        (
-            "Once a context is released, every session key and hash created with it is invalid "
-            "and can never be freed. Destroy them first, also on error paths (try/finally)."
-        ),
-        772,
-    ),
-    "leaked-at-exit": (
-        "LeakedAtExit",
-        "A handle was still alive when its scope ended",
-        "Release the handle when it is no longer needed, also on error paths (try/finally).",
-        772,
-    ),
-    "lost": (
-        "Lost",
-        "The last reference to a handle went away before it was released",
-        "Release the handle yourself; the order of garbage collection is not yours.",
-        772,
-    ),
-    "use-after-release": (
-        "UseAfterRelease",
-        "A handle was used after its release",
-        (
-            "The provider may have given the same value to another handle. Do not use a handle "
-            "after its release."
-        ),
-        672,
-    ),
-    "use-after-invalidation": (
-        "UseAfterInvalidation",
-        "A handle was used after the release of its context",
-        (
-            "The release of a context makes every key and hash under it invalid. Keep the "
-            "context open for as long as they are needed."
-        ),
-        672,
-    ),
-    "double-release": (
-        "DoubleRelease",
-        "A handle was released twice",
-        "The second release may hit another handle with the same value. Remove one of the two.",
-        1341,
-    ),
-    "wrong-release": (
-        "WrongRelease",
-        "A handle was passed to the release function of another kind",
-        "Release each handle with the function that belongs to its kind.",
-        763,
-    ),
-    "out-of-order-release": (
-        "OutOfOrderRelease",
-        "A handle was destroyed only after its context was released",
-        "The late release frees nothing any more. Destroy keys and hashes before their context.",
-        826,
-    ),
-    "stale-dependency": (
-        "StaleDependency",
-        "A handle was used although a handle that it depends on is gone",
-        "Keep what a handle depends on (the key of an HMAC) until the handle is finished.",
-        672,
-    ),
-    "failed-release": (
-        "FailedRelease",
-        "The provider refused a release",
-        "Check the result of the release and why the provider refused.",
-        252,
-    ),
-    "release-while-in-use": (
-        "ReleaseWhileInUse",
-        "A handle was released while another thread was using it",
-        "Let the other thread finish first; the provider may crash or use memory that is gone.",
-        362,
-    ),
-    "held-too-long": (
-        "HeldTooLong",
-        "A handle was held for longer than the configured threshold",
-        "Release the handle when it is no longer needed, or raise the threshold.",
-        772,
-    ),
-}
+_ROWS: Final = {code.value: row for code, row in CATALOGUE.items()}
 
 
 def log(
@@ -171,16 +89,21 @@ def log(
 
 def _rule(code: str) -> dict[str, Any]:
     code = code or "unknown"
-    name, short, text, cwe = _RULES.get(code, (code.title().replace("-", ""), code, code, 0))
+    row = _ROWS.get(code)  # a log may be of a newer csptrace
+    short, text, cwe = (row.title, row.advice, row.cwe) if row is not None else (code, code, 0)
+    help_text, help_markdown = text, text
+    if guide(code):
+        help_text += f" More: {guide(code)}"
+        help_markdown += f" More: `{guide(code)}`"
     tags = ["reliability", "resource-leak"]
     if cwe:
         tags += ["security", f"external/cwe/cwe-{cwe:03}"]
     return {
         "id": code,
-        "name": name,
+        "name": code.title().replace("-", ""),
         "shortDescription": {"text": f"{short}."},
         "fullDescription": {"text": f"{short}. {text}"},
-        "help": {"text": text, "markdown": text},
+        "help": {"text": help_text, "markdown": help_markdown},
         "properties": {"tags": tags, "precision": "very-high"},
     }
 
@@ -232,8 +155,8 @@ def _result(group: Group, rule: int, places: _Places, accepted: bool) -> dict[st
 
 
 def _short(group: Group) -> str:
-    rule = _RULES.get(group.code)
-    text = rule[1] if rule is not None else group.code
+    row = _ROWS.get(group.code)
+    text = row.title if row is not None else group.code
     return text[:1].lower() + text[1:]
 
 
@@ -310,7 +233,20 @@ class _Places:
             return {"uri": _quoted(path.as_posix()), "uriBaseId": _ROOT}
         if self._root and path.is_relative_to(root):
             return {"uri": _quoted(path.relative_to(root).as_posix()), "uriBaseId": _ROOT}
-        return {"uri": path.as_uri()}
+        return {"uri": _file_uri(path)}
+
+
+def _file_uri(path: PurePosixPath | PureWindowsPath) -> str:
+    """Return the URI of an absolute path (RFC 8089, with its appendix E for Windows).
+
+    `as_uri` of pure paths is deprecated since Python 3.14.
+    """
+    text = path.as_posix()
+    if len(path.drive) == 2:  # a letter and a colon; of a share it is longer
+        return f"file:///{path.drive}{_quoted(text[2:])}"
+    if path.drive:
+        return f"file:{_quoted(text)}"
+    return f"file://{_quoted(text)}"
 
 
 def _quoted(path: str) -> str:

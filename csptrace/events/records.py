@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from csptrace.model import Handle, Moment, Stack, value_text
+from csptrace.graph.states import value_text
 
 if TYPE_CHECKING:
-    from csptrace.detect.budget import Peak
-    from csptrace.detect.ownership import Ownership
-    from csptrace.model import Cause, Finding, Frame
+    from csptrace.findings.finding import Cause, Finding
+    from csptrace.findings.limits import Peak
+    from csptrace.graph.handle import Handle, Moment
+    from csptrace.stacks.frames import Frame
+    from csptrace.stacks.resolved import ResolvedStack
+    from csptrace.stacks.stack import Stack
 
 __all__ = [
     "acquired",
@@ -97,12 +100,11 @@ def invalidated(handle: Handle, by: Handle, moment: Moment, live: int) -> dict[s
     }
 
 
-def stack_event(stack: Stack, ownership: Ownership) -> dict[str, Any]:
+def stack_event(stack: ResolvedStack) -> dict[str, Any]:
     """Return the fields of `csptrace.stack`.
 
     Args:
         stack: the stack.
-        ownership: tells user code from library code.
 
     Returns:
         The fields; the tracer's own frames are left out.
@@ -110,8 +112,8 @@ def stack_event(stack: Stack, ownership: Ownership) -> dict[str, Any]:
     return {
         "stack": stack.number,
         "frames": [
-            [frame.filename, frame.line, frame.qualname, frame.module, ownership.is_user(frame)]
-            for frame in ownership.shown(stack)
+            [frame.filename, frame.line, frame.qualname, frame.module, own]
+            for frame, own in zip(stack.frames, stack.own, strict=True)
         ],
     }
 
@@ -130,12 +132,11 @@ def peak_event(peak: Peak) -> dict[str, Any]:
     return fields
 
 
-def finding_event(finding: Finding, ownership: Ownership, *, redact: bool) -> dict[str, Any]:
+def finding_event(finding: Finding, *, redact: bool) -> dict[str, Any]:
     """Return the fields of `csptrace.finding`.
 
     Args:
         finding: the finding.
-        ownership: tells user code from library code.
         redact: replace the container's name.
 
     Returns:
@@ -189,8 +190,8 @@ def finding_event(finding: Finding, ownership: Ownership, *, redact: bool) -> di
     if finding.reused_by is not None:
         fields["reused_by"] = finding.reused_by.hid
         fields["reused_kind"] = finding.reused_by.kind
-    about = finding.misused or finding.acquired
-    first = ownership.first(about.stack) if about is not None else None
+    about = finding.about
+    first = about.stack.first if about is not None and about.stack is not None else None
     if first is not None:
         fields["where"] = _position(first)
     if finding.cause is not None:
@@ -251,7 +252,7 @@ def _position(frame: Frame) -> str:
     return f"{frame.filename}:{frame.line}"
 
 
-def _number(stack: Stack | None) -> int:
+def _number(stack: Stack | ResolvedStack | None) -> int:
     return 0 if stack is None else stack.number
 
 

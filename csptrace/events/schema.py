@@ -244,7 +244,7 @@ EVENTS: Final[dict[str, tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any
     "csptrace.peak_reached": (
         {
             "kind": _TEXT,
-            "parent_kind": {**_TEXT, "description": "such as CK_SLOT_ID"},
+            "parent_kind": {**_TEXT, "description": "a C type, as in the spec"},
             "value": {**_TEXT, "description": "the parent's value, hexadecimal"},
             "library": {**_TEXT, "description": "file name of the library"},
             "peak": {**_COUNT, "description": "the most that were open at once in this run"},

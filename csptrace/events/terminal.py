@@ -5,14 +5,22 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from csptrace.detect.wording import as_lines
+from csptrace.events.sink import Sink
+from csptrace.findings.judgement import occurrence, reference
+from csptrace.findings.text import as_lines, explain, unheld
 from csptrace.terminal import Rendered, Span, put, render, wants_colour
 
 if TYPE_CHECKING:
-    from csptrace.detect.wording import Explanation
+    from collections.abc import Callable
+
+    from csptrace.events.sink import Notice, Totals
+    from csptrace.findings.finding import Finding
+    from csptrace.findings.judgement import Resolve
+    from csptrace.findings.text import Explanation
+    from csptrace.graph.handle import Handle, Moment
     from csptrace.terminal import Line
 
-__all__ = ["Terminal"]
+__all__ = ["Terminal", "TerminalSink"]
 
 
 class Terminal:
@@ -87,3 +95,78 @@ class Terminal:
 
     def _target(self) -> Any:
         return self._stream if self._stream is not None else getattr(sys, "stderr", None)
+
+
+class TerminalSink(Sink):
+    """Shows the first finding of each fingerprint, complaints, and the totals at the end.
+
+    Equal ones are counted in the totals; each is in the log.
+
+    Args:
+        terminal: where to.
+        resolve: puts a stack into words.
+        redact: leave out the names of key containers.
+        log_path: returns where the event log is, `None` if there is none.
+        complain: is given complaints in place of the terminal.
+
+    Attributes:
+        terminal: as above.
+        redact: as above.
+        complain: as above.
+    """
+
+    def __init__(
+        self,
+        terminal: Terminal,
+        resolve: Resolve,
+        *,
+        redact: bool,
+        log_path: Callable[[], object],
+        complain: Callable[[str], None] | None = None,
+    ) -> None:
+        self.terminal = terminal
+        self.redact = redact
+        self.complain = complain
+        self._resolve = resolve
+        self._log_path = log_path
+
+    def found(self, finding: Finding, *, first: bool) -> None:
+        """Show a finding if it is the first of its fingerprint."""
+        if first and not self.terminal.quiet:
+            self.terminal.finding(explain(finding, redact=self.redact), finding.severity.value)
+
+    def unheld(self, handle: Handle, moment: Moment, live: int) -> None:  # noqa: ARG002
+        """Say that what was held too long was released."""
+        self.terminal.line(
+            unheld(reference(handle, self._resolve), occurrence(moment, self._resolve)), "good"
+        )
+
+    def noticed(self, notice: Notice) -> None:
+        """Say what csptrace says of itself."""
+        if self.complain is not None:
+            self.complain(notice.message)
+        else:
+            self.terminal.line(notice.line, "bad", *notice.more)
+
+    def ended(self, totals: Totals) -> None:
+        """Say how many handles and findings there were."""
+        for peak in totals.peaks:
+            self.terminal.line(peak.line(), "good")
+        if totals.codes or totals.acquired:
+            self.terminal.line(self._summary(totals), "bad" if totals.codes else "good")
+
+    def _summary(self, totals: Totals) -> str:
+        acquired = totals.acquired
+        text = f"{acquired} handle{'s' if acquired != 1 else ''} acquired, "
+        total = sum(totals.codes.values())
+        if total:
+            each = ", ".join(f"{count} {code}" for code, count in sorted(totals.codes.items()))
+            text += f"{total} finding{'s' if total != 1 else ''} ({each})"
+            if totals.places < total:
+                text += f" at {totals.places} place{'s' if totals.places != 1 else ''}"
+        else:
+            text += "no findings"
+        path = self._log_path()
+        if path is not None:
+            text += f"; log: {path}"
+        return text

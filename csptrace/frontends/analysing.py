@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from csptrace.analysis import engines, reading
-from csptrace.analysis.partials import default_folder
+from csptrace.analysis.cache_folder import default_folder
 from csptrace.analysis.render import FORMATS, Options
 from csptrace.errors import AnalysisError
 from csptrace.files import replacing

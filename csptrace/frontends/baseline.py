@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csptrace.detect import baseline
-from csptrace.detect.baseline import Seen
 from csptrace.errors import AnalysisError
 from csptrace.files import PRIVATE_FILE
+from csptrace.findings import baseline
+from csptrace.findings.baseline import Seen
 from csptrace.frontends import analysing
 from csptrace.terminal import say
 

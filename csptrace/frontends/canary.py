@@ -11,20 +11,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Final
 
-from csptrace.patch.targets import Installation
-from csptrace.specs.vocabulary import (
-    RETURN,
-    Binding,
-    Codec,
-    Kind,
-    Objects,
-    Spec,
-    Success,
-    acquires,
-    call,
-    releases,
-    shapes,
-)
+from csptrace.findings.catalogue import Code
+from csptrace.install.targets import Installation
+from csptrace.spec.bindings import Binding, Codec, Objects, Spec, Success, shapes
+from csptrace.spec.calls import call
+from csptrace.spec.effects import acquires, releases
+from csptrace.spec.kinds import RETURN, Kind
 
 if TYPE_CHECKING:
     from csptrace.tracer import Tracer
@@ -75,7 +67,7 @@ def catches_canary(tracer: Tracer) -> str:
     Returns:
         Why it does not; empty if it does.
     """
-    installation = Installation((_SPEC,), (), tracer)
+    installation = Installation((_SPEC,), (), tracer.recorder)
     with tracer.rehearsal() as found:
         installation.install()
         try:
@@ -87,6 +79,6 @@ def catches_canary(tracer: Tracer) -> str:
         finally:
             installation.uninstall()
         codes = [(finding.code.value, finding.handle.kind) for finding in found]
-    if codes != [("leaked-at-release", _BIRD.name)]:
+    if codes != [(Code.LEAKED_AT_RELEASE.value, _BIRD.name)]:
         return f"a handle was leaked on purpose, and this was found: {codes or 'nothing'}"
     return ""

@@ -9,8 +9,19 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from csptrace import __version__
-from csptrace.errors import CspTraceError, HandleError, HandleLeak
-from csptrace.frontends import baseline, compact, compare, demo, doctor, report, run, specs, watch
+from csptrace.errors import CspTraceError, ReactionError
+from csptrace.frontends import (
+    baseline,
+    compact,
+    compare,
+    demo,
+    doctor,
+    guide,
+    report,
+    run,
+    specs,
+    watch,
+)
 from csptrace.frontends.manual import MANUAL
 from csptrace.terminal import complain, say
 
@@ -34,6 +45,7 @@ COMMANDS: Final[
     "baseline": (baseline.arguments, baseline.main),
     "compact": (compact.arguments, compact.main),
     "watch": (watch.arguments, watch.main),
+    "guide": (guide.arguments, guide.main),
 }
 
 
@@ -99,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = options.run(options)
         if options.run is not run.main:  # what a program leaves unwritten is the program's affair
             sys.stdout.flush()
-    except (HandleError, HandleLeak) as error:  # several lines, which csptrace has made
+    except ReactionError as error:  # several lines, which csptrace has made
         complain(*f"csptrace: {error}".split("\n"))
         return 2
     except CspTraceError as error:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import csptrace
 from csptrace import _startup, process, projectfile
 from csptrace.analysis.render.escaping import json_text
+from csptrace.apis import registry
+from csptrace.causes import watching
 from csptrace.errors import CspTraceError
-from csptrace.frontends import demo
-from csptrace.patch import exits
+from csptrace.examples import embedded
+from csptrace.findings.catalogue import Code
 from csptrace.settings import Settings, is_active
-from csptrace.specs import registry
 from csptrace.terminal import pass_on, say
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["arguments", "examine", "main"]
 
-_FILES = ("zz_csptrace.pth", "zz_csptrace.start")
+_FILE = "zz_csptrace.pth"
+_LAST_TO_READ_IT = (3, 17)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,7 +118,7 @@ def _causes(settings: Settings) -> str:
         return "no: the setting causes is off"
     if settings.level == "count":
         return "no: level count records no stacks"
-    reason = exits.unavailable() or exits.taken()
+    reason = watching.unavailable() or watching.taken()
     return f"no: {reason}" if reason else "yes"
 
 
@@ -130,19 +132,9 @@ def _startup_files() -> list[dict[str, Any]]:
             *([site.getusersitepackages()] if site.ENABLE_USER_SITE else []),
         ]
     )
-    uses_start = sys.version_info >= (3, 15)
-    found = []
-    for folder in folders:
-        for name in _FILES:
-            path = Path(folder) / name
-            if path.exists():
-                found.append(
-                    {
-                        "file": str(path),
-                        "used": name.endswith(".start") == uses_start and not sys.flags.no_site,
-                    }
-                )
-    return found
+    used = sys.version_info[:2] <= _LAST_TO_READ_IT and not sys.flags.no_site
+    paths = [Path(folder) / _FILE for folder in folders]
+    return [{"file": str(path), "used": used} for path in paths if path.exists()]
 
 
 def _environment(problems: list[str]) -> dict[str, str]:
@@ -202,20 +194,13 @@ def _given(settings: Settings) -> dict[str, object]:
 def _canary(report: dict[str, Any], problems: list[str]) -> str:
     """Leak a key on purpose and see whether it is caught."""
     try:
-        advapi32: Any = demo.library()
+        embedded.library()
     except CspTraceError as error:
         problems.append(f"canary: {error}")
         return "not released: no software CSP"
-    import ctypes  # noqa: PLC0415 - only the canary needs it
-
     active = process.start(Settings(quiet=True))
     try:
-        hProv, hKey = ctypes.c_void_p(), ctypes.c_void_p()
-        called = (
-            advapi32.CryptAcquireContextW(ctypes.byref(hProv), None, None, 24, 0xF0000000)
-            and advapi32.CryptGenKey(hProv, 0x660E, 1, ctypes.byref(hKey))
-            and advapi32.CryptReleaseContext(hProv, 0)
-        )
+        called = embedded.leak_a_key()
         if "patched" not in report:
             report.update(_installed(active))
         found = [finding.code.value for finding in active.check()]
@@ -224,7 +209,7 @@ def _canary(report: dict[str, Any], problems: list[str]) -> str:
     if not called:
         problems.append("canary: the software CSP refused a call")
         return "the software CSP failed"
-    if found != ["leaked-at-release"]:
+    if found != [Code.LEAKED_AT_RELEASE.value]:
         problems.append(f"canary: a key was leaked on purpose and this was found: {found}")
         return "not caught"
     return "caught"

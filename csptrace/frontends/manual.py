@@ -75,8 +75,8 @@ MANUAL: Final[dict[str, Page]] = {
     ),
     "doctor": Page(
         "Say what is active, what is patched, what is pending and why, and prove it works",
-        "The proof is a canary: a key that is leaked on purpose, on the embedded software CSP, "
-        "and has\nto be caught.",
+        "The proof is a canary: a handle that is leaked on purpose, of a provider of csptrace's "
+        "own, and\nhas to be caught.",
         (
             ("csptrace doctor", "in the environment of the program that seems not to be traced"),
             ("csptrace doctor --json", "for programs"),
@@ -163,5 +163,15 @@ MANUAL: Final[dict[str, Page]] = {
             ("csptrace watch logs --once", "how things stand, as plain text"),
         ),
         (("0", "it has ended, also by Ctrl-C"), ("2", "the folder does not exist")),
+    ),
+    "guide": Page(
+        "Show a page of the guide, or the table of its topics",
+        "The guide ships with the package: tutorials, how-tos, reference and explanation. Each "
+        "finding\nhas a page of its own, whose topic is the finding's code.",
+        (
+            ("csptrace guide", "the topics"),
+            ("csptrace guide leaked-at-release", "what this finding means and how to mend it"),
+        ),
+        (("0", "it is shown"), ("2", "there is no such topic")),
     ),
 }

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from csptrace.analysis.render.escaping import json_text
-from csptrace.specs import registry
+from csptrace.apis import registry
 from csptrace.terminal import complain, pass_on, say
 
 if TYPE_CHECKING:

@@ -19,6 +19,41 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ENVIRONMENT_VARIABLE: Final = "SOFTCSP_FAULTS"
+FUNCTIONS: Final = (
+    "CryptAcquireContext",
+    "CryptContextAddRef",
+    "CryptCreateHash",
+    "CryptDecrypt",
+    "CryptDeriveKey",
+    "CryptDestroyHash",
+    "CryptDestroyKey",
+    "CryptDuplicateHash",
+    "CryptDuplicateKey",
+    "CryptEncrypt",
+    "CryptEnumProviderTypes",
+    "CryptEnumProviders",
+    "CryptExportKey",
+    "CryptExportPublicKeyInfo",
+    "CryptGenKey",
+    "CryptGenRandom",
+    "CryptGetDefaultProvider",
+    "CryptGetHashParam",
+    "CryptGetKeyParam",
+    "CryptGetProvParam",
+    "CryptGetUserKey",
+    "CryptHashData",
+    "CryptHashSessionKey",
+    "CryptImportKey",
+    "CryptImportPublicKeyInfo",
+    "CryptReleaseContext",
+    "CryptSetHashParam",
+    "CryptSetKeyParam",
+    "CryptSetProvParam",
+    "CryptSetProviderEx",
+    "CryptSignHash",
+    "CryptVerifySignature",
+)
+"""What can be made to fail: the functions of the provider, without A or W."""
 
 _CODES: Final = {name: code for code, name in NAMES.items()}
 _lock = forks.lock()
@@ -150,13 +185,10 @@ def inject(
 
 
 def _function(name: str) -> str:
-    from csptrace.softcsp.provider import Provider  # noqa: PLC0415 - it imports cryptography later
-
     for candidate in (name, name[:-1] if name[-1:] in ("A", "W") else name):
-        if candidate.startswith("Crypt") and hasattr(Provider, candidate):
+        if candidate in FUNCTIONS:
             return candidate
-    allowed = ", ".join(n for n in dir(Provider) if n.startswith("Crypt"))
-    message = f"{name!r} is not one of: {allowed}"
+    message = f"{name!r} is not one of: {', '.join(FUNCTIONS)}"
     raise ValueError(message)
 
 

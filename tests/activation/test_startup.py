@@ -36,46 +36,60 @@ def codes(folder: Path) -> list[list[str]]:
     return sorted(found)
 
 
-def test_both_startup_files_name_the_same_function() -> None:
-    """The .pth line and the .start line call the same function, the first only if asked to."""
+def test_the_startup_file_calls_the_function_only_if_asked_to() -> None:
+    """Without CSPTRACE the .pth line imports nothing but `os`, which is there already."""
     pth = (STARTUP / "zz_csptrace.pth").read_text("utf-8").strip()
-    start = (STARTUP / "zz_csptrace.start").read_text("utf-8").strip()
-    module, _, function = start.partition(":")
+    module, function = _startup.__name__, _startup.start.__name__
 
     assert pth == (
         'import os; "CSPTRACE" in os.environ and '
         f'__import__("{module}", None, None, ["{function}"]).{function}()'
     )
-    assert callable(getattr(_startup, function))
 
 
-def test_wheel_puts_the_startup_files_beside_the_package(wheel: Path) -> None:
-    """Both files lie at the top of the wheel, where an installer puts them into site-packages."""
+def test_wheel_puts_the_startup_file_beside_the_package(wheel: Path) -> None:
+    """It lies at the top of the wheel, where an installer puts it into site-packages."""
     import zipfile
 
     names = zipfile.ZipFile(wheel).namelist()
 
-    assert {"zz_csptrace.pth", "zz_csptrace.start"} <= set(names)
+    assert [name for name in names if "/" not in name] == ["zz_csptrace.pth"]
     assert not [name for name in names if name.startswith("csptrace/startup")]
     assert "csptrace/events/schema.json" in names
     assert "csptrace/py.typed" in names
 
 
 def test_an_interpreter_that_does_not_trace_imports_nothing(installed: Any) -> None:
-    """Without CSPTRACE neither the dependencies nor the tracer are imported.
-
-    What the .start file makes Python 3.15 import in any case is as light.
-    """
+    """Without CSPTRACE nothing of csptrace is imported, and if it is called, nothing heavy."""
     result = installed.run("-X", "importtime", "-c", "pass")
-    result_of_start = installed.run(
+    called = installed.run(
         "-X", "importtime", "-c", "import csptrace._startup; csptrace._startup.start()"
     )
-    imported = {
-        line.rpartition("|")[2].strip() for line in (result.err + result_of_start.err).splitlines()
-    }
+    imported, imported_by_call = (
+        {line.rpartition("|")[2].strip() for line in each.err.splitlines()}
+        for each in (result, called)
+    )
 
     assert "site" in imported
+    assert not [name for name in imported if name.partition(".")[0] == "csptrace"]
     assert not imported & set(HEAVY)
+    assert "csptrace._startup" in imported_by_call
+    assert not imported_by_call & set(HEAVY)
+
+
+def test_pytest_starts_where_each_warning_is_an_error(installed: Any, tmp_path: Path) -> None:
+    """That csptrace is installed does not disturb a project which has nothing to do with it.
+
+    pytest warns of a plugin that was imported before it could rewrite its assertions.
+    """
+    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
+    (tmp_path / "test_other.py").write_text("def test_it():\n    pass\n", encoding="utf-8")
+    # Where pytest-asyncio is installed too: some of its releases warn of a missing setting.
+    alone = ("-p", "no:cacheprovider", "-p", "no:asyncio")
+    result = installed.run("-m", "pytest", "-q", *alone, cwd=tmp_path)
+
+    assert (result.status, result.err) == (0, "")
+    assert "1 passed" in result.out
 
 
 @pytest.mark.parametrize("value", ["0", "", "no", "off", "False"])

@@ -23,9 +23,9 @@ from golden_logs import leaky
 from interrupted import at_every_operation
 from logbook import Logbook, as_lines
 
-from csptrace.analysis import partials
-from csptrace.detect import baseline
+from csptrace.analysis import cache_folder
 from csptrace.events.log import EventLog
+from csptrace.findings import baseline
 from csptrace.frontends import cli
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Caching(Scenario):
             assert report["groups"] or report["sources"][0]["unreadable"], operation
         assert self.play() == 0, operation
         assert orjson.loads(path.read_bytes())["groups"], operation
-        assert (self.home / "cache" / "CACHEDIR.TAG").read_bytes() == partials._MARK
+        assert (self.home / "cache" / "CACHEDIR.TAG").read_bytes() == cache_folder._MARK
         assert (self.home / "work" / "main.py").read_text() == "precious"
 
 

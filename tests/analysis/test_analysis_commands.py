@@ -19,9 +19,9 @@ from logbook import Logbook
 
 import csptrace
 from csptrace.analysis import compaction, comparing, embedded, reading
-from csptrace.analysis.partials import Cache
+from csptrace.analysis.cache import Cache
 from csptrace.analysis.render import FORMATS
-from csptrace.detect import baseline
+from csptrace.findings import baseline
 from csptrace.frontends import cli, watch
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from messy_logs import busy, write
 from privileges import without_capabilities
 
 from csptrace.analysis import embedded, reading
-from csptrace.analysis.partials import Cache
+from csptrace.analysis.cache import Cache
 from csptrace.errors import AnalysisError
 from csptrace.frontends import cli
 

@@ -13,8 +13,8 @@ from golden_logs import AA, leaky
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from csptrace.analysis import embedded, partials, reading
-from csptrace.analysis.partials import Cache
+from csptrace.analysis import cache, cache_folder, embedded, reading
+from csptrace.analysis.cache import Cache
 from csptrace.frontends import cli
 
 LONG_AGO = time.time() - 400 * 24 * 3600
@@ -66,7 +66,7 @@ def test_a_repository_is_no_cache(tmp_path: Path, capsys: pytest.CaptureFixture[
     [
         b"Signature: 8a477f597d28d172789f06886806bc55\n# This file is a cache of pip.\n",
         b"something else",
-        partials._MARK + b"more",
+        cache_folder._MARK + b"more",
     ],
 )
 def test_the_cache_of_another_tool_is_no_cache_of_ours(tmp_path: Path, mark: bytes) -> None:
@@ -135,15 +135,15 @@ def test_an_empty_folder_becomes_a_cache(tmp_path: Path) -> None:
             (tmp_path / name).mkdir()
         for _ in range(2):
             Cache(str(tmp_path / name))
-        assert (tmp_path / name / "CACHEDIR.TAG").read_bytes() == partials._MARK
+        assert (tmp_path / name / "CACHEDIR.TAG").read_bytes() == cache_folder._MARK
 
 
-@pytest.mark.parametrize("length", range(len(partials._MARK)))
+@pytest.mark.parametrize("length", range(len(cache_folder._MARK)))
 def test_a_mark_that_was_cut_off_is_completed(tmp_path: Path, length: int) -> None:
     """A process that was killed while it made a cache leaves one that can be used."""
-    (tmp_path / "CACHEDIR.TAG").write_bytes(partials._MARK[:length])
+    (tmp_path / "CACHEDIR.TAG").write_bytes(cache_folder._MARK[:length])
     Cache(str(tmp_path))
-    assert (tmp_path / "CACHEDIR.TAG").read_bytes() == partials._MARK
+    assert (tmp_path / "CACHEDIR.TAG").read_bytes() == cache_folder._MARK
 
 
 def test_old_answers_are_removed_and_nothing_else(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_no_file_goes_that_could_be_somebodys(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"x")
     if marked and not (home / "CACHEDIR.TAG").is_dir():
-        (home / "CACHEDIR.TAG").write_bytes(partials._MARK)
+        (home / "CACHEDIR.TAG").write_bytes(cache_folder._MARK)
     age(home)
     before = {name for name, data in content(home).items() if data is not None}
     try:
@@ -250,14 +250,14 @@ def test_no_file_goes_that_could_be_somebodys(
     assert marked or before in (set(), {"CACHEDIR.TAG"})
     for name in gone:
         parts = Path(name).parts
-        key = partials._KEY.fullmatch
+        key = cache._KEY.fullmatch
         assert (
-            (len(parts) == 2 and key(parts[0]) and parts[1] in partials._FILES)
+            (len(parts) == 2 and key(parts[0]) and parts[1] in cache._FILES)
             or (len(parts) == 2 and parts[0] == "hashes" and key(parts[1]))
             or (
                 len(parts) == 3
                 and parts[0].startswith(".new-")
                 and parts[1] == "answer"
-                and parts[2] in partials._FILES
+                and parts[2] in cache._FILES
             )
         ), name

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from csptrace.analysis import sarif
 from csptrace.analysis.results import Example, Frame, Group, Step
-from csptrace.model import Code
+from csptrace.findings.catalogue import Code
 
 SCHEMA = json.loads(Path(__file__).with_name("sarif-schema-2.1.0.json").read_text("utf-8"))
 VALIDATOR = jsonschema.Draft4Validator(SCHEMA)
@@ -91,7 +91,9 @@ def test_what_code_scanning_needs() -> None:
     (rule,) = run["tool"]["driver"]["rules"]
 
     assert rule["id"] == result["ruleId"] == "leaked-at-release"
-    assert {"shortDescription", "fullDescription", "help"} <= set(rule)
+    assert {"shortDescription", "fullDescription"} <= set(rule)
+    assert rule["help"]["text"].endswith(" More: csptrace guide leaked-at-release")
+    assert rule["help"]["markdown"].endswith(" More: `csptrace guide leaked-at-release`")
     assert len(rule["properties"]["tags"]) <= 20
     assert result["level"] == "warning"
     assert result["locations"] == [
@@ -143,7 +145,10 @@ def test_the_path_of_the_handle() -> None:
         ("c:\\work\\x\\a.py", "C:\\Work", "x/a.py", True),
         ("D:\\other\\a.py", "C:\\work", "file:///D:/other/a.py", False),
         ("\\\\server\\share\\a.py", "", "file://server/share/a.py", False),
+        ("D:\\ü b.py", "", "file:///D:/%C3%BC%20b.py", False),
         ("/repo/a.py", "", "file:///repo/a.py", False),
+        ("/repo/ü #?.py", "", "file:///repo/%C3%BC%20%23%3F.py", False),
+        ("/repo/\udc80.py", "", "file:///repo/%5Cudc80.py", False),
     ],
 )
 def test_uris(file: str, root: str, uri: str, based: bool) -> None:

@@ -44,8 +44,7 @@ def provide(provider: str) -> None:
 def played(function: Callable[[Any], object]) -> list[dict[str, Any]]:
     """Play one function; return what its findings say."""
     import csptrace
-    from csptrace.detect.ownership import Ownership
-    from csptrace.detect.wording import explain
+    from csptrace.findings.text import explain
 
     with csptrace.tracing(quiet=True, strict=True, on_misuse="log") as tracer:
         prov = ctypes.c_size_t()
@@ -79,7 +78,7 @@ def played(function: Callable[[Any], object]) -> list[dict[str, Any]]:
                 "skipped": [[each.call, each.frame.line] for each in cause.skipped],
                 "words": cause.words,
                 "remedy": finding.remedy,
-                "hints": list(explain(finding, Ownership()).hints),
+                "hints": list(explain(finding).hints),
             }
         found.append(entry)
     return found

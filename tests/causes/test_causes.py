@@ -17,7 +17,7 @@ import windows_python
 from expected import EXPECTED, Expected
 from mending import mended
 
-from csptrace.patch.exits import unavailable
+from csptrace.causes.watching import unavailable
 
 HERE = Path(__file__).parent
 SOURCE = (HERE / "leaks.py").read_text(encoding="utf-8").splitlines()
@@ -154,7 +154,8 @@ def test_other_exits_of_the_site_are_counted(play: dict[str, dict[str, Any]]) ->
 
 def test_every_exit_and_pattern_is_in_the_table() -> None:
     """No kind of exit and no reason is left without an example."""
-    from csptrace.model import Exit, Pattern
+    from csptrace.findings.finding import Pattern
+    from csptrace.graph.exits import Exit
 
     assert {expected.pattern for expected in EXPECTED.values()} == set(Pattern)
     # A function that has yielded the handle is told as suspended, or by what it did afterwards.

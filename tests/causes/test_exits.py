@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import csptrace
+from csptrace.causes import watching as exits
+from csptrace.causes.watching import unavailable
+from csptrace.findings.finding import Pattern
 from csptrace.frontends import doctor
-from csptrace.model import Pattern
-from csptrace.patch import exits
-from csptrace.patch.exits import unavailable
 from csptrace.softcsp import advapi32
 
 if TYPE_CHECKING:
@@ -609,7 +609,7 @@ def test_an_error_of_its_own_ends_it_and_not_the_program(
 
     assert not watch.watching
     assert len(tracer.check()) == 2
-    said = [m for m in tracer._complaints if "watching how functions are left" in m]
+    said = [m for m in tracer.diagnostics.complaints() if "watching how functions are left" in m]
     assert len(said) == 1
     assert monitoring.get_tool(3) is None
 
@@ -820,7 +820,7 @@ def test_handles_are_followed_after_modules_were_forgotten(
     """What was imported during a test that puts `sys.modules` back is used all the same."""
     tracer = trace()
     prov = context()
-    monkeypatch.delitem(sys.modules, "csptrace.patch.codecs")
+    monkeypatch.delitem(sys.modules, "csptrace.intercept.codecs")
     exits._ctypes_codecs.cache_clear()
     leaking(prov)
     advapi32.CryptReleaseContext(prov, 0)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import csptrace
-from csptrace.detect.holding import Lookout, overdue
-from csptrace.patch.exits import unavailable
+from csptrace.causes.watching import unavailable
+from csptrace.findings.overdue import overdue
+from csptrace.recording.overdue import _Periodic
 from csptrace.softcsp import advapi32
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def until_reported(tracer: Tracer, count: int) -> None:
     """Wait, without a call of the provider, until so many are reported as held too long."""
     pause = threading.Event()
     for _ in range(6000):
-        if tracer.codes["held-too-long"] >= count:
+        if tracer.reporter.codes["held-too-long"] >= count:
             return
         pause.wait(0.01)
     pytest.fail("not reported within a minute")
@@ -59,7 +60,7 @@ def _lookouts() -> int:
     found = 0
     for frame in sys._current_frames().values():
         at: FrameType | None = frame
-        while at is not None and at.f_code is not Lookout._run.__code__:
+        while at is not None and at.f_code is not _Periodic._run.__code__:
             at = at.f_back
         found += at is not None
     return found

@@ -12,7 +12,7 @@ import pytest
 from corpus import FOLDER, PROGRAMS, findings, told
 from mending import mended
 
-from csptrace.patch.exits import unavailable
+from csptrace.causes.watching import unavailable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -168,7 +168,7 @@ SUITES: Final = (
 
 SKIPPED: Final[dict[str, str]] = {
     "pkcs11-check": "reads the addresses of functions out of the library's table and calls them "
-    "past everything that csptrace traces, which the README names as a limit",
+    "past everything that csptrace traces, which the guide names as a limit",
     "asyncssh": "its tests stand in for the library",
     "PKCS11-cryptography-keys": "its source distribution has no tests",
     "wincrypto": "its source distribution has no tests",

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from clients import BINDINGS
 
 import csptrace
-from csptrace.errors import HandleError
+from csptrace.findings.errors import HandleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

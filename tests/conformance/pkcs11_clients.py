@@ -138,7 +138,7 @@ class Exports:
 
     binding = "ctypes"
     lacks: Mapping[str, str] = {
-        "aliased": "a number does not say which session it was; see README, limits",
+        "aliased": "a number does not say which session it was; see the guide, limits",
         "unload": "ctypes cannot unload a library",
         "lost": "the program itself has the handle of a session whose login fails",
     }

@@ -196,7 +196,7 @@ class Player:
             strict=True,
             causes=False,
         )
-        tracer.observer = self.found
+        tracer.reporter.observer = self.found
         for seat in self.seats:
             seat.retrace()
 

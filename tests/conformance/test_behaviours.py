@@ -29,7 +29,7 @@ from clients import (
 )
 
 import csptrace
-from csptrace.errors import (
+from csptrace.findings.errors import (
     DoubleRelease,
     HandleLeak,
     LeakWarning,

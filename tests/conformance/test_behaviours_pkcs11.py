@@ -20,9 +20,8 @@ from pkcs11_clients import BINDINGS, Client, Refused
 from softhsm import PIN
 
 import csptrace
-from csptrace.detect.ownership import Ownership
-from csptrace.detect.wording import explain
-from csptrace.errors import (
+from csptrace.events import schema
+from csptrace.findings.errors import (
     DoubleRelease,
     HandleError,
     OutOfOrderRelease,
@@ -30,8 +29,8 @@ from csptrace.errors import (
     UseAfterInvalidation,
     UseAfterRelease,
 )
-from csptrace.events import schema
-from csptrace.patch.interceptor import in_flight
+from csptrace.findings.text import explain
+from csptrace.intercept.in_flight import in_flight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -418,7 +417,7 @@ def test_failed_open_loses_a_session(client: Client, tracer: Tracer) -> None:
     with pytest.raises(Refused, match="PinIncorrect"):
         client.open("00000000")
     assert found(tracer) == [("lost", "warning", SESSION)]
-    told = explain(tracer.findings[0], Ownership())
+    told = explain(tracer.findings[0])
     assert told.story == "open acquired it and then failed, so that nobody has got it."
     assert [place.title for place in told.places] == ["acquired by open"]
     assert "C_Finalize frees it" in told.remedy
@@ -631,7 +630,7 @@ def test_tracing_begins_late(
     request.addfinalizer(lambda: (csptrace.current() and csptrace.stop(), client.unload()))
     tracer = trace(apis=["pkcs11"])
     if binding == "ctypes function list":
-        pytest.skip("a table that was handed out before cannot be found; see README, limits")
+        pytest.skip("a table that was handed out before cannot be found; see the guide, limits")
     if binding == "python-pkcs11":
         client.lib = client._call(client.api.lib, softhsm.module())
         client.token = client._call(client.lib.get_token, token_label=softhsm.LABEL)
@@ -741,7 +740,7 @@ def test_session_budget(start: Callable[..., tuple[Client, Tracer]], tmp_path: A
     """The peak of open sessions is in the log; the share of the limit is complained of once."""
     client, tracer = start(session_limit=10, session_share=50, log=str(tmp_path))
     said: list[str] = []
-    tracer._complaint = said.append
+    tracer._terminal.complain = said.append
     sessions = [client.open() for _ in range(4)]
     assert said == []
     sessions += [client.open() for _ in range(3)]

@@ -50,7 +50,7 @@ def test_behaviours(windows: Any, binding: str) -> None:
 def test_interception(windows: Any) -> None:
     """What is promised about ctypes arguments, functions and the last error holds on Windows."""
     names = ("ctypes_arguments", "ctypes_functions", "handle_objects", "last_error")
-    printed = run_pytest(windows, *(f"tests/patch/test_{name}.py" for name in names))
+    printed = run_pytest(windows, *(f"tests/install/test_{name}.py" for name in names))
     passed = re.search(r"(\d+) passed", printed)
     assert passed is not None
     assert int(passed[1]) > 300

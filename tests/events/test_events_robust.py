@@ -237,7 +237,7 @@ def test_complaints_of_other_threads_keep_the_order(run: Callable[..., Run]) -> 
 sys.setswitchinterval(1e-6)
 def complain(name):
     for number in range(400):
-        tracer.complain("test", f"{name} {number}")
+        tracer.diagnostics.complain("test", f"{name} {number}")
 threads = [threading.Thread(target=complain, args=(n,)) for n in range(3)]
 for thread in threads:
     thread.start()
@@ -524,7 +524,8 @@ def test_log_shortened_by_somebody(run: Callable[..., Run]) -> None:
 @pytest.mark.parametrize("closed", ["0", "2", "0 1 2"])
 def test_program_without_standard_streams(closed: str, tmp_path: Path) -> None:
     """Where standard streams are closed the log does not take their numbers."""
-    program = WORK + "work()\nos.write(2, b'x') if os.path.exists('/proc/self/fd/2') else 0\nwork()"
+    # What else has the number may be anything: newer libffi keeps its own library open there.
+    program = WORK + "work()\ntry: os.write(2, b'x')\nexcept OSError: pass\nwork()"
     redirections = " ".join(f"{number}>&-" for number in closed.split())
     done = subprocess.run(
         ["sh", "-c", f'exec "$0" -c "$1" {redirections}', sys.executable, program],

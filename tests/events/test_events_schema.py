@@ -13,7 +13,7 @@ import pytest
 from event_runs import check_log
 
 from csptrace.events import schema
-from csptrace.model import Code
+from csptrace.findings.catalogue import Code
 
 if TYPE_CHECKING:
     from collections.abc import Callable

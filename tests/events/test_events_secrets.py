@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from csptrace.model import Code
+from csptrace.findings.catalogue import Code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from event_runs import GOLDEN
 
-from csptrace.model import Code
-from csptrace.patch.exits import unavailable
+from csptrace.causes.watching import unavailable
+from csptrace.findings.catalogue import Code
 
 if TYPE_CHECKING:
     from collections.abc import Callable

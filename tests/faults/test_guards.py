@@ -14,8 +14,8 @@ import pytest
 
 import csptrace
 from csptrace.events.log import EventLog
-from csptrace.model import CallSite
-from csptrace.patch.interceptor import Sheltered
+from csptrace.graph.sites import CallSite
+from csptrace.intercept.contract import Sheltered
 from csptrace.terminal import escape, wants_colour
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _context(lib: Any) -> c_size_t:
 
 
 def _notices(tracer: Tracer) -> list[str]:
-    return list(tracer._complaints)
+    return tracer.diagnostics.complaints()
 
 
 # --- the shelter --------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def _notices(tracer: Tracer) -> list[str]:
 def test_an_error_of_the_tracer_is_noted_once(quiet: Tracer) -> None:
     """It goes no further, and is said once however often it happens."""
     for _ in range(3):
-        OWN["break_in"](Sheltered(quiet, SITE))
+        OWN["break_in"](Sheltered(quiet.diagnostics, SITE))
 
     (notice,) = _notices(quiet)
     assert notice.startswith("internal error in somewhere")
@@ -91,7 +91,7 @@ class Interruption(Exception):
 @pytest.mark.parametrize("error", [Interruption(), KeyboardInterrupt(), SystemExit(3)])
 def test_an_exception_of_the_program_goes_on(quiet: Tracer, error: BaseException) -> None:
     """What a signal handler raises while the tracer is at work reaches the program as it is."""
-    with pytest.raises(type(error)) as caught, Sheltered(quiet, SITE):
+    with pytest.raises(type(error)) as caught, Sheltered(quiet.diagnostics, SITE):
         raise error
 
     assert caught.value is error
@@ -100,7 +100,7 @@ def test_an_exception_of_the_program_goes_on(quiet: Tracer, error: BaseException
 
 def test_no_room_is_no_complaint(quiet: Tracer) -> None:
     """A recursion that went a step too deep in the tracer is passed over in silence."""
-    with Sheltered(quiet, SITE):
+    with Sheltered(quiet.diagnostics, SITE):
         raise RecursionError
 
     assert _notices(quiet) == []
@@ -116,13 +116,13 @@ def test_who_has_missed_something_refuses_nothing(quiet: Tracer, lib: Any) -> No
     assert lib.CryptDestroyHash(digest)
     with pytest.raises(csptrace.DoubleRelease):
         lib.CryptDestroyHash(digest)
-    before = quiet.serious
-    OWN["break_in"](Sheltered(quiet, SITE))
+    before = quiet.reporter.serious
+    OWN["break_in"](Sheltered(quiet.diagnostics, SITE))
 
     assert not lib.CryptDestroyHash(digest)  # the provider itself refuses it
 
     assert [finding.code.value for finding in quiet.check()] == ["double-release"] * 2
-    assert (before, quiet.serious) == (1, 1)
+    assert (before, quiet.reporter.serious) == (1, 1)
     assert "nothing is raised any more" in _notices(quiet)[0]
     lib.CryptReleaseContext(context, 0)
 
@@ -149,18 +149,18 @@ def test_a_complaint_that_cannot_be_made_is_kept(
     quiet: Tracer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When even saying it fails, the program is not told by an exception."""
-    monkeypatch.setattr(quiet, "_complaint", BROKEN)
+    monkeypatch.setattr(quiet._terminal, "complain", BROKEN)
 
-    quiet.broken(SITE, ZeroDivisionError())
+    quiet.diagnostics.broken(SITE, ZeroDivisionError())
 
 
 def test_an_error_whose_sources_cannot_be_read_is_noted(
     quiet: Tracer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The complaint then names its type alone."""
-    monkeypatch.setattr("csptrace.tracer.traceback.format_tb", BROKEN)
+    monkeypatch.setattr("csptrace.recording.diagnostics.traceback.format_tb", BROKEN)
 
-    OWN["break_in"](Sheltered(quiet, SITE))
+    OWN["break_in"](Sheltered(quiet.diagnostics, SITE))
 
     assert _notices(quiet)[0].endswith(":\nZeroDivisionError")
 
@@ -171,7 +171,7 @@ def test_a_misuse_without_words_is_raised_all_the_same(
     """That the text cannot be made does not make the misuse uncertain."""
     context = _context(lib)
     lib.CryptReleaseContext(context, 0)
-    monkeypatch.setattr("csptrace.tracer.summary", BROKEN)
+    monkeypatch.setattr("csptrace.recording.reactions.summary", BROKEN)
 
     with pytest.raises(csptrace.DoubleRelease, match=r"^double-release: HCRYPTPROV$"):
         lib.CryptReleaseContext(context, 0)
@@ -187,7 +187,7 @@ def test_tracing_ends_whatever_breaks(
     before = vars(ctypes.CDLL)["__getitem__"]
     context = _context(lib)
     monkeypatch.setattr("csptrace.tracer.leaked_at_exit", BROKEN)
-    monkeypatch.setattr(quiet, "_write_end", BROKEN)
+    monkeypatch.setattr(quiet, "_totals", BROKEN)
 
     csptrace.stop()
 
@@ -225,7 +225,7 @@ def test_a_finder_that_breaks_changes_no_call(
     trace: Callable[..., Tracer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading the handle off an object may fail; the call is the program's."""
-    from csptrace.patch import targets
+    from csptrace.install import targets
     from csptrace.softcsp import win32crypt
 
     finder, broken = targets._ObjectHandles.finder, list[bool]()

@@ -16,7 +16,7 @@ import required
 
 import csptrace
 from csptrace.examples import signing_service
-from csptrace.frontends import cli, demo, doctor
+from csptrace.frontends import cli, doctor
 from csptrace.frontends.manual import MANUAL
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def test_demo_without_a_token_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without SoftHSM the error names the package."""
-    monkeypatch.setattr(demo, "_SOFTHSM", ())
+    monkeypatch.setattr("csptrace.examples.demos.pkcs11._SOFTHSM", ())
 
     assert cli.main(["demo", "--api", "pkcs11"]) == 2
     assert "apt-get install softhsm2" in capsys.readouterr().err

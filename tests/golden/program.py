@@ -225,7 +225,7 @@ def held_too_long() -> None:
     context = acquire()
     tracer, pause = csptrace.current(), threading.Event()
     for _ in range(6000):
-        if tracer is None or tracer.codes["held-too-long"]:
+        if tracer is None or tracer.reporter.codes["held-too-long"]:
             break
         pause.wait(0.01)
     advapi32.CryptReleaseContext(context, 0)

@@ -25,7 +25,7 @@ from catalogue import EXHIBITS, Exhibit  # noqa: E402 - found by the line above
 
 if TYPE_CHECKING:
     from csptrace import Tracer
-    from csptrace.model import Finding
+    from csptrace.findings.finding import Finding
 
 Result: TypeAlias = dict[str, Any]
 

@@ -226,7 +226,7 @@ def _registered(subject: Any, fresh: Any) -> Any:
 
 def _by_name(subject: Any, fresh: Any) -> str:
     """Look a subject up as pickling by reference does outside of the standard library."""
-    module = pickle.whichmodule(subject, subject.__qualname__)
+    module = subject.__module__ or pickle.whichmodule(subject, subject.__qualname__)
     found = sys.modules[module]
     for part in subject.__qualname__.split("."):
         found = getattr(found, part)

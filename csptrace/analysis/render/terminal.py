@@ -9,6 +9,7 @@ from csptrace.analysis.render import words
 from csptrace.analysis.render.escaping import shortened
 from csptrace.analysis.render.places import Places, frames_of, own_first
 from csptrace.errors import MissingExtraError
+from csptrace.findings.catalogue import guide
 
 try:
     from rich.padding import Padding
@@ -340,6 +341,8 @@ class _Page:
             self._line(self._places.prose(group.hint), "")
         if group.remedy:
             self._line(f"fix: {self._places.prose(group.remedy)}", "green")
+        if guide(group.code):
+            self._line(f"more: {guide(group.code)}", _ASIDE)
         self._line(f"fingerprint: {group.fingerprint}", _ASIDE)
 
     def _stack(self, stack: Sequence[Frame]) -> None:

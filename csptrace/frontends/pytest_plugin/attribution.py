@@ -14,14 +14,17 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from csptrace.model import RELEASING, KeepingScope
+from csptrace.findings.catalogue import Code
+from csptrace.graph.handle import KeepingScope
+from csptrace.graph.states import RELEASING
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     import pytest
 
-    from csptrace.model import Finding, Handle, Scope
+    from csptrace.findings.finding import Finding
+    from csptrace.graph.handle import Handle, Scope
     from csptrace.tracer import Tracer
 
 __all__ = [
@@ -221,7 +224,7 @@ class Whereabouts:
 
         A leak is the acquirer's, whoever released the context; anything else is the caller's.
         """
-        by_acquirer = finding.code.is_leak or finding.code.value == "held-too-long"
+        by_acquirer = finding.code.is_leak or finding.code is Code.HELD_TOO_LONG
         moment = finding.acquired if by_acquirer else finding.misused or finding.acquired
         scope = moment.scope if moment is not None else None
         keeper = scope.keeper if scope is not None else None

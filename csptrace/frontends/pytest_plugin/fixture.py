@@ -7,43 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from csptrace.errors import HandleError, HandleLeak
+from csptrace.findings.catalogue import Code
+from csptrace.findings.errors import HandleError, HandleLeak
 from csptrace.frontends.pytest_plugin.attribution import Owner
-from csptrace.model import Code
+from csptrace.frontends.pytest_plugin.expectation import Expectation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from csptrace.findings.finding import Finding, HandleRef
     from csptrace.frontends.pytest_plugin.watch import Watch
-    from csptrace.model import Finding, HandleRef
     from csptrace.softcsp.faults import Fault
     from csptrace.tracer import Snapshot
 
-__all__ = ["Csptrace", "Expectation"]
-
-
-class Expectation:
-    """Findings that a test provokes on purpose.
-
-    Attributes:
-        findings: those that came; one may stand for many (`Finding.times`).
-        error: the exception that ended the block, if it was one of them.
-    """
-
-    def __init__(self, codes: frozenset[Code], kinds: frozenset[str]) -> None:
-        self.findings: list[Finding] = []
-        self.error: HandleError | HandleLeak | None = None
-        self._codes = codes
-        self._kinds = kinds
-
-    def takes(self, finding: Finding) -> bool:
-        """Take a finding if it is one of the expected ones."""
-        if finding.code not in self._codes:
-            return False
-        if self._kinds and finding.handle.kind not in self._kinds:
-            return False
-        self.findings.append(finding)
-        return True
+__all__ = ["Csptrace"]
 
 
 class Csptrace:
@@ -91,10 +68,7 @@ class Csptrace:
         leaks = [finding for finding in self.findings if finding.code.is_leak]
         lines = [tracer.explain(finding) for finding in leaks]
         for handle in self.live():
-            frames = (
-                handle.acquired.stack.frames if handle.acquired and handle.acquired.stack else ()
-            )
-            user = next((frame for frame in frames if tracer.is_user_frame(frame)), None)
+            user = tracer.place_of(handle)
             at = f", acquired at {user.filename}:{user.line}" if user is not None else ""
             lines.append(f"alive: {handle.kind} 0x{handle.value:08x}, a {handle.title}{at}")
         if lines:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pytest
 
@@ -30,10 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
 
     from csptrace.analysis.results import Group
-    from csptrace.detect.baseline import Judgement, Seen
+    from csptrace.findings.baseline import Judgement, Seen
     from csptrace.frontends.pytest_plugin.reporting import Record
     from csptrace.frontends.pytest_plugin.switches import Switches
-    from csptrace.frontends.pytest_plugin.watch import Watch
 
 __all__ = ["Absence", "Ledger"]
 
@@ -53,6 +52,20 @@ _MOST_ANNOTATIONS: Final = 10
 _ANNOTATIONS: Final = {"error": "error", "warning": "warning", "info": "notice"}
 
 
+class Tracing(Protocol):
+    """What traces the tests of this process, as far as the ledger needs it."""
+
+    @property
+    def header(self) -> list[str]:
+        """The lines for the head of pytest's report."""
+
+    def switch_off(self) -> None:
+        """Stop tracing."""
+
+    def results(self) -> dict[str, Any]:
+        """Return what is known at the end, apart from what has travelled in reports."""
+
+
 class Ledger:
     """Collects what was found and draws the conclusions.
 
@@ -65,10 +78,10 @@ class Ledger:
         config: pytest's configuration.
     """
 
-    def __init__(self, config: pytest.Config, switches: Switches, watch: Watch) -> None:
+    def __init__(self, config: pytest.Config, switches: Switches, watch: Tracing) -> None:
         self.config = config
         self._switches = switches
-        self._watch: Watch | None = watch
+        self._watch: Tracing | None = watch
         self._header = watch.header
         self._records: dict[str, Record] = {}
         self._earlier: dict[str, Record] = {}
@@ -336,7 +349,7 @@ class Ledger:
         switches = self._switches
         if switches.baseline is None:
             return
-        from csptrace.detect import baseline  # noqa: PLC0415 - only where there is one
+        from csptrace.findings import baseline  # noqa: PLC0415 - only where there is one
 
         seen = self._counts(records)
         counts = {name: one.count for name, one in seen.items()}
@@ -380,7 +393,7 @@ class Ledger:
             )
 
     def _update_baseline(self, seen: list[Seen], session: pytest.Session) -> None:
-        from csptrace.detect import baseline  # noqa: PLC0415 - as above
+        from csptrace.findings import baseline  # noqa: PLC0415 - as above
 
         path = self._switches.baseline
         assert path is not None  # noqa: S101 - for the type checker
@@ -401,7 +414,7 @@ class Ledger:
         A test runs in one worker, but each worker imports the modules and sets wide fixtures up,
         so of those the worker with the most counts.
         """
-        from csptrace.detect.baseline import Seen  # noqa: PLC0415 - as above
+        from csptrace.findings.baseline import Seen  # noqa: PLC0415 - as above
 
         tests: Counter[str] = Counter()
         others: dict[str, Counter[str]] = {}

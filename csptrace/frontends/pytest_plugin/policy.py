@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from csptrace.findings.catalogue import Code, Severity
 from csptrace.frontends.pytest_plugin.switches import LEAK_POLICIES
-from csptrace.model import Code, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import pytest
 
+    from csptrace.findings.finding import Finding
     from csptrace.frontends.pytest_plugin.switches import Switches
-    from csptrace.model import Finding
-    from csptrace.specs.vocabulary import Spec
+    from csptrace.spec.bindings import Spec
 
 __all__ = ["BadMarkerError", "Policy", "Rule", "Ruling", "rule_of"]
 

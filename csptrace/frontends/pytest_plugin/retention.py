@@ -31,15 +31,15 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from _pytest import runner
 
-from csptrace.model import Handle
-from csptrace.patch.object_codecs import BoxedCodec
-from csptrace.patch.proxy import HandleObject
-from csptrace.specs.vocabulary import Collects, Objects
+from csptrace.graph.handle import Handle
+from csptrace.install.proxies import HandleObject
+from csptrace.intercept.object_codecs import BoxedCodec
+from csptrace.spec.bindings import Collects, Objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from csptrace.specs.vocabulary import Spec
+    from csptrace.spec.bindings import Spec
 
 __all__ = ["Retention", "failures", "has_let_go", "held_of"]
 

@@ -11,14 +11,14 @@ import pytest
 
 from csptrace.errors import CspTraceError
 from csptrace.files import check_replaceable, make_folder
-from csptrace.model import Severity
+from csptrace.findings.catalogue import Severity
 from csptrace.settings import Settings
 from csptrace.terminal import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from csptrace.detect.baseline import Entry
+    from csptrace.findings.baseline import Entry
 
 __all__ = ["LEAK_POLICIES", "Switches", "refusal"]
 
@@ -148,7 +148,7 @@ class Switches:
         if self.baseline is None:
             return
         if self.update_baseline:
-            from csptrace.detect import baseline  # noqa: PLC0415 - only where there is one
+            from csptrace.findings import baseline  # noqa: PLC0415 - only where there is one
 
             try:
                 baseline.check_writable(self.baseline)
@@ -173,7 +173,7 @@ def refusal(text: str) -> pytest.UsageError:
 def _entries(known: Path | None) -> tuple[Entry, ...]:
     if known is None:
         return ()
-    from csptrace.detect import baseline  # noqa: PLC0415 - only where there is one
+    from csptrace.findings import baseline  # noqa: PLC0415 - only where there is one
 
     return baseline.read(known)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from _pytest.outcomes import Failed
@@ -19,11 +19,10 @@ from csptrace.frontends.pytest_plugin.counting import may_be_withdrawn, uncounte
 from csptrace.frontends.pytest_plugin.retention import has_let_go
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
 
     from csptrace.frontends.pytest_plugin.attribution import Attempt
     from csptrace.frontends.pytest_plugin.reporting import Record
-    from csptrace.frontends.pytest_plugin.watch import Watch
 
 __all__ = ["Content", "LeakError", "TeardownReports"]
 
@@ -66,6 +65,16 @@ class Content:
         }
 
 
+class Settling(Protocol):
+    """What judges a test after pytest has let go of it."""
+
+    def settle(self, attempt: Attempt) -> tuple[list[Record], str]:
+        """Return the records that the test has got now, and why it fails for them, if it does."""
+
+    def postpone(self, attempt: Attempt, records: Iterable[Record]) -> None:
+        """Keep what the test's own reports can no longer tell."""
+
+
 class TeardownReports:
     """Puts results into reports; it is registered when there may be any for the first time.
 
@@ -78,7 +87,7 @@ class TeardownReports:
         departing: the test whose fixtures' values pytest still holds, if that matters.
     """
 
-    def __init__(self, config: pytest.Config, watch: Watch) -> None:
+    def __init__(self, config: pytest.Config, watch: Settling) -> None:
         self.load: dict[str, Content] = {}
         self.departing: Attempt | None = None
         self._config = config

@@ -17,7 +17,7 @@ import pytest
 from _pytest.reports import CollectErrorRepr
 
 from csptrace import process
-from csptrace.errors import HandleLeak, LeakWarning
+from csptrace.findings.errors import HandleLeak, LeakWarning
 from csptrace.frontends.canary import catches_canary
 from csptrace.frontends.pytest_plugin import reporting
 from csptrace.frontends.pytest_plugin.attribution import (
@@ -33,16 +33,17 @@ from csptrace.frontends.pytest_plugin.policy import BadMarkerError, Policy, kind
 from csptrace.frontends.pytest_plugin.retention import Retention, failures, held_of
 from csptrace.frontends.pytest_plugin.switches import Switches, refusal
 from csptrace.frontends.pytest_plugin.teardown_reports import Content, TeardownReports
-from csptrace.model import RELEASED
+from csptrace.graph.states import RELEASED
 from csptrace.terminal import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
+    from csptrace.findings.finding import Finding
     from csptrace.frontends.pytest_plugin.attribution import Place
-    from csptrace.frontends.pytest_plugin.fixture import Expectation
+    from csptrace.frontends.pytest_plugin.expectation import Expectation
     from csptrace.frontends.pytest_plugin.reporting import Record
-    from csptrace.model import Finding, Handle
+    from csptrace.graph.handle import Handle
     from csptrace.tracer import Tracer
 
 __all__ = ["Watch", "switch_on"]
@@ -165,7 +166,7 @@ class Watch:
         self._late: list[dict[str, Any]] = []
         self._reports: TeardownReports | None = None
         self._raised: set[int] = set()
-        tracer.called = False
+        tracer.recorder.called = False
         self._interrupted = False
         self._stopped_in = ""
         calls = sum(len(spec.by_name()) for spec in specs)
@@ -175,14 +176,14 @@ class Watch:
         tracer.hide_launcher(*_LAUNCHERS)
         self.where = Whereabouts(tracer, self._session)
         self.where.enter(self._collection)
-        self._given_back = (tracer.observer, tracer.unscoped)
-        tracer.observer = self.observe
-        tracer.unscoped = self.where.of_stranger
+        self._given_back = (tracer.reporter.observer, tracer.moments.unscoped)
+        tracer.reporter.observer = self.observe
+        tracer.moments.unscoped = self.where.of_stranger
 
     def switch_off(self) -> None:
         """Stop tracing; called when pytest lets go of its configuration."""
         tracer = self.tracer
-        tracer.observer, tracer.unscoped = self._given_back
+        tracer.reporter.observer, tracer.moments.unscoped = self._given_back
         tracer.set_scope(None)
         if not self._adopted and process.current() is tracer:
             with contextlib.suppress(HandleLeak, LeakWarning):
@@ -560,9 +561,9 @@ class Watch:
         for finding, place in owner.finds:
             record = self.record(finding, owner, place)
             about = finding.acquired if finding.code.is_leak else finding.misused
-            mine = self.tracer.is_users(about.stack if about is not None else None)
+            mine = about is None or about.stack is None or about.stack.is_users
             left = handles.get(id(finding), [])
-            doubtful = self.tracer.doubtful
+            doubtful = self.tracer.diagnostics.doubtful
             rulings = self._policy.rule_on(finding, rules, mine=mine, doubtful=doubtful)
             for ruling, times in rulings:
                 raised = ruling.verdict == "fail" and id(finding) in self._raised
@@ -637,8 +638,8 @@ class Watch:
                 times[later] = times.get(later, 0) + 1
         late, self._late = self._late, []
         earlier, self._earlier = self._earlier, {}
-        if self.tracer.doubtful:
-            said = "\n".join(self.tracer.complaints("internal"))
+        if self.tracer.diagnostics.doubtful:
+            said = "\n".join(self.tracer.diagnostics.complaints("internal"))
             error = f"csptrace had an internal error; no finding fails a test since:\n{said}"
             if error not in self.errors:
                 self.errors.append(error)
@@ -653,7 +654,7 @@ class Watch:
             "earlier": [record for records in earlier.values() for record in records],
             "excused": self._excused,
             "withdrawn": withdrawn,
-            "called": self.tracer.called,
+            "called": self.tracer.recorder.called,
             "errors": list(self.errors),
         }
 
@@ -687,10 +688,7 @@ class Watch:
         self.tracer.excuse(owner.kept)
         by_failure = self._waiting[owner] or (isinstance(owner, Attempt) and owner.failed)
         for handle in owner.kept:
-            frames = (
-                handle.acquired.stack.frames if handle.acquired and handle.acquired.stack else ()
-            )
-            user = next((frame for frame in frames if self.tracer.is_user_frame(frame)), None)
+            user = self.tracer.place_of(handle)
             self._excused.append(
                 {
                     "owner": owner.name,

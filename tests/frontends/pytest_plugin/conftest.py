@@ -12,11 +12,11 @@ import pytest
 
 import csptrace.analysis.grouping
 import csptrace.analysis.sarif
-import csptrace.detect.baseline
-import csptrace.detect.causes
+import csptrace.causes.inquiry
 import csptrace.events.log
+import csptrace.findings.baseline
 import csptrace.frontends.pytest_plugin.watch
-import csptrace.patch.codecs
+import csptrace.intercept.codecs
 import csptrace.softcsp
 import csptrace.tracer
 

@@ -138,4 +138,4 @@ def test_the_whole_traceback_for_who_asks(suite: Suite) -> None:
     suite.write(test_it="def test_it(): release(prov := context()), release(prov)")
     run = suite.run("--full-trace")
 
-    assert os.path.join(OWN, "tracer.py") in run.out
+    assert os.path.join(OWN, "recording", "recorder.py") in run.out

@@ -66,7 +66,7 @@ def test_a_tracer_that_runs_already_is_adopted(suite: Suite, trace: Callable[...
 
     assert run.counts == {"passed": 1, "leaked": 1}
     assert csptrace.current() is tracer
-    assert tracer.observer is None
+    assert tracer.reporter.observer is None
     assert [event["code"] for event in run.events() if event["event"] == "csptrace.finding"] == [
         "leaked-at-exit"
     ]
@@ -128,7 +128,7 @@ def test_the_header_says_what_is_watched(suite: Suite) -> None:
 
 def test_a_failing_self_test_stops_the_run(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     """A detector that does not catch the planted leak runs no test."""
-    monkeypatch.setattr("csptrace.tracer.Leaks.described", lambda *_, **__: ())
+    monkeypatch.setattr("csptrace.findings.judgement.Leaks.described", lambda *_, **__: ())
     suite.write(test_it=LEAKY)
     run = suite.run()
 
@@ -153,7 +153,7 @@ def test_the_canary_leaves_nothing_behind(trace: Callable[..., Tracer]) -> None:
     assert canary.catches_canary(tracer) == ""
     assert (tracer.graph.acquired, tracer.graph.live, tracer.graph.peak, tracer.live()) == before
     assert tracer.check() == ()
-    assert not tracer.counts
+    assert not tracer.reporter.counts
     advapi32.CryptReleaseContext(hProv, 0)
 
 
@@ -201,15 +201,15 @@ def test_a_rehearsal_takes_nothing_from_the_program(trace: Callable[..., Tracer]
     store = win32crypt.CryptAcquireContext(None, None, 24, 0xF0000000)
     key = store.CryptGenKey(0x660E, 1)
     before = tracer.graph.live
-    tracer.called = False
+    tracer.recorder.called = False
     del key
 
     assert canary.catches_canary(tracer) == ""
-    assert not tracer.called
+    assert not tracer.recorder.called
     tracer.check()
     assert tracer.graph.live == before - 1
     store.CryptReleaseContext()
-    assert tracer.called
+    assert tracer.recorder.called
 
 
 @pytest.mark.parametrize(("last", "cleaning"), [("tidy", "off"), ("context", "on")])
@@ -245,8 +245,8 @@ def test_when_tracing_ends(suite: Suite, last: str, cleaning: str) -> None:
 def test_what_a_run_without_findings_does_not_load(suite: Suite) -> None:
     """A suite that never touches a provider pays neither for logs, reports nor ctypes."""
     heavy = (
-        *("csptrace.analysis", "csptrace.detect.baseline", "csptrace.detect.causes"),
-        *("csptrace.events.log", "csptrace.patch.codecs", "csptrace.softcsp.faults"),
+        *("csptrace.analysis", "csptrace.findings.baseline", "csptrace.causes.inquiry"),
+        *("csptrace.events.log", "csptrace.intercept.codecs", "csptrace.softcsp.faults"),
         *("csptrace.frontends.pytest_plugin.junit", "cryptography", "ctypes", "orjson"),
         "structlog",
     )
@@ -273,14 +273,14 @@ def pytest_configure(config):
     config.add_cleanup(say)  # before that of the plugin
 
 def say():
-    import csptrace.detect.baseline  # late
+    import csptrace.findings.baseline  # late
     loaders = {
         name: type(module.__spec__.loader).__name__
         for name, module in list(sys.modules.items())
         if name.partition(".")[0] in ("csptrace", "test_it")
     }
     rewritten = [name for name, loader in loaders.items() if "Rewriting" in loader]
-    assert "csptrace.tracer" in loaders and "csptrace.detect.baseline" in loaders
+    assert "csptrace.tracer" in loaders and "csptrace.findings.baseline" in loaders
     print("rewritten:", *set(rewritten) - {"csptrace", "csptrace.frontends"})
     print("finders before:", len(finders()))
 """,

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from csptrace.detect import baseline
+from csptrace.findings import baseline
 
 if TYPE_CHECKING:
     from conftest import Run, Suite

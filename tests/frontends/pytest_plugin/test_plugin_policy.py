@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from csptrace.detect import baseline
+from csptrace.findings import baseline
 
 if TYPE_CHECKING:
     from conftest import Suite

@@ -88,7 +88,7 @@ def test_a_bug_of_csptrace(suite: Suite) -> None:
 
 def test_a_tracer_that_cannot_start(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run goes on without it, and says so; the fixture's tests are skipped."""
-    monkeypatch.setattr("csptrace.tracer.Leaks.described", lambda *_, **__: ())
+    monkeypatch.setattr("csptrace.findings.judgement.Leaks.described", lambda *_, **__: ())
     suite.write(test_it="def test_it(): context()\ndef test_fixture(csptrace): pass")
     run = suite.run(SOFT)
 

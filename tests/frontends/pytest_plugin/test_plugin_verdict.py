@@ -38,6 +38,7 @@ def test_the_report_is_what_a_person_needs(suite: Suite) -> None:
             "      test_it.py:9 in test_bad",
             "  1 of 2 handles acquired there were released, at csp.py:16*",
             "  fix: *CryptDestroyKey*",
+            "  more: csptrace guide leaked-at-release",
             "  fingerprint: 1:????????????????",
             "  in test_it.py::test_bad (call)",
         ]
@@ -504,7 +505,8 @@ def test_a_bug_of_the_tracer_fails_the_run_and_no_test(suite: Suite) -> None:
         import csptrace
         def test_sabotaged(monkeypatch):
             tracer = csptrace.current()
-            tracer.settings = dataclasses.replace(tracer.settings, strict=False)
+            diagnostics = tracer.diagnostics
+            diagnostics.settings = dataclasses.replace(diagnostics.settings, strict=False)
             broken = functools.partial(int, "no number")
             monkeypatch.setattr(tracer.graph, "acquire", broken)
             context()

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from csptrace.apis.pkcs11 import spec as pkcs11
 from csptrace.frontends.pytest_plugin.retention import Retention
-from csptrace.model import Handle
+from csptrace.graph.handle import Handle
 from csptrace.softcsp import advapi32
-from csptrace.specs import pkcs11
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

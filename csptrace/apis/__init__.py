@@ -1,0 +1,1 @@
+"""One folder for each API: everything that is known of it and of its Python bindings."""

@@ -1,0 +1,1 @@
+"""CryptoAPI: contexts, keys and hashes of Windows' cryptographic service providers."""

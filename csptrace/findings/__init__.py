@@ -1,0 +1,1 @@
+"""What is wrong: from a change of the graph to a finding, and to its words."""

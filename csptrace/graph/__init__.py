@@ -1,0 +1,1 @@
+"""What is alive and whose child it is."""

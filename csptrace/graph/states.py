@@ -1,0 +1,32 @@
+"""The states of a handle, and how its value is written."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "INVALIDATED",
+    "LIVE",
+    "RELEASED",
+    "RELEASING",
+    "STATE_NAMES",
+    "VANISHED",
+    "value_text",
+]
+
+LIVE: Final = 0
+
+RELEASING: Final = 1
+
+RELEASED: Final = 2
+
+INVALIDATED: Final = 3
+
+VANISHED: Final = 4
+
+STATE_NAMES: Final = ("live", "releasing", "released", "invalidated", "vanished")
+
+
+def value_text(value: int) -> str:
+    """Return a handle's value as people write it: `0x00a01040`, or `object 0x…`."""
+    return f"0x{value:08x}" if value >= 0 else f"object 0x{~value:x}"

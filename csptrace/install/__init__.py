@@ -1,0 +1,1 @@
+"""Where the functions are, and how they are replaced and put back."""

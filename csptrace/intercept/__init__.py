@@ -1,0 +1,1 @@
+"""How a call is intercepted: arguments are read, uses are checked, effects are applied."""

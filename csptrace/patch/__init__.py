@@ -1,1 +1,0 @@
-"""Stage 2: HOW a call is intercepted. The only stage that touches wrapt."""

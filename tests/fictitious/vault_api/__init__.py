@@ -1,0 +1,1 @@
+"""All that a fictitious package says of a fictitious provider's API."""
