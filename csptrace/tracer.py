@@ -30,9 +30,9 @@ from csptrace.graph.sites import FORK, CallSite
 from csptrace.graph.states import LIVE
 from csptrace.install.targets import Installation
 from csptrace.intercept.contract import is_deliberate
+from csptrace.recording.call_records import CallRecords, enter_scope, innermost_scope, leave_scope
 from csptrace.recording.diagnostics import Diagnostics
 from csptrace.recording.explanations import Explanations
-from csptrace.recording.moments import Moments, enter_scope, innermost_scope, leave_scope
 from csptrace.recording.overdue import OverdueWatcher
 from csptrace.recording.provider_queries import ProviderQueries
 from csptrace.recording.publisher import Publisher
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-    from csptrace.causes.watching import Exits
+    from csptrace.causes.exit_monitor import ExitMonitor
     from csptrace.events.log_sink import EventLogSink
     from csptrace.events.sink import Notice
     from csptrace.findings.finding import Finding, HandleRef
@@ -94,7 +94,7 @@ class Tracer:
         recorder: what the interceptor reports to.
         reporter: what was found, and whom it tells.
         diagnostics: what csptrace says of itself.
-        moments: where and when something happens.
+        call_records: where and when something happens.
         overdue: looks for what is held too long.
         program_status: the exit status that the program asked for, where it is known.
     """
@@ -119,7 +119,7 @@ class Tracer:
             complain=complain,
         )
         self.graph = Graph(settings.tombstones)
-        self.moments = Moments(self._stacks)
+        self.call_records = CallRecords(self._stacks)
         self.diagnostics = Diagnostics(settings, self._tell_terminal)
         self.reporter = Reporter(
             self.diagnostics, self._ownership.wanted, _accepted(settings.baseline)
@@ -150,12 +150,12 @@ class Tracer:
             self._explanations,
             self.overdue,
         )
-        self._queries = ProviderQueries(self.graph, self.moments, self._publisher)
+        self._queries = ProviderQueries(self.graph, self.call_records, self._publisher)
         self._reactions = Reactions(settings, self.diagnostics)
         self.recorder = Recorder(
             settings,
             self.graph,
-            self.moments,
+            self.call_records,
             self._publisher,
             self._reactions,
             self.diagnostics,
@@ -184,7 +184,7 @@ class Tracer:
         return self.reporter.findings
 
     @property
-    def exits(self) -> Exits | None:
+    def exits(self) -> ExitMonitor | None:
         """What watches how functions that have handles are left; `None` if it is not wanted."""
         return self._explanations.exits
 
@@ -248,7 +248,7 @@ class Tracer:
         try:
             with self.diagnostics.sheltered("asking what is left"):
                 self.overdue.stop()
-                self._queries.ask_about(self.graph.owed())
+                self._queries.ask_about(self.graph.unreleased())
             with self.graph.lock:
                 try:
                     leaked = self._judge_rest(frame)
@@ -262,16 +262,16 @@ class Tracer:
     def _judge_rest(self, frame: FrameType | None) -> list[Finding]:
         """Report what is left when tracing ends."""
         with self.diagnostics.sheltered("judging what is left"):
-            owed = self.recorder.owed(None)
+            unreleased = self.recorder.unreleased(None)
             with self.diagnostics.sheltered("judging what is held too long"):
-                self.overdue.report_last(owed)
-            self._explanations.observe(owed, frame, {})
-            return self.reporter.report(self._leaked(owed, ""))
+                self.overdue.report_last(unreleased)
+            self._explanations.observe(unreleased, frame, {})
+            return self.reporter.report(self._leaked(unreleased, ""))
         return []
 
-    def _leaked(self, owed: Iterable[Handle], scope: str) -> list[Finding]:
+    def _leaked(self, unreleased: Iterable[Handle], scope: str) -> list[Finding]:
         return leaked_at_exit(
-            owed,
+            unreleased,
             self._ownership.resolve,
             self.graph.epoch,
             scope,
@@ -362,14 +362,14 @@ class Tracer:
     # --- fork ---------------------------------------------------------------------------------
 
     def after_fork_in_child(self) -> None:
-        """Start anew in the child: a log of its own, and no duty for the parent's handles."""
+        """Start anew in the child: a log of its own, and nothing to release of the parent's."""
         with self.diagnostics.sheltered("going on after a fork"):
             self._go_on_in_child()
         self.overdue.restart()
 
     def _go_on_in_child(self) -> None:
-        self.moments.forked()
-        self.graph.forked(self.moments.at(_FORKED, None))
+        self.call_records.forked()
+        self.graph.forked(self.call_records.at(_FORKED, None))
         self.recorder.forked()
         self._publisher.aftermaths.clear()
         self.overdue.held.clear()
@@ -400,7 +400,9 @@ class Tracer:
         with self.graph.lock:
             self.recorder.drain()
             resolve = self._ownership.resolve
-            return Snapshot(self, tuple(reference(each, resolve) for each in self.graph.owed()))
+            return Snapshot(
+                self, tuple(reference(each, resolve) for each in self.graph.unreleased())
+            )
 
     def explain(self, finding: Finding, *, frames: int = 4) -> str:
         """Return a finding in words.
@@ -485,12 +487,14 @@ class Tracer:
                 found: list[Finding] = []
                 with self.diagnostics.sheltered("judging a scope"):
                     if self.active:
-                        self._queries.ask_about(self.graph.owed(scope))
-                        owed = self.recorder.owed(scope)
-                        self._explanations.observe(owed, _caller(), {})
-                        leaked = self._leaked(owed, name)
-                        for handle in owed:
-                            handle.duty = False  # judged; the process must not report it again
+                        self._queries.ask_about(self.graph.unreleased(scope))
+                        unreleased = self.recorder.unreleased(scope)
+                        self._explanations.observe(unreleased, _caller(), {})
+                        leaked = self._leaked(unreleased, name)
+                        for handle in unreleased:
+                            handle.must_release = (
+                                False  # judged; the process must not report it again
+                            )
                         self._explanations.rest()
                         found = self.reporter.report(leaked)
                         self.reporter.scope_ended(name, sum(each.times for each in found))
@@ -521,24 +525,24 @@ class Tracer:
         """Return the innermost scope of this thread or task."""
         return innermost_scope()
 
-    def owed_in(self, scopes: Iterable[KeepingScope]) -> list[Handle]:
+    def unreleased_in(self, scopes: Iterable[KeepingScope]) -> list[Handle]:
         """Return what was acquired in these scopes and is still to be released, oldest first."""
         with self.graph.lock:
             self._catch_up()
-            owed = [
+            unreleased = [
                 handle
                 for scope in scopes
                 for handle in scope.kept
-                if handle.duty and handle.state == LIVE and handle.epoch == self.graph.epoch
+                if handle.must_release and handle.state == LIVE and handle.epoch == self.graph.epoch
             ]
-            self._queries.ask_about(owed)
-            return [handle for handle in owed if handle.duty and handle.state == LIVE]
+            self._queries.ask_about(unreleased)
+            return [handle for handle in unreleased if handle.must_release and handle.state == LIVE]
 
     def judge(self, handles: Iterable[Handle], name: str) -> list[tuple[Handle, Finding]]:
         """Report handles as leaked at the end of a scope, once and for all.
 
         Args:
-            handles: what `owed_in` returned.
+            handles: what `unreleased_in` returned.
             name: the scope's name.
 
         Returns:
@@ -548,7 +552,7 @@ class Tracer:
             leaks = Leaks(self._ownership.resolve)
             for handle in handles:
                 leaks.add_owed(handle, name)
-                handle.duty = False
+                handle.must_release = False
             judged = [
                 (handle, finding)
                 for finding, alike in leaks.described(
@@ -569,7 +573,7 @@ class Tracer:
         """Never report handles as leaked at the end: they have a holder that releases them."""
         with self.graph.lock:
             for handle in handles:
-                handle.duty = False
+                handle.must_release = False
 
     # --- in the middle of tracing -------------------------------------------------------------
 

@@ -388,7 +388,7 @@ SPEAKING = [
     name for name in MODULES if _stage(name) not in ("softcsp", "examples") and name != DOOR
 ]
 """Everything but the provider and the example programs, which are traced and speak for themselves,
-and `csptrace.frontends.pytest_plugin.ledger`'s door to pytest's own terminal (see below)."""
+and `csptrace.frontends.pytest_plugin.results`'s door to pytest's own terminal (see below)."""
 
 
 def _writes(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -411,7 +411,7 @@ def _writes(tree: ast.AST) -> Iterator[tuple[int, str]]:
 def test_one_module_writes_to_terminals(module: str) -> None:
     """Nothing else prints or writes to a standard stream, so nothing can forget to escape."""
     found = [text for _line, text in _writes(_tree(module))]
-    if module == "csptrace.frontends.pytest_plugin.ledger":  # its own door: `_Lines`
+    if module == "csptrace.frontends.pytest_plugin.results":  # its own door: `_Lines`
         assert found == ["self._reporter.write_line"]
         return
 

@@ -290,7 +290,7 @@ def test_no_secret_of_a_source_leaves_the_process(
     import csptrace
     from csptrace.analysis import embedded, reading
     from csptrace.analysis.render import FORMATS, Options
-    from csptrace.causes.watching import unavailable
+    from csptrace.causes.exit_monitor import unavailable
 
     path = tmp_path / "app.py"
     path.write_text(PROGRAM.format(secret), encoding="utf-8")

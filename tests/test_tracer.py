@@ -17,7 +17,7 @@ import pytest
 import csptrace
 from csptrace.errors import ActivationError, CspTraceError
 from csptrace.findings.errors import LeakWarning, MisuseWarning
-from csptrace.graph.handle import Handle, Moment
+from csptrace.graph.handle import CallRecord, Handle
 from csptrace.settings import Settings
 from csptrace.softcsp import advapi32
 from csptrace.stacks.stack import Stack
@@ -112,7 +112,7 @@ def test_a_stopped_tracer_remembers_no_handle(trace: Callable[..., Tracer]) -> N
     """Dead handles and the stacks of their calls are for late uses, which nobody sees any more."""
 
     def remembered() -> int:
-        return sum(type(each) in (Handle, Moment, Stack) for each in gc.get_objects())
+        return sum(type(each) in (Handle, CallRecord, Stack) for each in gc.get_objects())
 
     gc.collect()
     before = remembered()
@@ -401,7 +401,7 @@ class Alarm(Exception):
 
 @pytest.mark.parametrize(
     ("part", "step"),
-    [("_queries", "ask_about"), ("recorder", "owed"), ("_terminal", "ended"), ("", "stop")],
+    [("_queries", "ask_about"), ("recorder", "unreleased"), ("_terminal", "ended"), ("", "stop")],
 )
 def test_a_signal_in_the_middle_of_stopping(
     part: str,
@@ -476,7 +476,7 @@ def test_strict_lets_its_bugs_out(
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_owes_nothing_for_its_parents_handles(trace: Callable[..., Tracer]) -> None:
-    """In the child of a fork a parent's handle is inherited: no duty, but its misuse is found."""
+    """In the child of a fork a parent's handle is no leak, but its misuse is found."""
     tracer = trace(on_misuse="log")
     hProv, dead = context(), context()
     advapi32.CryptReleaseContext(dead, 0)

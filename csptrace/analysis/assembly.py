@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from csptrace.analysis import questions
+from csptrace.analysis import queries
 from csptrace.analysis.grouping import Occurrence, groups_of
 from csptrace.analysis.results import (
     Context,
@@ -42,7 +42,7 @@ def report(answers: Mapping[str, Rows], sources: Iterable[Source]) -> Report:
     """Make a report of the merged answers.
 
     Args:
-        answers: the rows of every merge in `questions.MERGES`.
+        answers: the rows of every merge in `queries.MERGES`.
         sources: the files.
 
     Returns:
@@ -263,7 +263,7 @@ def _first(row: dict[str, Any]) -> Group:
     return group
 
 
-_FIELDS: Final = questions.INPUTS["findings"][1]
+_FIELDS: Final = queries.INPUTS["findings"][1]
 _REQUIRED: Final[dict[str, Any]] = {
     **dict.fromkeys(("code", "api", "kind", "remedy", "value", "thread"), ""),
     "gen": 0,

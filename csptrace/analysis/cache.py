@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from csptrace import __version__
-from csptrace.analysis import questions
+from csptrace.analysis import queries
 from csptrace.analysis.cache_folder import TAG, claim
 from csptrace.files import PRIVATE_FILE, PRIVATE_FOLDER, make_folder
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cache"]
 
-_FILES: Final = ("sources.json", *(f"{name}.parquet" for name in questions.KEPT))
+_FILES: Final = ("sources.json", *(f"{name}.parquet" for name in queries.KEPT))
 """Of what a partial answer consists; half of one is none."""
 _KEEP: Final = 30 * 24 * 3600
 """Seconds for which an answer that nobody asks for is kept."""
@@ -69,7 +69,7 @@ class Cache:
                 raise OSError(errno.ELOOP, f"{name} in it is a link, which csptrace does not make")
         claim(folder)
         make_folder(self._hashes)
-        text = orjson.dumps([__version__, questions.PARTIALS, questions.INPUTS, questions.READ])
+        text = orjson.dumps([__version__, queries.PARTIALS, queries.INPUTS, queries.READ])
         self._version = hashlib.sha256(text).hexdigest()
         self._prune()
 

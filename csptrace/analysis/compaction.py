@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
-from csptrace.analysis import embedded, questions, reading, writers
+from csptrace.analysis import embedded, queries, reading, writers
 from csptrace.analysis.embedded import parquet_source
 from csptrace.analysis.writers import Writer
 from csptrace.errors import AnalysisError, MissingExtraError
@@ -45,7 +45,7 @@ _HALF: Final = ".half.parquet"
 _DAMAGED: Final = ".damaged"
 _DAY: Final = re.compile(r"day=(?:\d+-\d\d-\d\d|unknown)")
 _READER: Final = hashlib.sha256(
-    orjson.dumps([questions.COLUMNS, embedded.CONTRACT, LONGEST_LINE])
+    orjson.dumps([queries.COLUMNS, embedded.CONTRACT, LONGEST_LINE])
 ).hexdigest()[:16]
 """Changes with what a log's lines become."""
 _IDENTITY: Final = ("run", "seq", "event", "ts", "mono", "pid")
@@ -599,7 +599,7 @@ _ODD_FIELDS: Final = (
     + " ".join(
         f"WHEN name = {embedded.literal(name)} THEN json_type(json, '$.\"{name}\"') NOT IN "
         f"('NULL', {', '.join(map(embedded.literal, _SORTS[sort]))})"
-        for name, sort in questions.COLUMNS.items()
+        for name, sort in queries.COLUMNS.items()
     )
     + " ELSE TRUE END OR len(list_filter(json_keys(json), lambda one: one = name)) > 1"
 )
@@ -627,9 +627,7 @@ def _free_name(path: str) -> str:
 def _rows(path: str) -> str:
     """Return the SQL of a log's rows: every field, and `stray` where a line is no event."""
     lines = embedded.all_lines(path)
-    fields = ", ".join(
-        f'CASE WHEN fits THEN "{name}" END AS "{name}"' for name in questions.COLUMNS
-    )
+    fields = ", ".join(f'CASE WHEN fits THEN "{name}" END AS "{name}"' for name in queries.COLUMNS)
     return (
         f"SELECT {fields}, CASE WHEN NOT fits THEN 'foreign' END AS stray "
         f"FROM (SELECT *, {lines.fits} AS fits FROM {lines.source})"

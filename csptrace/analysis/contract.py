@@ -27,7 +27,7 @@ import re
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from csptrace.analysis import questions
+from csptrace.analysis import queries
 from csptrace.events.schema import EVENTS, SCHEMA
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def _need(name: str, about: dict[str, Any], *, required: bool) -> Need:
 
 
 def _needs() -> dict[str, dict[str, Need]]:
-    everywhere = questions.INPUTS["events"][1].values()
-    read = {event: set(columns.values()) for event, columns in questions.INPUTS.values() if event}
+    everywhere = queries.INPUTS["events"][1].values()
+    read = {event: set(columns.values()) for event, columns in queries.INPUTS.values() if event}
     found: dict[str, dict[str, Need]] = {}
     for event, parts in EVENTS.items():
         wanted = {"how", *everywhere, *read.get(event, ())} - COMMON.keys()

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
-from csptrace.analysis import assembly, contract, questions, reading
+from csptrace.analysis import assembly, contract, queries, reading
 from csptrace.analysis.results import Source
 from csptrace.errors import AnalysisError, MissingExtraError
 
@@ -174,11 +174,11 @@ class _Analysis:
             choice = "TRUE"
             if self._run:
                 choice = "run = '" + self._run.replace("'", "").replace("\\", "") + "'"
-            for name, sql in questions.PARTIALS.items():
+            for name, sql in queries.PARTIALS.items():
                 self._answer(sql.replace("{choice}", choice), name)
             answers = {
                 name: [row.asDict() for row in self._spark.sql(sql).collect()]
-                for name, sql in questions.MERGES.items()
+                for name, sql in queries.MERGES.items()
             }
         finally:
             for kept in self._kept:
@@ -216,7 +216,7 @@ class _Analysis:
                 plain.append(self._readable(log))
         for name in self._remote:
             (parquet if name.endswith(".parquet") else plain).append(name)
-        schema = ", ".join(f"{name} {_TYPES[sort]}" for name, sort in questions.READ.items())
+        schema = ", ".join(f"{name} {_TYPES[sort]}" for name, sort in queries.READ.items())
         reader = self._spark.read
         text = sql.col(_CORRUPT)
         stray = (
@@ -251,7 +251,7 @@ class _Analysis:
                 .withColumn("path", sql.col("_metadata.file_path"))
                 .withColumn(_CORRUPT, sql.lit(None).cast("STRING"))
             )
-        columns = [*questions.READ, "stray", "path"]
+        columns = [*queries.READ, "stray", "path"]
         lines = frames[0].select(columns)
         for frame in frames[1:]:
             lines = lines.unionByName(frame.select(columns))
@@ -324,17 +324,17 @@ class _Analysis:
         fields = lines.where("stray IS NULL")
         fields.createOrReplaceTempView("fields")
         self._spark.sql("SELECT *, path AS file FROM fields").createOrReplaceTempView("pieces")
-        doubtful = self._spark.sql(questions.DOUBTFUL)
+        doubtful = self._spark.sql(queries.DOUBTFUL)
         if doubtful.count():
             doubtful.createOrReplaceTempView("doubtful")
-            self._keep(self._spark.sql(questions.RANKED), "ranked")
+            self._keep(self._spark.sql(queries.RANKED), "ranked")
             for row in self._spark.sql(
                 "SELECT file, COUNT(*) AS times FROM ranked WHERE nth > 1 GROUP BY file"
             ).collect():
                 sources[self._name(row["file"])]["repeated"] = row["times"]
             fields = self._spark.sql("SELECT * FROM ranked WHERE nth = 1")
             fields.createOrReplaceTempView("fields")
-        for name, (event, columns) in questions.INPUTS.items():
+        for name, (event, columns) in queries.INPUTS.items():
             chosen = ", ".join(f"{field} AS {column}" for column, field in columns.items())
             where = f" WHERE event = '{event}'" if event else ""
             self._keep(self._spark.sql(f"SELECT {chosen} FROM fields{where}"), name)

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 
 from csptrace import forks
-from csptrace.analysis import assembly, contract, questions, reading
+from csptrace.analysis import assembly, contract, queries, reading
+from csptrace.analysis.enum_types import EnumTypes, in_sample
 from csptrace.analysis.results import Source
-from csptrace.analysis.symbols import Symbols, in_sample
 from csptrace.errors import AnalysisError, MissingExtraError
 from csptrace.events.schema import LONGEST_LINE
 
@@ -366,10 +366,10 @@ class _Analysis:
             with self._lock:
                 self._cursors[cursor] = batch, 100.0
             choice = f"run = {literal(self._run)}" if self._run else "TRUE"
-            for name, sql in questions.PARTIALS.items():
+            for name, sql in queries.PARTIALS.items():
                 text = sql.replace("{choice}", choice)
                 cursor.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {text}")
-            for name in questions.KEPT:
+            for name in queries.KEPT:
                 target = literal(os.path.join(folder, f"{name}.parquet"))
                 cursor.execute(f"COPY {name} TO {target} (FORMAT parquet, COMPRESSION zstd)")
         finally:
@@ -410,10 +410,10 @@ class _Analysis:
     def _merge(self, folders: list[str]) -> dict[str, assembly.Rows]:
         if not folders:  # nothing could be read at all
             folders = [self._partial(Batch(()))]
-        for name in questions.KEPT:
+        for name in queries.KEPT:
             self._union(name, folders)
         answers = {}
-        for name, sql in questions.MERGES.items():
+        for name, sql in queries.MERGES.items():
             result = self._database.execute(sql)
             columns = [about[0] for about in result.description]
             answers[name] = [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
@@ -460,12 +460,12 @@ class _Reader:
         self._folder = folder
 
     def read(self, logs: Sequence[Log]) -> list[dict[str, Any]]:
-        """Make the temporary tables of `questions.INPUTS`; return what each file held."""
+        """Make the temporary tables of `queries.INPUTS`; return what each file held."""
         self._begin(logs)
         sources = [self._load(number, log) for number, log in enumerate(logs)]
         self._drop_repeated(sources)
         self._put_aside(logs, sources)
-        for name, (event, columns) in questions.INPUTS.items():
+        for name, (event, columns) in queries.INPUTS.items():
             if event is not None:
                 chosen = ", ".join(f'"{field}" AS {column}' for column, field in columns.items())
                 self._cursor.execute(
@@ -476,7 +476,7 @@ class _Reader:
 
     def _put_aside(self, logs: Sequence[Log], sources: list[dict[str, Any]]) -> None:
         """Make `sides`: the rarer events with all that is asked of any of them."""
-        fields = ", ".join(map(_quoted, questions.READ))
+        fields = ", ".join(map(_quoted, queries.READ))
         self._cursor.execute(
             f"CREATE OR REPLACE TEMP TABLE sides AS SELECT {fields} FROM (SELECT "
             f"{_parsed('side', _SIDE_TYPES)} FROM events WHERE side IS NOT NULL)"
@@ -493,21 +493,21 @@ class _Reader:
                 self._cursor.execute(f"INSERT INTO sides BY NAME {query}")
 
     def _begin(self, logs: Sequence[Log]) -> None:
-        self._symbols = Symbols(self._cursor, self._expected(logs))
+        self._enum_types = EnumTypes(self._cursor, self._expected(logs))
         # The shape of the table is that of an empty file.
         empty = os.path.join(self._folder, "empty.jsonl")
         with open(empty, "wb"):
             pass
         self._cursor.execute(
             "CREATE OR REPLACE TEMP TABLE events AS "
-            f"{self._symbols.select(_select(json_lines(empty), 0))} LIMIT 0"
+            f"{self._enum_types.select(_select(json_lines(empty), 0))} LIMIT 0"
         )
 
     def _expected(self, logs: Sequence[Log]) -> dict[str, set[str]]:
         """Return the symbols that logs seem to have."""
         import duckdb  # noqa: PLC0415 - an extra, there by now
 
-        texts: dict[str, set[str]] = {name: set() for name in questions.SYMBOLS}
+        texts: dict[str, set[str]] = {name: set() for name in queries.ENUMS}
         for log in logs:
             if log.form == "parquet":
                 query = " UNION ALL ".join(
@@ -572,9 +572,9 @@ class _Reader:
         """Add a file's rows; return what was in it, every stray line as foreign."""
         cursor = self._cursor
         closer = rows.closer or rows
-        if not self._symbols.ambiguous:
+        if not self._enum_types.ambiguous:
             self._add(number, rows)
-        if self._symbols.ambiguous:
+        if self._enum_types.ambiguous:
             cursor.execute(f"DELETE FROM events WHERE file = {number}")
             self._add(number, closer)
         if rows.closer is not None:
@@ -612,9 +612,9 @@ class _Reader:
         )
 
     def _add(self, number: int, rows: Rows) -> None:
-        query = self._symbols.select(_select(rows, number))
+        query = self._enum_types.select(_select(rows, number))
         self._cursor.execute(f"INSERT INTO events BY NAME {query}")
-        self._symbols.settle("events")
+        self._enum_types.settle("events")
 
     def _drop_repeated(self, sources: list[dict[str, Any]]) -> None:
         """Keep one of the events that are there twice: a log and its copy, or its Parquet."""
@@ -623,12 +623,12 @@ class _Reader:
             "CREATE OR REPLACE TEMP VIEW pieces AS "
             "SELECT run, seq, file, rowid AS place FROM events"
         )
-        cursor.execute(f"CREATE OR REPLACE TEMP TABLE doubtful AS {questions.DOUBTFUL}")
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE doubtful AS {queries.DOUBTFUL}")
         if not cursor.execute("SELECT COUNT(*) FROM doubtful").fetchone()[0]:
             return
         cursor.execute(
             "CREATE OR REPLACE TEMP TABLE gone AS "
-            f"SELECT place, file FROM ({questions.RANKED}) WHERE nth > 1"
+            f"SELECT place, file FROM ({queries.RANKED}) WHERE nth > 1"
         )
         for number, times in cursor.execute(
             "SELECT file, COUNT(*) FROM gone GROUP BY file"
@@ -652,10 +652,10 @@ def _source(**given: Any) -> dict[str, Any]:
 
 _FREQUENT: Final = {
     name: sort
-    for name, sort in questions.READ.items()
-    if name in {"event", "schema", "how", *questions.INPUTS["events"][1].values()}
+    for name, sort in queries.READ.items()
+    if name in {"event", "schema", "how", *queries.INPUTS["events"][1].values()}
 }
-_SIDE_TYPES: Final = questions.READ
+_SIDE_TYPES: Final = queries.READ
 
 
 class Rows(NamedTuple):
@@ -676,7 +676,7 @@ class Rows(NamedTuple):
     closer: Rows | None = None
 
 
-def json_source(path: str, fields: Mapping[str, str] = questions.READ) -> str:
+def json_source(path: str, fields: Mapping[str, str] = queries.READ) -> str:
     """Return the SQL that reads a file of JSON lines; a line that is no object is all NULL.
 
     Args:
@@ -722,7 +722,7 @@ def all_lines(path: str) -> Rows:
         path: the file, plain or compressed.
     """
     return Rows(
-        f"(SELECT {_parsed('json', questions.COLUMNS)}, {_sorts('json')} "
+        f"(SELECT {_parsed('json', queries.COLUMNS)}, {_sorts('json')} "
         f"FROM read_ndjson_objects({_opened(path)}))",
         _fits(lambda _event: True, _sort),
         "NULL",
@@ -763,8 +763,8 @@ def _compression(path: str) -> str:
     return "gzip" if _starts(path, b"\x1f\x8b") else "zstd" if _starts(path, _ZSTD) else "none"
 
 
-_PREFIX: Final = literal(questions.HANDLE_EVENT)
-_BEHIND: Final = literal(questions.HANDLE_EVENT[:-1] + chr(ord(questions.HANDLE_EVENT[-1]) + 1))
+_PREFIX: Final = literal(queries.HANDLE_EVENT)
+_BEHIND: Final = literal(queries.HANDLE_EVENT[:-1] + chr(ord(queries.HANDLE_EVENT[-1]) + 1))
 RARE: Final = f"(event < {_PREFIX} OR event >= {_BEHIND})"
 """Whether an event is none of the frequent ones, in a form for which parts of Parquet files can be
 skipped."""
@@ -778,7 +778,7 @@ def _parsed(line: str, types: Mapping[str, str]) -> str:
     return f"UNNEST(from_json({line}, {literal(orjson.dumps(types).decode())}))"
 
 
-_PLACES: Final = {name: place for place, name in enumerate(questions.READ, 1)}
+_PLACES: Final = {name: place for place, name in enumerate(queries.READ, 1)}
 
 
 def _sorts(line: str) -> str:
@@ -792,7 +792,7 @@ def _sort(field: str) -> str:
 
 
 def _is_frequent(event: str) -> bool:
-    return event.startswith(questions.HANDLE_EVENT)
+    return event.startswith(queries.HANDLE_EVENT)
 
 
 def _fits(
@@ -804,7 +804,7 @@ def _fits(
 
 
 _FITS_FREQUENT: Final = _fits(
-    _is_frequent, lambda field: f"json_type(json, '$.\"{field}\"')", questions.SYMBOLS
+    _is_frequent, lambda field: f"json_type(json, '$.\"{field}\"')", queries.ENUMS
 )
 CONTRACT: Final = hashlib.sha256(_FITS_FREQUENT.encode()).hexdigest()
 """Changes with what is an event."""
@@ -826,7 +826,7 @@ def parquet_source(*paths: str) -> str:
 def _complete(path: str) -> str:
     """Return the SQL that reads one of our Parquet files; an older one lacks newer columns."""
     columns = ", ".join(
-        f"CAST(NULL AS {sort}) AS {_quoted(name)}" for name, sort in questions.COLUMNS.items()
+        f"CAST(NULL AS {sort}) AS {_quoted(name)}" for name, sort in queries.COLUMNS.items()
     )
     return f"(SELECT {columns} WHERE FALSE UNION ALL BY NAME SELECT * FROM {parquet_source(path)})"
 
@@ -849,7 +849,7 @@ def _select(rows: Rows, number: int) -> str:
     """Return the SQL that turns the fields of events into the columns of `events`."""
     columns = [
         f"{field if not field.isidentifier() else _quoted(field)} AS {column}"
-        for column, field in questions.INPUTS["events"][1].items()
+        for column, field in queries.INPUTS["events"][1].items()
         if column != "run"
     ]
     return (

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
     from csptrace.causes.source import Function, Target
-    from csptrace.graph.handle import Departure, Handle, Moment, Stay
+    from csptrace.graph.handle import CallRecord, Departure, Handle, Invocation
     from csptrace.spec.bindings import Spec
     from csptrace.stacks.ownership import Ownership
     from csptrace.stacks.stack import Stack
@@ -66,7 +66,7 @@ class Causes:
         self._broken = broken
         self.ownership = ownership
         self.vocabulary = Vocabulary(specs, ownership)
-        self._placed: dict[Stay, tuple[int, dict[Handle, int]]] = {}
+        self._placed: dict[Invocation, tuple[int, dict[Handle, int]]] = {}
         self._spent: dict[Departure, frozenset[Stack]] = {}
         self._kept: dict[object, Cause | None] = {}
 
@@ -74,7 +74,7 @@ class Causes:
         self,
         handle: Handle,
         code: Code,
-        ended: Moment | None,
+        ended: CallRecord | None,
         departures: list[Departure] | None = None,
     ) -> Cause | None:
         """Return why a handle was not released.
@@ -93,34 +93,36 @@ class Causes:
         if begin is None or begin.stack is None or not departures:
             return None
         stack = begin.stack
-        rivals = self._rivals(handle, departures)
+        later_handles = self._later_handles(handle, departures)
         key = (
             code,
             id(handle.kind),
             stack,
             None if ended is None else ended.stack,
             tuple(_key(departure) for departure in departures),
-            tuple((other.acquired.stack, n) for other, n in rivals if other.acquired),
-            tuple(map(self.spent, departures)),
+            tuple((other.acquired.stack, n) for other, n in later_handles if other.acquired),
+            tuple(map(self.released_together, departures)),
             self.released(stack),
         )
         if key not in self._kept:
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.clear()
             try:
-                cause = _Inquiry(self, handle, code, ended, departures, rivals).answer()
+                cause = _Inquiry(self, handle, code, ended, departures, later_handles).answer()
             except Exception as error:  # noqa: BLE001 - a source that is read may be of any shape
                 self._broken(error)
                 cause = None
             self._kept[key] = cause
         return self._kept[key]
 
-    def _rivals(self, handle: Handle, departures: list[Departure]) -> list[tuple[Handle, int]]:
+    def _later_handles(
+        self, handle: Handle, departures: list[Departure]
+    ) -> list[tuple[Handle, int]]:
         """Return handles of the same kind that the same functions got later, the nearest ones."""
         found: dict[Handle, int] = {}
         for number, departure in enumerate(departures):
-            handles = departure.stay.handles
-            at = self.place(departure.stay, handle)
+            handles = departure.invocation.handles
+            at = self.place(departure.invocation, handle)
             if at < 0:
                 continue
             for other in handles[at + 1 : at + 1 + _MOST_RIVALS]:
@@ -128,19 +130,19 @@ class Causes:
                     found.setdefault(other, number)
         return list(found.items())
 
-    def place(self, stay: Stay, handle: Handle) -> int:
+    def place(self, invocation: Invocation, handle: Handle) -> int:
         """Return where a handle stands in a function's list, -1 if it does not."""
-        handles = stay.handles
+        handles = invocation.handles
         at = bisect_left(handles, handle.hid, key=_hid)
         if at < len(handles) and handles[at] is handle:
             return at  # most functions get their handles in the order of acquisition
-        length, places = self._placed.pop(stay, (-1, {}))
+        length, places = self._placed.pop(invocation, (-1, {}))
         if length != len(handles):
             places = {each: number for number, each in enumerate(handles)}
-        _keep(self._placed, stay, (len(handles), places))
+        _keep(self._placed, invocation, (len(handles), places))
         return places.get(handle, -1)
 
-    def spent(self, departure: Departure) -> frozenset[Stack]:
+    def released_together(self, departure: Departure) -> frozenset[Stack]:
         """Return where handles were released that went this way together with others."""
         if not departure.shared:
             return _NO_STACKS
@@ -148,7 +150,7 @@ class Causes:
         if stacks is None:
             stacks = frozenset(
                 other.ended.stack
-                for other in departure.stay.handles
+                for other in departure.invocation.handles
                 if other.state == RELEASED
                 and other.ended is not None
                 and other.ended.stack is not None
@@ -233,15 +235,15 @@ class _Inquiry:
         causes: Causes,
         handle: Handle,
         code: Code,
-        ended: Moment | None,
+        ended: CallRecord | None,
         departures: list[Departure],
-        rivals: list[tuple[Handle, int]],
+        later_handles: list[tuple[Handle, int]],
     ) -> None:
         self.causes = causes
         self.handle = handle
         self.code = code
         self.ended = ended
-        self.rivals = rivals
+        self.later_handles = later_handles
         begin = handle.acquired
         assert begin is not None  # noqa: S101 - for the type checker
         assert begin.stack is not None  # noqa: S101 - as above
@@ -253,23 +255,23 @@ class _Inquiry:
     # --- the functions that had it --------------------------------------------------------------
 
     def _stages(self, departures: list[Departure]) -> list[Stage]:
-        order: dict[Stay, list[Departure]] = {}
+        order: dict[Invocation, list[Departure]] = {}
         for departure in departures:
-            order.setdefault(departure.stay, []).append(departure)
+            order.setdefault(departure.invocation, []).append(departure)
         stages: list[Stage] = []
         after = max(self.stack.owner, 0)
         came: tuple[CodeType, int] | None = None
-        for number, (stay, own) in enumerate(order.items()):
+        for number, (invocation, own) in enumerate(order.items()):
             last = own[-1]
             handed = next((d for d in own if d.exit in _MOVES), None)
             entry = -1
-            if number == 0 and self.stack.codes[after] is stay.code:
+            if number == 0 and self.stack.codes[after] is invocation.code:
                 entry = self.stack.offsets[after]
-            elif came is not None and came[0] is stay.code:
+            elif came is not None and came[0] is invocation.code:
                 entry = came[1]
             else:
                 for index in range(after, len(self.stack.codes)):
-                    if self.stack.codes[index] is stay.code:
+                    if self.stack.codes[index] is invocation.code:
                         entry, after = self.stack.offsets[index], index
                         break
             came = None
@@ -297,9 +299,9 @@ class _Inquiry:
 
         Not if that call brought several: they were in one run of the callee.
         """
-        stay = stage.departure.stay
-        within = None if below is None else below.departure.stay
-        for other in stay.handles[max(0, self.causes.place(stay, self.handle)) :]:
+        invocation = stage.departure.invocation
+        within = None if below is None else below.departure.invocation
+        for other in invocation.handles[max(0, self.causes.place(invocation, self.handle)) :]:
             stack = other.acquired.stack if other.acquired is not None else None
             if within is not None and self.causes.place(within, other) >= 0:
                 continue
@@ -359,12 +361,12 @@ class _Inquiry:
         lines = {
             frame_at(code, offset).line
             for departure in self.departures
-            for stack in self.causes.spent(departure)
+            for stack in self.causes.released_together(departure)
             for code, offset in zip(stack.codes, stack.offsets, strict=True)
             if code is stage.code
         }
         # In a loop one round may be this one's.
-        stage.spent = tuple(
+        stage.released_together = tuple(
             release
             for release in stage.releases
             if release.line in lines and source.loop_around(release.node) is None
@@ -372,7 +374,7 @@ class _Inquiry:
         stage.releases = [
             release
             for release in stage.releases
-            if release not in stage.spent
+            if release not in stage.released_together
             and not any(self._acquired_at(stage, call) for call in release.made)
         ]
 
@@ -380,7 +382,7 @@ class _Inquiry:
         """Return whether a call has acquired another handle in this run of the function."""
         assert stage.source is not None  # noqa: S101 - for the type checker
         offsets = stage.source.flow.calls(span(call))
-        for other in stage.departure.stay.handles[-_MOST_PEERS:]:
+        for other in stage.departure.invocation.handles[-_MOST_PEERS:]:
             stack = other.acquired.stack if other.acquired is not None else None
             if other is not self.handle and stack is not None:
                 for code, offset in zip(stack.codes, stack.offsets, strict=True):
@@ -557,7 +559,7 @@ class _Inquiry:
         outer = stage is not self.stages[0]
         if outer and not self.stages[self.stages.index(stage) - 1].passed:
             return None  # it was not this call that bound it
-        for other, _ in self.rivals:
+        for other, _ in self.later_handles:
             begin = other.acquired
             if begin is None or begin.stack is None:
                 continue
@@ -600,8 +602,8 @@ class _Inquiry:
         return any(id(each) in mine for each in other.departures or ())
 
     def _same_run(self, other: Handle, stage: Stage) -> bool:
-        stay = stage.departure.stay
-        return all(self.causes.place(stay, handle) >= 0 for handle in (other, self.handle))
+        invocation = stage.departure.invocation
+        return all(self.causes.place(invocation, handle) >= 0 for handle in (other, self.handle))
 
     def _shares(self, stage: Stage, other: Handle) -> bool:
         """Return whether two calls of a function bind the same variable of theirs."""
@@ -627,7 +629,7 @@ class _Inquiry:
         """Return how many places of the loop leak, and how many handles of this place."""
         mine = [
             other
-            for other in stage.departure.stay.handles
+            for other in stage.departure.invocation.handles
             if other.kind is self.handle.kind and other.state != RELEASED and other.acquired
         ]
         same = [
@@ -709,9 +711,9 @@ class _Inquiry:
         """Return releases in a function that were seen to release another handle in this run."""
         source = stage.source
         found: dict[ast.Call, Release] = {}
-        if source is None or stage.releases or stage.spent:
+        if source is None or stage.releases or stage.released_together:
             return []
-        for other in stage.departure.stay.handles[-_MOST_PEERS:]:
+        for other in stage.departure.invocation.handles[-_MOST_PEERS:]:
             stack = other.ended.stack if other.ended is not None else None
             if other.state != RELEASED or other.kind is not self.handle.kind or stack is None:
                 continue

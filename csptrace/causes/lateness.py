@@ -14,7 +14,7 @@ from csptrace.causes.releases import Form, Tie, ties_of
 from csptrace.causes.source import function_of, span
 from csptrace.causes.stages import NOTHING, Met, Stage, releasing_function
 from csptrace.graph.exits import Exit
-from csptrace.graph.handle import Departure, Stay
+from csptrace.graph.handle import Departure, Invocation
 from csptrace.stacks.frames import frame_at
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from csptrace.causes.release_names import Names
     from csptrace.causes.releases import Release
     from csptrace.causes.source import Function, Target
-    from csptrace.graph.handle import Moment
+    from csptrace.graph.handle import CallRecord
     from csptrace.stacks.ownership import Ownership
 
 __all__ = ["Late", "latest"]
@@ -60,7 +60,7 @@ class Late(NamedTuple):
 
 
 def latest(
-    stages: Sequence[Stage], ended: Moment, names: Names, ownership: Ownership
+    stages: Sequence[Stage], ended: CallRecord, names: Names, ownership: Ownership
 ) -> Late | None:
     """Return the releases that come too late, those of the innermost function that has any.
 
@@ -121,7 +121,7 @@ def _visited(
     target = carried if carried.text else _shared(stages, source)
     if not target.text:
         return None
-    departure = Departure(Exit.RUNNING, Stay(code, 0), offset)
+    departure = Departure(Exit.RUNNING, Invocation(code, 0), offset)
     stage = Stage(departure, -1, None, passed=False, user=True, running=True)
     stage.target = target
     stage.read(names)
@@ -226,7 +226,7 @@ def _use(stage: Stage) -> ast.stmt | None:
     return None
 
 
-def _registered(stages: Sequence[Stage], ended: Moment) -> Late | None:
+def _registered(stages: Sequence[Stage], ended: CallRecord) -> Late | None:
     """Return what was registered before the parent's release, to be called after it."""
     for index, stage in enumerate(stages):
         if stage.source is None:

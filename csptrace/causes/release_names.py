@@ -18,7 +18,7 @@ from csptrace.stacks.frames import frame_at
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from csptrace.graph.handle import Moment
+    from csptrace.graph.handle import CallRecord
     from csptrace.spec.bindings import Binding, Spec
     from csptrace.spec.calls import Call
     from csptrace.spec.effects import Effect
@@ -109,12 +109,12 @@ class Vocabulary:
                     for name in row.names:
                         self._outs[name, api, binding] = at
 
-    def out_of(self, moment: Moment) -> int | None:
+    def out_of(self, call_record: CallRecord) -> int | None:
         """Return the position of the parameter through which a call gave out a handle."""
-        site = moment.site
+        site = call_record.site
         return self._outs.get((site.call, site.api, site.binding))
 
-    def of(self, kind: Kind, begin: Moment) -> Names:
+    def of(self, kind: Kind, begin: CallRecord) -> Names:
         """Return the names for a handle.
 
         Args:
@@ -131,7 +131,7 @@ class Vocabulary:
             names = self._around(names, filename, kind)
         return names
 
-    def _files(self, begin: Moment) -> list[str]:
+    def _files(self, begin: CallRecord) -> list[str]:
         """Return the files of a library through which a handle was acquired."""
         files: dict[str, None] = {}
         for code in begin.stack.codes if begin.stack is not None else ():

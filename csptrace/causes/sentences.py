@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from csptrace.causes.releases import Release
     from csptrace.causes.source import Definition, Target
     from csptrace.causes.stages import Stage
-    from csptrace.graph.handle import Handle, Moment
+    from csptrace.graph.handle import CallRecord, Handle
     from csptrace.stacks.ownership import Ownership
 
 __all__ = ["Again", "Owner", "Reason", "cause_of"]
@@ -103,7 +103,7 @@ class Reason(NamedTuple):
 
     handle: Handle
     code: Code
-    ended: Moment | None
+    ended: CallRecord | None
     names: Names
     stages: list[Stage]
     number: int
@@ -337,9 +337,9 @@ class _Telling:
         if reason.ran:
             ran = _and([_shown(r, sure=False) for r in reason.ran[:_MOST_NAMED]])
             return f"; {ran} ran and did not release it"
-        if stage.spent and not stage.releases:
-            spent = _and([_shown(r) for r in stage.spent[:_MOST_NAMED]])
-            return f"; {spent} released what came together with it, not this one"
+        if stage.released_together and not stage.releases:
+            released_together = _and([_shown(r) for r in stage.released_together[:_MOST_NAMED]])
+            return f"; {released_together} released what came together with it, not this one"
         if reason.foreign:
             foreign = _and([_shown(r) for r in reason.foreign[:_MOST_NAMED]])
             return f"; {foreign} released another handle, not this one"
@@ -492,8 +492,8 @@ class _Telling:
             if stage.may_lose:
                 return self._somehow(self._word)
             return f"call {self._word}{what} in {self._name}: {begin} and release in its finally"
-        if stage.spent and not stage.releases:
-            gets = _shown(stage.spent[0])
+        if stage.released_together and not stage.releases:
+            gets = _shown(stage.released_together[0])
             every = f"all that comes at line {stage.entry_line}"
             return f"release {every}, and not only what {gets} gets"
         return self._somehow(self._word)

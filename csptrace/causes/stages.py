@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from csptrace.causes.release_names import Names
     from csptrace.causes.releases import Release
     from csptrace.causes.source import Function
-    from csptrace.graph.handle import Departure, Moment
+    from csptrace.graph.handle import CallRecord, Departure
     from csptrace.stacks.ownership import Ownership
 
 __all__ = ["BY_EXCEPTION", "NOTHING", "Met", "Stage", "inherited", "releasing_function"]
@@ -72,7 +72,7 @@ class Stage:
         call: the expression of the call through which the handle came.
         target: what the handle is bound to.
         releases: the places in its source that release that.
-        spent: those that were reached, for another handle that came together with this one.
+        released_together: those that were reached, for a handle that came with this one.
         others: those that can only get another handle, to which its variable is bound later.
     """
 
@@ -97,7 +97,7 @@ class Stage:
         self.call: ast.Call | None = None
         self.target = NOTHING
         self.releases: list[Release] = []
-        self.spent: tuple[Release, ...] = ()
+        self.released_together: tuple[Release, ...] = ()
         self.others: list[Release] = []
         self.lapped = self.settled = self.wrapped = False
 
@@ -380,7 +380,7 @@ def offsets_of(source: Function, release: Release) -> frozenset[int]:
     return source.flow.calls(span(release.node))
 
 
-def releasing_function(ended: Moment, ownership: Ownership) -> CodeType | None:
+def releasing_function(ended: CallRecord, ownership: Ownership) -> CodeType | None:
     """Return the function that made a call of the API, itself or by the binding's own functions.
 
     Args:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from csptrace.events import records
 from csptrace.events.sink import Sink
-from csptrace.graph.changes import Acquired, Collected, Ended, HandedOver, RefChanged, Vanished
+from csptrace.graph.changes import Acquired, Collected, Ended, HandedOver, RefChanged, Untracked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from csptrace.events.sink import Notice, Totals
     from csptrace.findings.finding import Finding
     from csptrace.graph.changes import Change
-    from csptrace.graph.handle import Handle, Moment
+    from csptrace.graph.handle import CallRecord, Handle
     from csptrace.stacks.resolved import ResolvedStack
     from csptrace.stacks.stack import Stack
 
 __all__ = ["EventLogSink"]
 
-_HOW = {RefChanged: "reference", HandedOver: "handed-over", Vanished: "unseen"}
+_HOW = {RefChanged: "reference", HandedOver: "handed-over", Untracked: "unseen"}
 
 
 class EventLogSink(Sink):
@@ -58,40 +58,42 @@ class EventLogSink(Sink):
         if not self._every:
             return
         match change:
-            case Acquired(handle, moment):
-                self._define(moment.stack)
+            case Acquired(handle, call_record):
+                self._define(call_record.stack)
                 self.log.record(
                     "csptrace.handle_acquired",
-                    records.acquired(handle, moment, live, redact=self.redact),
+                    records.acquired(handle, call_record, live, redact=self.redact),
                 )
-            case Ended(handle, moment):
-                self._released(handle, moment, live, "released")
+            case Ended(handle, call_record):
+                self._released(handle, call_record, live, "released")
             case (
-                RefChanged(handle, moment, added=False)
-                | HandedOver(handle, moment)
-                | Vanished(handle, moment)
+                RefChanged(handle, call_record, added=False)
+                | HandedOver(handle, call_record)
+                | Untracked(handle, call_record)
             ):
-                self._released(handle, moment, live, _HOW[type(change)])
-            case Collected(handle, moment, released=False):
-                self._released(handle, moment, live, "collected")
+                self._released(handle, call_record, live, _HOW[type(change)])
+            case Collected(handle, call_record, released=False):
+                self._released(handle, call_record, live, "collected")
 
-    def _released(self, handle: Handle, moment: Moment, live: int, how: str) -> None:
-        self._define_both(handle, moment)
-        self.log.record("csptrace.handle_released", records.released(handle, moment, live, how))
+    def _released(self, handle: Handle, call_record: CallRecord, live: int, how: str) -> None:
+        self._define_both(handle, call_record)
+        self.log.record(
+            "csptrace.handle_released", records.released(handle, call_record, live, how)
+        )
 
     def invalidated(self, handle: Handle, by: Ended, live: int) -> None:
         """Write that the release of another handle has made one invalid."""
         if self._every and not (handle.found or handle.kind.given):
-            self._define_both(handle, by.moment)
+            self._define_both(handle, by.call_record)
             self.log.record(
                 "csptrace.handle_invalidated",
-                records.invalidated(handle, by.handle, by.moment, live),
+                records.invalidated(handle, by.handle, by.call_record, live),
             )
 
-    def unheld(self, handle: Handle, moment: Moment, live: int) -> None:
+    def unheld(self, handle: Handle, call_record: CallRecord, live: int) -> None:
         """Write that what was held too long was released."""
-        self._define_both(handle, moment)
-        self.log.emit("csptrace.handle_unheld", **records.unheld(handle, moment, live))
+        self._define_both(handle, call_record)
+        self.log.emit("csptrace.handle_unheld", **records.unheld(handle, call_record, live))
 
     def found(self, finding: Finding, *, first: bool) -> None:  # noqa: ARG002
         """Write a finding, whichever it is of its fingerprint."""
@@ -125,11 +127,11 @@ class EventLogSink(Sink):
             )
             self.log.close()
 
-    def _define_both(self, handle: Handle, moment: Moment) -> None:
+    def _define_both(self, handle: Handle, call_record: CallRecord) -> None:
         # The acquisition of an inherited handle stands in the log of the parent process.
         if handle.acquired is not None:
             self._define(handle.acquired.stack)
-        self._define(moment.stack)
+        self._define(call_record.stack)
 
     def _define(self, stack: Stack | None) -> None:
         """Write a stack before the first event that refers to it."""

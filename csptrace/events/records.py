@@ -9,7 +9,7 @@ from csptrace.graph.states import value_text
 if TYPE_CHECKING:
     from csptrace.findings.finding import Cause, Finding
     from csptrace.findings.limits import Peak
-    from csptrace.graph.handle import Handle, Moment
+    from csptrace.graph.handle import CallRecord, Handle
     from csptrace.stacks.frames import Frame
     from csptrace.stacks.resolved import ResolvedStack
     from csptrace.stacks.stack import Stack
@@ -25,21 +25,21 @@ __all__ = [
 ]
 
 
-def acquired(handle: Handle, moment: Moment, live: int, *, redact: bool) -> dict[str, Any]:
+def acquired(handle: Handle, call_record: CallRecord, live: int, *, redact: bool) -> dict[str, Any]:
     """Return the fields of `csptrace.handle_acquired`.
 
     Args:
         handle: the new handle.
-        moment: the call.
+        call_record: the call.
         live: how many handles are alive now.
         redact: replace the container's name.
 
     Returns:
         The fields.
     """
-    fields = _where(moment)
+    fields = _where(call_record)
     fields.update(_handle(handle))
-    fields["stack"] = _number(moment.stack)
+    fields["stack"] = _number(call_record.stack)
     fields["live"] = live
     parent = handle.parent
     while parent is not None and parent.kind.given:
@@ -53,37 +53,37 @@ def acquired(handle: Handle, moment: Moment, live: int, *, redact: bool) -> dict
     return fields
 
 
-def released(handle: Handle, moment: Moment, live: int, how: str) -> dict[str, Any]:
+def released(handle: Handle, call_record: CallRecord, live: int, how: str) -> dict[str, Any]:
     """Return the fields of `csptrace.handle_released`.
 
     Args:
         handle: the handle.
-        moment: the call.
+        call_record: the call.
         live: how many handles are alive now.
         how: see the schema.
 
     Returns:
         The fields.
     """
-    fields = _where(moment)
+    fields = _where(call_record)
     fields.update(_handle(handle))
     begin = handle.acquired
     fields["stack"] = _number(begin.stack) if begin is not None else 0
-    fields["release_stack"] = _number(moment.stack)
-    fields["age_ns"] = moment.time - begin.time if begin is not None else -1
+    fields["release_stack"] = _number(call_record.stack)
+    fields["age_ns"] = call_record.time - begin.time if begin is not None else -1
     fields["live"] = live
     fields["how"] = how
     fields["uses"] = handle.uses
     return fields
 
 
-def invalidated(handle: Handle, by: Handle, moment: Moment, live: int) -> dict[str, Any]:
+def invalidated(handle: Handle, by: Handle, call_record: CallRecord, live: int) -> dict[str, Any]:
     """Return the fields of `csptrace.handle_invalidated`.
 
     Args:
         handle: the handle.
         by: the handle whose release did it.
-        moment: that release.
+        call_record: that release.
         live: how many handles are alive now.
 
     Returns:
@@ -93,7 +93,7 @@ def invalidated(handle: Handle, by: Handle, moment: Moment, live: int) -> dict[s
     return {
         **_handle(handle),
         "stack": _number(begin.stack) if begin is not None else 0,
-        "age_ns": moment.time - begin.time if begin is not None else -1,
+        "age_ns": call_record.time - begin.time if begin is not None else -1,
         "by": by.hid,
         "live": live,
         "uses": handle.uses,
@@ -142,26 +142,26 @@ def finding_event(finding: Finding, *, redact: bool) -> dict[str, Any]:
     Returns:
         The fields.
     """
-    handle, moment = finding.handle, finding.moment
+    handle, call_record = finding.handle, finding.call_record
     fields: dict[str, Any] = {
         "code": finding.code.value,
         "severity": finding.severity.value,
         "api": finding.api,
-        "binding": moment.site.binding if moment is not None else "",
+        "binding": call_record.site.binding if call_record is not None else "",
         "hid": handle.hid,
         "kind": handle.kind,
         "value": value_text(handle.value),
         "gen": handle.generation,
         "fingerprint": finding.fingerprint,
-        "tid": moment.thread.ident if moment is not None else 0,
-        "thread": moment.thread.name if moment is not None else "",
+        "tid": call_record.thread.ident if call_record is not None else 0,
+        "thread": call_record.thread.name if call_record is not None else "",
         "age_ns": finding.age,
         "uses": finding.uses,
         "inherited": finding.inherited,
         "remedy": finding.remedy,
     }
-    if moment is not None and moment.task:
-        fields["task"] = moment.task
+    if call_record is not None and call_record.task:
+        fields["task"] = call_record.task
     if finding.scope:
         fields["scope"] = finding.scope
     if finding.times > 1:
@@ -209,18 +209,18 @@ def finding_event(finding: Finding, *, redact: bool) -> dict[str, Any]:
     return fields
 
 
-def unheld(handle: Handle, moment: Moment, live: int) -> dict[str, Any]:
+def unheld(handle: Handle, call_record: CallRecord, live: int) -> dict[str, Any]:
     """Return the fields of `csptrace.handle_unheld`.
 
     Args:
         handle: the handle that had been reported as held too long.
-        moment: its release.
+        call_record: its release.
         live: how many handles are alive now.
 
     Returns:
         The fields.
     """
-    fields = released(handle, moment, live, "")
+    fields = released(handle, call_record, live, "")
     del fields["how"]
     return fields
 
@@ -256,19 +256,19 @@ def _number(stack: Stack | ResolvedStack | None) -> int:
     return 0 if stack is None else stack.number
 
 
-def _where(moment: Moment) -> dict[str, Any]:
-    site = moment.site
+def _where(call_record: CallRecord) -> dict[str, Any]:
+    site = call_record.site
     fields: dict[str, Any] = {
         "api": site.api,
         "binding": site.binding,
         "call": site.call,
-        "tid": moment.thread.ident,
-        "thread": moment.thread.name,
+        "tid": call_record.thread.ident,
+        "thread": call_record.thread.name,
     }
-    if moment.task:
-        fields["task"] = moment.task
-    if moment.scope is not None:
-        fields["scope"] = moment.scope.name
+    if call_record.task:
+        fields["task"] = call_record.task
+    if call_record.scope is not None:
+        fields["scope"] = call_record.scope.name
     return fields
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from csptrace.findings.finding import Finding
     from csptrace.findings.limits import Peak
     from csptrace.graph.changes import Change, Ended
-    from csptrace.graph.handle import Handle, Moment
+    from csptrace.graph.handle import CallRecord, Handle
 
 __all__ = ["Notice", "Sink", "Totals"]
 
@@ -86,12 +86,12 @@ class Sink:
             live: how many handles are alive now.
         """
 
-    def unheld(self, handle: Handle, moment: Moment, live: int) -> None:
+    def unheld(self, handle: Handle, call_record: CallRecord, live: int) -> None:
         """Take in that a handle was released which had been found to be held too long.
 
         Args:
             handle: the handle.
-            moment: its release.
+            call_record: its release.
             live: how many handles are alive now.
         """
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from csptrace.findings.finding import Finding
     from csptrace.findings.judgement import Resolve
     from csptrace.findings.text import Explanation
-    from csptrace.graph.handle import Handle, Moment
+    from csptrace.graph.handle import CallRecord, Handle
     from csptrace.terminal import Line
 
 __all__ = ["Terminal", "TerminalSink"]
@@ -135,10 +135,10 @@ class TerminalSink(Sink):
         if first and not self.terminal.quiet:
             self.terminal.finding(explain(finding, redact=self.redact), finding.severity.value)
 
-    def unheld(self, handle: Handle, moment: Moment, live: int) -> None:  # noqa: ARG002
+    def unheld(self, handle: Handle, call_record: CallRecord, live: int) -> None:  # noqa: ARG002
         """Say that what was held too long was released."""
         self.terminal.line(
-            unheld(reference(handle, self._resolve), occurrence(moment, self._resolve)), "good"
+            unheld(reference(handle, self._resolve), occurrence(call_record, self._resolve)), "good"
         )
 
     def noticed(self, notice: Notice) -> None:

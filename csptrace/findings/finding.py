@@ -203,7 +203,7 @@ class Finding:
     implied: bool = False
 
     @property
-    def moment(self) -> Occurrence | None:
+    def call_record(self) -> Occurrence | None:
         """What the finding is about: the misuse, else the end, else the acquisition."""
         return self.misused or self.ended or self.acquired
 
@@ -215,6 +215,6 @@ class Finding:
     @property
     def stacks(self) -> tuple[ResolvedStack, ...]:
         """Every stack that it has, in the order of time."""
-        moments = (self.acquired, self.ended, self.misused, self.last_use)
-        stacks = (moment.stack for moment in moments if moment is not None)
+        call_records = (self.acquired, self.ended, self.misused, self.last_use)
+        stacks = (call_record.stack for call_record in call_records if call_record is not None)
         return tuple(stack for stack in stacks if stack is not None)

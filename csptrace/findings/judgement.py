@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from csptrace.findings.misuse import Judged
-    from csptrace.graph.handle import Departure, Handle, Moment
+    from csptrace.graph.handle import CallRecord, Departure, Handle
     from csptrace.stacks.frames import Frame
     from csptrace.stacks.resolved import ResolvedStack
     from csptrace.stacks.stack import Stack
@@ -53,7 +53,7 @@ class Explainer(Protocol):
         self,
         handle: Handle,
         code: Code,
-        ended: Moment | None,
+        ended: CallRecord | None,
         departures: list[Departure] | None = None,
     ) -> Cause | None:
         """Return why a handle was not released, `None` if nothing is known.
@@ -159,9 +159,9 @@ def findings_of(
             leaks = Leaks(resolve)
             leaks.add_detached(change, epoch)
             return [finding for finding, _ in leaks.described(epoch, causes)]
-        case Refused(handle, moment):
-            return [_finding(Code.FAILED_RELEASE, handle, resolve, epoch, misused=moment)]
-        case Misused(handle, moment, code, culprit, reused_by, meanwhile):
+        case Refused(handle, call_record):
+            return [_finding(Code.FAILED_RELEASE, handle, resolve, epoch, misused=call_record)]
+        case Misused(handle, call_record, code, culprit, reused_by, meanwhile):
             return [
                 _finding(
                     code,
@@ -169,7 +169,7 @@ def findings_of(
                     resolve,
                     epoch,
                     ended=(culprit or handle).ended,
-                    misused=moment,
+                    misused=call_record,
                     culprit=culprit,
                     reused_by=reused_by,
                     last_use=meanwhile,
@@ -190,7 +190,7 @@ class _Alike(NamedTuple):
     """
 
     code: Code
-    ended: Moment | None
+    ended: CallRecord | None
     severity: Severity | None
     scope: str | None
     handles: list[Handle]
@@ -222,7 +222,10 @@ class Leaks:
             implied: see `findings_of`.
         """
         culprit = handle.ended_by
-        if not (handle.duty and handle.kind.orderly and handle.epoch == epoch) or culprit is None:
+        if (
+            not (handle.must_release and handle.kind.orderly and handle.epoch == epoch)
+            or culprit is None
+        ):
             return
         severity = None
         if _is_implied(handle, culprit):
@@ -239,10 +242,10 @@ class Leaks:
             epoch: as above.
         """
         handle = change.handle
-        if change.owed and handle.epoch == epoch:
+        if change.unreleased and handle.epoch == epoch:
             # A destructor that releases has cost nothing but the certainty of when it does.
             severity = Severity.INFO if change.released else None
-            self._add(Code.LOST, handle, ended=change.moment, severity=severity)
+            self._add(Code.LOST, handle, ended=change.call_record, severity=severity)
 
     def add_detached(self, change: Detached, epoch: int) -> None:
         """Take in a handle that a call has ended without releasing what it stood for.
@@ -251,8 +254,8 @@ class Leaks:
             change: what happened to it.
             epoch: as above.
         """
-        if change.owed and change.handle.epoch == epoch:
-            self._add(Code.LOST, change.handle, ended=change.moment)
+        if change.unreleased and change.handle.epoch == epoch:
+            self._add(Code.LOST, change.handle, ended=change.call_record)
 
     def add_owed(self, handle: Handle, scope: str) -> None:
         """Take in a handle that is still to be released when a scope ends.
@@ -273,7 +276,7 @@ class Leaks:
         code: Code,
         handle: Handle,
         *,
-        ended: Moment | None = None,
+        ended: CallRecord | None = None,
         severity: Severity | None = None,
         scope: str | None = None,
     ) -> None:
@@ -446,7 +449,9 @@ def _nothing() -> None:
     pass
 
 
-def _least(alike: _Alike, handle: Handle, ended: Moment | None, epoch: int, times: int) -> Finding:
+def _least(
+    alike: _Alike, handle: Handle, ended: CallRecord | None, epoch: int, times: int
+) -> Finding:
     """Return a finding about leaks that could not be described: what they are, and how many."""
     kind, begin = handle.kind, handle.acquired
     known = begin or ended
@@ -485,8 +490,8 @@ _hid = attrgetter("hid")
 
 
 def _end_of(
-    handle: Handle, code: Code, ended: Moment | None
-) -> tuple[Handle | None, Moment | None]:
+    handle: Handle, code: Code, ended: CallRecord | None
+) -> tuple[Handle | None, CallRecord | None]:
     """Return which release has made a leak of a handle, and where that was."""
     if code is Code.LEAKED_AT_RELEASE:
         return handle.ended_by, handle.ended
@@ -569,25 +574,25 @@ def _finding(
     resolve: Resolve,
     epoch: int,
     *,
-    ended: Moment | None = None,
-    misused: Moment | None = None,
+    ended: CallRecord | None = None,
+    misused: CallRecord | None = None,
     culprit: Handle | None = None,
     reused_by: Handle | None = None,
     scope: str | None = None,
     severity: Severity | None = None,
     causes: Explainer | None = None,
     departures: list[Departure] | None = None,
-    last_use: Moment | None = None,
+    last_use: CallRecord | None = None,
     times: int = 1,
 ) -> Finding:
-    moment = misused or ended or handle.acquired
+    call_record = misused or ended or handle.acquired
     about = misused or handle.acquired
     # A leak belongs to the place that acquired the handle, a misuse to the place that misused it.
     stack = about.stack if about is not None else None
-    known = handle.acquired or moment
+    known = handle.acquired or call_record
     api = known.site.api if known is not None else ""
     if scope is None:
-        whose = about or moment
+        whose = about or call_record
         scope = whose.scope.name if whose is not None and whose.scope is not None else ""
     now = CLOCKS.monotonic()
     cause = None
@@ -630,7 +635,7 @@ def _finding(
     )
 
 
-def _was_detached(handle: Handle, code: Code, ended: Moment | None) -> bool:
+def _was_detached(handle: Handle, code: Code, ended: CallRecord | None) -> bool:
     """Return whether it is the call which has ended a handle that is to blame."""
     return code is Code.LOST and handle.state == RELEASED and ended is handle.ended
 
@@ -642,25 +647,25 @@ def _harm(handle: Handle) -> str:
     return "; ".join([harm for harm in (handle.kind.harm, *added) if harm])
 
 
-def occurrence(moment: Moment, resolve: Resolve) -> Occurrence:
+def occurrence(call_record: CallRecord, resolve: Resolve) -> Occurrence:
     """Return what happened as a finding has it.
 
     Args:
-        moment: what happened.
+        call_record: what happened.
         resolve: resolves its stack.
     """
     return Occurrence(
-        moment.site,
-        resolve(moment.stack),
-        moment.thread,
-        moment.task,
-        moment.time,
-        moment.scope,
+        call_record.site,
+        resolve(call_record.stack),
+        call_record.thread,
+        call_record.task,
+        call_record.time,
+        call_record.scope,
     )
 
 
-def _if_any(moment: Moment | None, resolve: Resolve) -> Occurrence | None:
-    return None if moment is None else occurrence(moment, resolve)
+def _if_any(call_record: CallRecord | None, resolve: Resolve) -> Occurrence | None:
+    return None if call_record is None else occurrence(call_record, resolve)
 
 
 def reference(handle: Handle, resolve: Resolve) -> HandleRef:

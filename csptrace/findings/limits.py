@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from csptrace.graph.handle import Handle
     from csptrace.spec.kinds import Kind
 
-__all__ = ["ASKED_FROM", "Budget", "Peak"]
+__all__ = ["ASKED_FROM", "OpenCounts", "Peak"]
 
 ASKED_FROM: Final = 8
 """The provider is asked for its limit when so many are open: none that can be asked is known to
@@ -51,7 +51,7 @@ class Peak(NamedTuple):
         return f"at most {self.peak}{of} {self.kind} open at once{under}{library}"
 
 
-class Budget:
+class OpenCounts:
     """Counts what is open, and says once for each parent when it comes near the limit.
 
     Args:

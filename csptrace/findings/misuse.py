@@ -8,7 +8,7 @@ from csptrace.graph.changes import Change
 
 if TYPE_CHECKING:
     from csptrace.findings.catalogue import Code
-    from csptrace.graph.handle import Handle, Moment
+    from csptrace.graph.handle import CallRecord, Handle
 
 __all__ = [
     "Judged",
@@ -21,7 +21,7 @@ class Misused(NamedTuple):
 
     Attributes:
         handle: the handle.
-        moment: the misuse.
+        call_record: the misuse.
         code: the finding code.
         culprit: the handle whose end made the use wrong (the parent, the dependency), if any.
         reused_by: the live handle that has the same value now, if any.
@@ -29,11 +29,11 @@ class Misused(NamedTuple):
     """
 
     handle: Handle
-    moment: Moment
+    call_record: CallRecord
     code: Code
     culprit: Handle | None
     reused_by: Handle | None
-    meanwhile: Moment | None = None
+    meanwhile: CallRecord | None = None
 
 
 Judged: TypeAlias = Change | Misused

@@ -58,7 +58,7 @@ class Line(NamedTuple):
 
 
 class Place(NamedTuple):
-    """One moment, ready to be shown: a title and its frames, innermost first."""
+    """One call, ready to be shown: a title and its frames, innermost first."""
 
     title: str
     lines: tuple[Line, ...]
@@ -186,21 +186,21 @@ def summary(findings: Iterable[Finding], *, redact: bool = False) -> str:
     return "\n".join((f"{count} handles were leaked", *texts))
 
 
-def unheld(handle: HandleRef, moment: Occurrence) -> str:
+def unheld(handle: HandleRef, call_record: Occurrence) -> str:
     """Say that a handle which had been reported as held too long was released after all.
 
     Args:
         handle: the handle.
-        moment: its release.
+        call_record: its release.
 
     Returns:
         One line.
     """
     begin = handle.acquired
-    age = f" after {_seconds(moment.time - begin.time)}" if begin is not None else ""
+    age = f" after {_seconds(call_record.time - begin.time)}" if begin is not None else ""
     return (
         f"unheld: {handle.kind} {value_text(handle.value)}, which was held too long, was "
-        f"released by {moment.site.call}{_at(moment)}{age}"
+        f"released by {call_record.site.call}{_at(call_record)}{age}"
     )
 
 
@@ -285,9 +285,9 @@ def _variant(
     return Variant.PARENTLESS if is_orphan else None
 
 
-def _at(moment: Occurrence | None) -> str:
-    """Return " at " and the user's place of a moment, empty if it is not known."""
-    frame = None if moment is None or moment.stack is None else moment.stack.first
+def _at(call_record: Occurrence | None) -> str:
+    """Return " at " and the user's place of a call, empty if it is not known."""
+    frame = None if call_record is None or call_record.stack is None else call_record.stack.first
     return "" if frame is None else f" at {_position(frame)}"
 
 
@@ -393,8 +393,8 @@ def _source(frame: Frame) -> str:
     return escape(lines[frame.line - 1].strip()) if 1 <= frame.line <= len(lines) else ""
 
 
-def _place(verb: str, moment: Occurrence, *, redact: bool, most: int) -> Place:
-    stack = moment.stack
+def _place(verb: str, call_record: Occurrence, *, redact: bool, most: int) -> Place:
+    stack = call_record.stack
     frames = stack.frames if stack is not None else ()
     start = stack.own.index(True) if stack is not None and True in stack.own else 0
     kept = frames[start : start + most]
@@ -406,11 +406,11 @@ def _place(verb: str, moment: Occurrence, *, redact: bool, most: int) -> Place:
         )
         for index, frame in enumerate(kept)
     )
-    title = f"{verb} by {moment.site.call}"
-    if moment.thread.name != "MainThread":
-        title += f" in thread {escape(moment.thread.name)}"
-    if moment.task:
-        title += f" in task {escape(moment.task)}"
+    title = f"{verb} by {call_record.site.call}"
+    if call_record.thread.name != "MainThread":
+        title += f" in thread {escape(call_record.thread.name)}"
+    if call_record.task:
+        title += f" in task {escape(call_record.task)}"
     return Place(title, lines, len(frames) - start - len(kept))
 
 

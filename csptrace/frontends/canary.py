@@ -1,9 +1,9 @@
 """The canary: a leak planted on purpose, to prove that the tracer at hand would catch one.
 
-Its provider is a module of its own, `csptrace.frontends.aviary`, so it needs no library and touches
-no user's data; what that promises is a spec of its own. Everything behind it is the real thing: the
-hook that patches a module when it is imported, the wrapper around a call, and the running tracer's
-graph and judgement. Nothing of it is counted or logged, and nothing of it stays patched.
+Its provider is a module of its own, `csptrace.frontends.canary_provider`: it needs no library and
+touches no user's data. What that promises is a spec of its own. Everything else is the real thing:
+the hook that patches a module when it is imported, the wrapper around a call, the running tracer's
+graph and its judgement. Nothing of it is counted or logged, and nothing of it stays patched.
 """
 
 from __future__ import annotations
@@ -23,34 +23,39 @@ if TYPE_CHECKING:
 
 __all__ = ["catches_canary"]
 
-_AVIARY: Final = "csptrace.frontends.aviary"
-_CAGE: Final = Kind("CANARY_CAGE", "canary cage", release="CloseCage")
-_BIRD: Final = Kind("CANARY", "canary", under=_CAGE, orderly=True, release="FreeCanary")
+_MODULE: Final = "csptrace.frontends.canary_provider"
+_CONTEXT: Final = Kind("CANARY_CONTEXT", "canary context", release="CloseCanaryContext")
+_CANARY: Final = Kind("CANARY", "canary", under=_CONTEXT, orderly=True, release="FreeCanary")
 _SPEC: Final = Spec(
     "canary",
     "self-test of csptrace",
-    kinds=(_CAGE, _BIRD),
+    kinds=(_CONTEXT, _CANARY),
     calls=(
-        call("OpenCage", "", acquires(_CAGE, RETURN), library="aviary"),
+        call("OpenCanaryContext", "", acquires(_CONTEXT, RETURN), library="canary_provider"),
         call(
             "AddCanary",
-            "hCage",
-            acquires(_BIRD, RETURN, under="hCage"),
-            library="aviary",
+            "hContext",
+            acquires(_CANARY, RETURN, under="hContext"),
+            library="canary_provider",
         ),
-        call("CloseCage", "hCage", releases(_CAGE, "hCage"), library="aviary"),
+        call(
+            "CloseCanaryContext",
+            "hContext",
+            releases(_CONTEXT, "hContext"),
+            library="canary_provider",
+        ),
     ),
     bindings=(
         Binding(
-            "aviary",
-            Objects((_AVIARY,), classes={"Cage": _CAGE, "Canary": _BIRD}),
+            "canary_provider",
+            Objects((_MODULE,), classes={"CanaryContext": _CONTEXT, "Canary": _CANARY}),
             success=Success.NO_EXCEPTION,
             codec=Codec.OBJECTS,
             shapes=shapes(
                 {
-                    "open_cage": "OpenCage: -> return",
-                    "Cage.add_canary": "AddCanary: self=hCage -> return",
-                    "Cage.close": "CloseCage: self=hCage",
+                    "open_canary_context": "OpenCanaryContext: -> return",
+                    "CanaryContext.add_canary": "AddCanary: self=hContext -> return",
+                    "CanaryContext.close": "CloseCanaryContext: self=hContext",
                 }
             ),
         ),
@@ -71,14 +76,14 @@ def catches_canary(tracer: Tracer) -> str:
     with tracer.rehearsal() as found:
         installation.install()
         try:
-            aviary = importlib.import_module(_AVIARY)
-            cage = aviary.open_cage()
-            bird = cage.add_canary()
-            cage.close()
-            del cage, bird
+            provider = importlib.import_module(_MODULE)
+            context = provider.open_canary_context()
+            canary = context.add_canary()
+            context.close()
+            del context, canary
         finally:
             installation.uninstall()
         codes = [(finding.code.value, finding.handle.kind) for finding in found]
-    if codes != [(Code.LEAKED_AT_RELEASE.value, _BIRD.name)]:
+    if codes != [(Code.LEAKED_AT_RELEASE.value, _CANARY.name)]:
         return f"a handle was leaked on purpose, and this was found: {codes or 'nothing'}"
     return ""

@@ -17,7 +17,7 @@ import csptrace
 from csptrace import _startup, process, projectfile
 from csptrace.analysis.render.escaping import json_text
 from csptrace.apis import registry
-from csptrace.causes import watching
+from csptrace.causes import exit_monitor
 from csptrace.errors import CspTraceError
 from csptrace.examples import embedded
 from csptrace.findings.catalogue import Code
@@ -118,7 +118,7 @@ def _causes(settings: Settings) -> str:
         return "no: the setting causes is off"
     if settings.level == "count":
         return "no: level count records no stacks"
-    reason = watching.unavailable() or watching.taken()
+    reason = exit_monitor.unavailable() or exit_monitor.taken()
     return f"no: {reason}" if reason else "yes"
 
 

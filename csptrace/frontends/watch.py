@@ -7,14 +7,14 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from csptrace.analysis.following import Follower
+from csptrace.analysis.tail import LogTail
 from csptrace.errors import AnalysisError, MissingExtraError
 from csptrace.terminal import say
 
 if TYPE_CHECKING:
     import argparse
 
-    from csptrace.analysis.following import State
+    from csptrace.analysis.tail import State
 
 __all__ = ["arguments", "main"]
 
@@ -57,7 +57,7 @@ def main(options: argparse.Namespace) -> int:
         )
     if not 0 < options.interval <= 3600:
         raise AnalysisError(f"--interval {options.interval}: allowed are seconds up to 3600")
-    follower = Follower(options.folder)
+    follower = LogTail(options.folder)
     follower.poll()
     if options.once:
         say(*as_lines(follower.state()))
@@ -71,7 +71,7 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def _follow(follower: Follower, interval: float, *, until_ended: bool) -> None:
+def _follow(follower: LogTail, interval: float, *, until_ended: bool) -> None:
     if not sys.stdout.isatty():
         while not _is_over(follower.state(), until_ended=until_ended):
             time.sleep(interval)

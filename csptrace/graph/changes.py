@@ -6,7 +6,7 @@ import enum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from csptrace.graph.handle import Handle, Moment
+    from csptrace.graph.handle import CallRecord, Handle
 
 __all__ = [
     "Acquired",
@@ -14,15 +14,15 @@ __all__ = [
     "Collected",
     "Detached",
     "Ended",
-    "Fate",
     "HandedOver",
     "RefChanged",
     "Refused",
-    "Vanished",
+    "ReleaseOutcome",
+    "Untracked",
 ]
 
 
-class Fate(enum.Enum):
+class ReleaseOutcome(enum.Enum):
     """What is known of a release after its call."""
 
     RELEASED = "released"
@@ -39,14 +39,14 @@ class Acquired(NamedTuple):
     """A handle was acquired."""
 
     handle: Handle
-    moment: Moment
+    call_record: CallRecord
 
 
 class RefChanged(NamedTuple):
     """A reference was added or taken away, and the handle lives on."""
 
     handle: Handle
-    moment: Moment
+    call_record: CallRecord
     added: bool = False
 
 
@@ -54,7 +54,7 @@ class HandedOver(NamedTuple):
     """The provider took over the release of the handle."""
 
     handle: Handle
-    moment: Moment
+    call_record: CallRecord
 
 
 class Ended(NamedTuple):
@@ -62,12 +62,12 @@ class Ended(NamedTuple):
 
     Attributes:
         handle: the released handle.
-        moment: the release.
+        call_record: the release.
         invalidated: the handles that it made invalid, parents before their children.
     """
 
     handle: Handle
-    moment: Moment
+    call_record: CallRecord
     invalidated: tuple[Handle, ...]
 
 
@@ -75,14 +75,14 @@ class Refused(NamedTuple):
     """The provider refused a release, and the handle lives on."""
 
     handle: Handle
-    moment: Moment
+    call_record: CallRecord
 
 
-class Vanished(NamedTuple):
+class Untracked(NamedTuple):
     """A value was handed out again although its last handle was not seen to end."""
 
     handle: Handle
-    moment: Moment
+    call_record: CallRecord
 
 
 class Collected(NamedTuple):
@@ -90,15 +90,15 @@ class Collected(NamedTuple):
 
     Attributes:
         handle: the handle.
-        moment: when it was noticed.
+        call_record: when it was noticed.
         released: whether the object's destructor releases the handle.
-        owed: whether somebody still had to release it.
+        unreleased: whether somebody still had to release it.
     """
 
     handle: Handle
-    moment: Moment
+    call_record: CallRecord
     released: bool
-    owed: bool
+    unreleased: bool
 
 
 class Detached(NamedTuple):
@@ -106,15 +106,15 @@ class Detached(NamedTuple):
 
     Attributes:
         handle: the handle, of which an `Ended` tells as well.
-        moment: the call.
-        owed: whether somebody still had to release it.
+        call_record: the call.
+        unreleased: whether somebody still had to release it.
     """
 
     handle: Handle
-    moment: Moment
-    owed: bool
+    call_record: CallRecord
+    unreleased: bool
 
 
 Change: TypeAlias = (
-    Acquired | RefChanged | HandedOver | Ended | Refused | Vanished | Collected | Detached
+    Acquired | RefChanged | HandedOver | Ended | Refused | Untracked | Collected | Detached
 )

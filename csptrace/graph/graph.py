@@ -8,10 +8,10 @@ returns the changes that follow from it; what is *wrong* is decided elsewhere. T
 * References are counted; children die at the last release of their parent.
 * A release is marked before the native call and settled after it, by handle and not by value, so
   that another thread which is handed the same value in between gets a new handle.
-* A handle first seen in use has no duty and is never an error. Only what was seen to end is dead.
+* A handle first seen in use is no leak and never an error. Only what was seen to end is dead.
 * A value of a kind that may be handed out unseen, and the address of an object, tell nothing once
   the handle is dead: somebody else may have it. Objects that carry their handle tell it.
-* What was found is known, and nobody's duty. Where a call may have ended it, it is in doubt until
+* What was found is known, and no leak. Where a call may have ended it, it is in doubt until
   the provider was asked.
 * After a fork the child owes nothing for what its parent acquired.
 
@@ -34,16 +34,16 @@ from csptrace.graph.changes import (
     HandedOver,
     RefChanged,
     Refused,
-    Vanished,
+    Untracked,
 )
 from csptrace.graph.handle import Handle
-from csptrace.graph.states import INVALIDATED, LIVE, RELEASED, RELEASING, VANISHED
+from csptrace.graph.states import INVALIDATED, LIVE, RELEASED, RELEASING, UNTRACKED
 from csptrace.spec.kinds import Cascade, Fork, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from csptrace.graph.handle import Moment, Scope
+    from csptrace.graph.handle import CallRecord, Scope
 
 __all__ = ["Graph"]
 
@@ -126,19 +126,19 @@ class Graph:
         """Return whether handles of a kind may be handed out without being seen."""
         return kind.name in self._unseen
 
-    def owed(self, scope: Scope | None = None) -> list[Handle]:
+    def unreleased(self, scope: Scope | None = None) -> list[Handle]:
         """Return the live handles that somebody still has to release, oldest first.
 
         Args:
             scope: only those acquired inside this scope.
 
         Returns:
-            The handles of this process; handles inherited through a fork are the parent's duty.
+            The handles of this process; what a fork has inherited is the parent's.
         """
         found = [
             handle
             for handle in self.handles()
-            if handle.duty
+            if handle.must_release
             and handle.epoch == self.epoch
             and handle.acquired is not None
             and (
@@ -169,7 +169,7 @@ class Graph:
         value: int,
         parent: Handle | None,
         needs: tuple[Handle, ...],
-        moment: Moment,
+        call_record: CallRecord,
         name: str = "",
     ) -> tuple[Handle, list[Change]]:
         """Enter a handle that the provider has just handed out.
@@ -179,29 +179,29 @@ class Graph:
             value: its value.
             parent: the handle it lives under.
             needs: the handles it depends on.
-            moment: the call.
+            call_record: the call.
             name: the object's name, if any.
 
         Returns:
             The new handle, and the changes.
         """
         changes: list[Change] = []
-        if parent is not None and parent.state == VANISHED:
+        if parent is not None and parent.state == UNTRACKED:
             parent = self.borrow(parent.kind, parent.value)
         table = self._tables.get(kind)
         if table is None:
             table = self.table(kind)
-        generation = self._make_room(kind, value, table, moment, changes)
-        handle = self._enter(kind, value, generation, parent, needs, moment, name)
+        generation = self._make_room(kind, value, table, call_record, changes)
+        handle = self._enter(kind, value, generation, parent, needs, call_record, name)
         if self._released_unseen and kind.name in self._released_unseen:
-            handle.duty = False
+            handle.must_release = False
         table[value] = handle
         self.acquired += 1
-        changes.append(_change(Acquired, (handle, moment)))
+        changes.append(_change(Acquired, (handle, call_record)))
         return handle, changes
 
     def find(
-        self, kind: Kind, value: int, home: Handle | None, moment: Moment
+        self, kind: Kind, value: int, home: Handle | None, call_record: CallRecord
     ) -> tuple[Handle, list[Change]]:
         """Enter a handle that the provider has handed out and that nobody owes the release of.
 
@@ -209,7 +209,7 @@ class Graph:
             kind: its kind.
             value: its value.
             home: what it lives under. As many are remembered there as tombstones.
-            moment: the call.
+            call_record: the call.
 
         Returns:
             The handle, which is the known one if that is alive, and the changes.
@@ -220,11 +220,11 @@ class Graph:
         if handle is not None and handle.state == LIVE and not _ending(handle):
             self.trust(handle)
             return handle, changes
-        generation = self._make_room(kind, value, table, moment, changes)
+        generation = self._make_room(kind, value, table, call_record, changes)
         counted = self.live, self.peak
-        handle = self._enter(kind, value, generation, home, (), moment, "")
+        handle = self._enter(kind, value, generation, home, (), call_record, "")
         self.live, self.peak = counted
-        handle.found, handle.duty = True, False
+        handle.found, handle.must_release = True, False
         table[value] = handle
         if home is not None and home.children is not None and len(home.children) > self._limit:
             oldest = next(child for child in home.children if child.found)
@@ -253,17 +253,19 @@ class Graph:
         """
         self._released_unseen.update(kind.name for kind in kinds)
 
-    def doubt(self, handles: Iterable[Handle], moment: Moment, *, afresh: bool = False) -> None:
+    def doubt(
+        self, handles: Iterable[Handle], call_record: CallRecord, *, afresh: bool = False
+    ) -> None:
         """Note that a call may have ended handles: their next use has to be looked at.
 
         Args:
             handles: the handles; those that are alive are in doubt from now on.
-            moment: the call.
+            call_record: the call.
             afresh: whether it ends all that an earlier call may have ended.
         """
         for handle in handles:
             if handle.state == LIVE and (afresh or handle.doubt is None):
-                handle.doubt = moment
+                handle.doubt = call_record
                 handle.alert = True
 
     def trust(self, handle: Handle) -> None:
@@ -281,16 +283,16 @@ class Graph:
         Returns:
             `Ended`; nothing if it is not in doubt or has ended meanwhile.
         """
-        moment = handle.doubt
-        if moment is None or handle.state != LIVE:
+        call_record = handle.doubt
+        if call_record is None or handle.state != LIVE:
             return []
-        ended = self._end(handle, moment)
+        ended = self._end(handle, call_record)
         handle.state = INVALIDATED  # nobody has released it
         self._forget_oldest(1 + len(ended.invalidated))
         return [ended]
 
     def borrow(self, kind: Kind, value: int, parent: Handle | None = None) -> Handle:
-        """Return the handle with this value, entering it without a duty if it is unknown.
+        """Return the handle with this value, entered as not to be released if unknown.
 
         Args:
             kind: its kind.
@@ -303,7 +305,7 @@ class Graph:
         """
         table = self.table(kind)
         handle = table.get(value)
-        if handle is None or handle.state == VANISHED or (kind.given and handle.alert):
+        if handle is None or handle.state == UNTRACKED or (kind.given and handle.alert):
             generation = 1 if handle is None else handle.generation + 1
             counted = self.live, self.peak
             handle = self._enter(kind, value, generation, parent, (), None, "")
@@ -321,43 +323,43 @@ class Graph:
         """
         if handle.parent is not None and handle.parent.children is not None:
             handle.parent.children.pop(handle, None)
-        handle.duty = False
+        handle.must_release = False
         handle.parent = parent
         if parent is not None:
             if parent.children is None:
                 parent.children = {}
             parent.children[handle] = None
 
-    def forget(self, handle: Handle, moment: Moment) -> list[Change]:
+    def forget(self, handle: Handle, call_record: CallRecord) -> list[Change]:
         """Write off a handle that turned out to have ended without being seen to.
 
         Args:
             handle: the handle.
-            moment: when it was noticed.
+            call_record: when it was noticed.
 
         Returns:
-            `Vanished`, for the handle and what was under it; nothing if it had ended already.
+            `Untracked`, for the handle and what was under it; nothing if it had ended already.
         """
         changes: list[Change] = []
         if handle.state == LIVE:
-            self._vanish(handle, moment, changes)
+            self._untrack(handle, call_record, changes)
         return changes
 
-    def add_ref(self, handle: Handle, moment: Moment) -> list[Change]:
+    def add_ref(self, handle: Handle, call_record: CallRecord) -> list[Change]:
         """Count one more reference to a live handle."""
         if handle.state not in (LIVE, RELEASING):
             return []
         handle.refs += 1
         if handle.pending < handle.refs:
             handle.state = LIVE
-        return [RefChanged(handle, moment, added=True)]
+        return [RefChanged(handle, call_record, added=True)]
 
-    def hand_over(self, handle: Handle, moment: Moment) -> list[Change]:
+    def hand_over(self, handle: Handle, call_record: CallRecord) -> list[Change]:
         """Note that the provider releases the handle from now on."""
-        if not handle.duty:
+        if not handle.must_release:
             return []
-        handle.duty = False
-        return [HandedOver(handle, moment)]
+        handle.must_release = False
+        return [HandedOver(handle, call_record)]
 
     def flag(self, handle: Handle, name: str, *, value: bool) -> None:
         """Set a flag of a handle, or clear it."""
@@ -385,13 +387,13 @@ class Graph:
         return True
 
     def settle_release(
-        self, handle: Handle, moment: Moment, *, released: bool, detaches: bool = False
+        self, handle: Handle, call_record: CallRecord, *, released: bool, detaches: bool = False
     ) -> list[Change]:
         """Confirm or roll back a release after the native call.
 
         Args:
             handle: the handle given to `begin_release`.
-            moment: the call.
+            call_record: the call.
             released: whether the provider has taken the reference away.
             detaches: whether what the handle stood for stays as it is.
 
@@ -407,23 +409,23 @@ class Graph:
             if handle.state == RELEASING and handle.pending < handle.refs:
                 handle.state = LIVE
                 changes: list[Change] = []
-                self._vanish_displaced(handle, moment, changes)
-                if handle.state == VANISHED:
+                self._untrack_displaced(handle, call_record, changes)
+                if handle.state == UNTRACKED:
                     return changes
-                if handle.duty:
-                    changes.append(Refused(handle, moment))
+                if handle.must_release:
+                    changes.append(Refused(handle, call_record))
                 else:
                     self._forget_unknown(handle)
                 return changes
-            return [Refused(handle, moment)] if handle.duty else []
+            return [Refused(handle, call_record)] if handle.must_release else []
         handle.refs -= 1
         if handle.refs > 0:
-            return [RefChanged(handle, moment)]
-        ended = self._end(handle, moment)
+            return [RefChanged(handle, call_record)]
+        ended = self._end(handle, call_record)
         self._forget_oldest(1 + len(ended.invalidated))
-        return [Detached(handle, moment, handle.duty), ended] if detaches else [ended]
+        return [Detached(handle, call_record, handle.must_release), ended] if detaches else [ended]
 
-    def settle_leaf(self, handle: Handle, moment: Moment) -> bool:
+    def settle_leaf(self, handle: Handle, call_record: CallRecord) -> bool:
         """Confirm the last release of a handle that nothing else hangs on.
 
         This is what `settle_release` does for the commonest case, without the changes that it
@@ -431,7 +433,7 @@ class Graph:
 
         Args:
             handle: the handle given to `begin_release`.
-            moment: the call.
+            call_record: the call.
 
         Returns:
             Whether it was such a case; if not, nothing has been done.
@@ -449,12 +451,12 @@ class Graph:
         handle.refs = 0
         handle.state = RELEASED
         handle.alert = True
-        handle.ended = moment
+        handle.ended = call_record
         parent = handle.parent
         if parent is not None and parent.children is not None:
             parent.children.pop(handle, None)
             if not parent.children and handle.kind.opens is not None:
-                self._close_home(handle.kind.opens, parent, moment)
+                self._close_home(handle.kind.opens, parent, call_record)
         self.live -= 1
         self._tombstones.append(handle)
         if handle.value < 0 or (self._unseen and handle.kind.name in self._unseen):
@@ -471,20 +473,20 @@ class Graph:
             handle.state = LIVE
             self._forget_unknown(handle)
 
-    def lose_track(self, handle: Handle, moment: Moment) -> list[Change]:
+    def lose_track(self, handle: Handle, call_record: CallRecord) -> list[Change]:
         """Write off a handle of which nobody knows whether its release has happened.
 
         Args:
             handle: the handle given to `begin_release`.
-            moment: the call.
+            call_record: the call.
 
         Returns:
-            `Vanished`, for the handle and what was under it.
+            `Untracked`, for the handle and what was under it.
         """
         changes: list[Change] = []
         handle.pending = max(handle.pending - 1, 0)
         if handle.state in (LIVE, RELEASING):
-            self._vanish(handle, moment, changes)
+            self._untrack(handle, call_record, changes)
         return changes
 
     def below(self, handle: Handle) -> list[Handle]:
@@ -528,13 +530,13 @@ class Graph:
         return handles
 
     def settle_release_all(
-        self, handles: Iterable[Handle], moment: Moment, *, released: bool
+        self, handles: Iterable[Handle], call_record: CallRecord, *, released: bool
     ) -> list[Change]:
         """Confirm or roll back the end of many handles.
 
         Args:
             handles: what `begin_release_all` returned.
-            moment: the call.
+            call_record: the call.
             released: whether the provider has ended them.
 
         Returns:
@@ -547,21 +549,21 @@ class Graph:
             if handle.state not in (LIVE, RELEASING):
                 continue
             if released:
-                ended = self._end(handle, moment)
+                ended = self._end(handle, call_record)
                 fresh += 1 + len(ended.invalidated)
                 changes.append(ended)
             elif handle.pending < handle.refs:
                 handle.state = LIVE
-                self._vanish_displaced(handle, moment, changes)
+                self._untrack_displaced(handle, call_record, changes)
         self._forget_oldest(fresh)
         return changes
 
-    def collect(self, handle: Handle, moment: Moment, *, released: bool) -> list[Change]:
+    def collect(self, handle: Handle, call_record: CallRecord, *, released: bool) -> list[Change]:
         """Note that the last Python reference to a handle object went away.
 
         Args:
             handle: its handle.
-            moment: when it was noticed.
+            call_record: when it was noticed.
             released: whether the object's destructor releases the handle.
 
         Returns:
@@ -569,29 +571,29 @@ class Graph:
         """
         if handle.state not in (LIVE, RELEASING):
             return []
-        changes: list[Change] = [Collected(handle, moment, released, handle.duty)]
+        changes: list[Change] = [Collected(handle, call_record, released, handle.must_release)]
         if released:
             handle.refs -= 1
             if handle.refs <= 0:
-                ended = self._end(handle, moment)
+                ended = self._end(handle, call_record)
                 self._forget_oldest(1 + len(ended.invalidated))
                 changes.append(ended)
             else:
                 if handle.pending >= handle.refs:
                     handle.state = RELEASING
-                changes.append(RefChanged(handle, moment))
+                changes.append(RefChanged(handle, call_record))
         else:
-            handle.duty = False
+            handle.must_release = False
         return changes
 
-    def forked(self, moment: Moment) -> None:
+    def forked(self, call_record: CallRecord) -> None:
         """Start a new epoch, and to count anew, in the child of a fork.
 
-        What is alive is the parent's duty. What a fork ends is dead from now on, with everything
+        What is alive is the parent's. What a fork ends is dead from now on, with everything
         under it.
 
         Args:
-            moment: the fork.
+            call_record: the fork.
         """
         self.epoch += 1
         ending = []
@@ -602,7 +604,7 @@ class Graph:
                 ending.append(handle)
         for handle in ending:
             if handle.state == LIVE:
-                self._end(handle, moment)
+                self._end(handle, call_record)
                 handle.state = INVALIDATED  # nobody has released it
         self.acquired = 0
         self.peak = self.live
@@ -610,7 +612,7 @@ class Graph:
     def clear(self) -> None:
         """Forget everything; the tables stay the same objects."""
         for handle in self.handles():
-            handle.state = VANISHED  # a release that is still under way changes nothing any more
+            handle.state = UNTRACKED  # a release that is still under way changes nothing any more
         for table in self._tables.values():
             table.clear()
         self._tombstones.clear()
@@ -625,7 +627,7 @@ class Graph:
         kind: Kind,
         value: int,
         table: dict[int, Handle],
-        moment: Moment,
+        call_record: CallRecord,
         changes: list[Change],
     ) -> int:
         """Write off what has a value that was just handed out; return the next generation."""
@@ -634,11 +636,11 @@ class Graph:
         if old is not None:
             generation = old.generation + 1
             if old.state == LIVE and not _ending(old):
-                self._vanish(old, moment, changes)
+                self._untrack(old, call_record, changes)
         for neighbour in self._neighbours[kind]:
             other = neighbour.get(value)
             if other is not None and other.state == LIVE and not _ending(other):
-                self._vanish(other, moment, changes)
+                self._untrack(other, call_record, changes)
         return generation
 
     def _enter(
@@ -648,11 +650,11 @@ class Graph:
         generation: int,
         parent: Handle | None,
         needs: tuple[Handle, ...],
-        moment: Moment | None,
+        call_record: CallRecord | None,
         name: str,
     ) -> Handle:
         self._last = hid = self._last + 1
-        handle = Handle(kind, value, generation, hid, self.epoch, parent, needs, moment, name)
+        handle = Handle(kind, value, generation, hid, self.epoch, parent, needs, call_record, name)
         if parent is not None:
             children = parent.children
             if children is None:
@@ -672,16 +674,16 @@ class Graph:
             self.peak = live
         return handle
 
-    def _end(self, handle: Handle, moment: Moment) -> Ended:
+    def _end(self, handle: Handle, call_record: CallRecord) -> Ended:
         """End a handle and everything that goes with it; cost is that of its own children."""
-        self._bury(handle, RELEASED, moment, None)
+        self._bury(handle, RELEASED, call_record, None)
         parent = handle.parent
         if parent is not None and parent.children is not None:
             parent.children.pop(handle, None)
             if not parent.children and handle.kind.opens is not None:
-                self._close_home(handle.kind.opens, parent, moment)
+                self._close_home(handle.kind.opens, parent, call_record)
         if not handle.children:
-            return _change(Ended, (handle, moment, ()))
+            return _change(Ended, (handle, call_record, ()))
         invalidated: list[Handle] = []
         going = [handle]
         while going:
@@ -691,18 +693,20 @@ class Graph:
                 if child.state not in (LIVE, RELEASING):
                     continue
                 if child.kind.cascade is Cascade.INVALIDATE:
-                    self._bury(child, INVALIDATED, moment, handle)
+                    self._bury(child, INVALIDATED, call_record, handle)
                     invalidated.append(child)
                     if child.children:
                         going.append(child)
                 elif child.kind.cascade is Cascade.DETACH:
                     child.parent = None
-        return _change(Ended, (handle, moment, tuple(invalidated)))
+        return _change(Ended, (handle, call_record, tuple(invalidated)))
 
-    def _bury(self, handle: Handle, state: int, moment: Moment, ended_by: Handle | None) -> None:
+    def _bury(
+        self, handle: Handle, state: int, call_record: CallRecord, ended_by: Handle | None
+    ) -> None:
         handle.state = state
         handle.alert = True
-        handle.ended = moment
+        handle.ended = call_record
         handle.ended_by = ended_by
         if handle.needs or handle.dependents:
             self._unlink(handle)
@@ -714,15 +718,15 @@ class Graph:
         if handle.value < 0 or handle.kind.name in self._unseen:
             self._drop(handle)
 
-    def _close_home(self, kind: Kind, parent: Handle, moment: Moment) -> None:
+    def _close_home(self, kind: Kind, parent: Handle, call_record: CallRecord) -> None:
         """Doubt what lives in a home whose last way in has ended."""
         home = self.table(kind).get(parent.value)
         if home is not None and home.children:
-            self.doubt(home.children, moment, afresh=True)
+            self.doubt(home.children, call_record, afresh=True)
 
     def _lose_sight(self, handle: Handle) -> None:
         """Forget a handle that nobody owes the release of; its uses are unknown from now on."""
-        handle.state = VANISHED
+        handle.state = UNTRACKED
         handle.alert = False
         self._unlink(handle)
         if handle.found:
@@ -751,26 +755,26 @@ class Graph:
             if need.dependents is not None:
                 need.dependents.pop(handle, None)
         if handle.dependents is not None:
-            if handle.state != VANISHED:
+            if handle.state != UNTRACKED:
                 for dependent in handle.dependents:
                     dependent.alert = True
             handle.dependents = None
 
-    def _vanish(self, handle: Handle, moment: Moment, changes: list[Change]) -> None:
+    def _untrack(self, handle: Handle, call_record: CallRecord, changes: list[Change]) -> None:
         """Write off a handle whose end was not seen, and what was under it."""
         pending = [handle]
         if handle.parent is not None and handle.parent.children is not None:
             handle.parent.children.pop(handle, None)
         while pending:
             gone = pending.pop()
-            gone.state = VANISHED
+            gone.state = UNTRACKED
             gone.alert = False
-            gone.ended = moment
+            gone.ended = call_record
             self._unlink(gone)
             if gone.found or gone.kind.given:
                 self.live += 1
             self._remember(gone)
-            changes.append(Vanished(gone, moment))
+            changes.append(Untracked(gone, call_record))
             children, gone.children = gone.children, None
             for child in children or ():
                 if child.kind.cascade is Cascade.INVALIDATE:
@@ -778,13 +782,15 @@ class Graph:
                 elif child.kind.cascade is Cascade.DETACH:
                     child.parent = None
 
-    def _vanish_displaced(self, handle: Handle, moment: Moment, changes: list[Change]) -> None:
+    def _untrack_displaced(
+        self, handle: Handle, call_record: CallRecord, changes: list[Change]
+    ) -> None:
         """After a refused release, write off what lost its value to a newer handle meanwhile."""
         pending = [handle]
         while pending:
             kept = pending.pop()
             if self._displaced(kept):
-                self._vanish(kept, moment, changes)
+                self._untrack(kept, call_record, changes)
             else:
                 pending.extend(kept.children or ())
 
@@ -802,7 +808,7 @@ class Graph:
         """Drop a borrowed handle of which nothing is known after all."""
         if handle.acquired is not None or handle.refs > 1 or handle.children or handle.uses:
             return
-        handle.state = VANISHED
+        handle.state = UNTRACKED
         self._unlink(handle)
         if handle.generation == 1:
             self._drop(handle)

@@ -1,6 +1,7 @@
 """The graph's record of one handle, and the records that point at handles and are pointed at.
 
-A `Handle` holds the `Moment`s of its life, a moment the `Scope` it fell in, and a scope or a `Stay`
+A `Handle` holds the `CallRecord`s of its life, a call record its `Scope`, and a scope or an
+`Invocation`
 the handles that are its own.
 """
 
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     from csptrace.spec.kinds import Kind
     from csptrace.stacks.stack import Stack
 
-__all__ = ["Departure", "Handle", "KeepingScope", "Moment", "Scope", "Stay"]
+__all__ = ["CallRecord", "Departure", "Handle", "Invocation", "KeepingScope", "Scope"]
 
 
-class Moment(NamedTuple):
+class CallRecord(NamedTuple):
     """One thing that happened to a handle: what, where and when.
 
     Attributes:
@@ -109,7 +110,7 @@ class Handle:
         children: live handles under it, in order of acquisition; `None` while there are none.
         refs: references held.
         pending: releases that have begun and are not settled.
-        state: `LIVE`, `RELEASING`, `RELEASED`, `INVALIDATED` or `VANISHED` (its value was handed
+        state: `LIVE`, `RELEASING`, `RELEASED`, `INVALIDATED` or `UNTRACKED` (its value was handed
             out again, so its end was not seen).
         alert: whether a use has to be looked at: it is dead, or a handle it needs is gone.
         uses: how often it was used. Exact without concurrent uses; threads may lose counts.
@@ -118,13 +119,13 @@ class Handle:
         acquired: where it was acquired; `None` if it was first seen in use.
         ended: where it was released, or where its parent was.
         ended_by: the handle whose release invalidated it.
-        duty: whether somebody still owes its release: acquired here, not handed over.
+        must_release: whether somebody still owes its release: acquired here, not handed over.
         name: the object's name (key container), if any.
         last_use: the last use seen; recorded at level `full` only.
-        stay: the running function that has it now, if that is watched.
+        invocation: the running function that has it now, if that is watched.
         departures: how the functions that had it were left, oldest first; `None` for none.
-        found: whether a call handed it out without a duty; `acquired` is that call, and it counts
-            for none of the handles that are alive.
+        found: whether a call handed it out without acquiring it; `acquired` is that call, and it
+            does not count among the handles that are alive.
         doubt: a call that may have ended it, whatever the provider says when it is asked.
         flags: which of its kind's flags are set, as far as calls that set them were seen.
     """
@@ -136,7 +137,6 @@ class Handle:
         "departures",
         "dependents",
         "doubt",
-        "duty",
         "ended",
         "ended_by",
         "epoch",
@@ -144,15 +144,16 @@ class Handle:
         "found",
         "generation",
         "hid",
+        "invocation",
         "kind",
         "last_use",
+        "must_release",
         "name",
         "needs",
         "parent",
         "pending",
         "refs",
         "state",
-        "stay",
         "uses",
         "value",
     )
@@ -166,7 +167,7 @@ class Handle:
         epoch: int,
         parent: Handle | None,
         needs: tuple[Handle, ...],
-        acquired: Moment | None,
+        acquired: CallRecord | None,
         name: str,
     ) -> None:
         self.kind = kind
@@ -184,15 +185,15 @@ class Handle:
         self.needs = needs
         self.dependents: dict[Handle, None] | None = None
         self.acquired = acquired
-        self.ended: Moment | None = None
+        self.ended: CallRecord | None = None
         self.ended_by: Handle | None = None
-        self.duty = acquired is not None and kind.must_release
+        self.must_release = acquired is not None and kind.must_release
         self.name = name
-        self.last_use: Moment | None = None
-        self.stay: Stay | None = None
+        self.last_use: CallRecord | None = None
+        self.invocation: Invocation | None = None
         self.departures: list[Departure] | None = None
         self.found = False
-        self.doubt: Moment | None = None
+        self.doubt: CallRecord | None = None
         self.flags: frozenset[str] = frozenset()
 
     def __deepcopy__(self, _memo: object) -> Handle:
@@ -211,7 +212,7 @@ class Handle:
         )
 
 
-class Stay:
+class Invocation:
     """One run of a function that has live handles.
 
     Attributes:
@@ -238,7 +239,7 @@ class Departure:
 
     Attributes:
         exit: how.
-        stay: the run of the function.
+        invocation: the run of the function.
         code: the function.
         offset: of the instruction that left it, -1 if that is not known.
         line: where the traceback says that the exception passed; 0 if the offset tells the line.
@@ -263,10 +264,10 @@ class Departure:
     to_offset = -1
     shared = False
 
-    def __init__(self, exit_: Exit, stay: Stay, offset: int) -> None:
+    def __init__(self, exit_: Exit, invocation: Invocation, offset: int) -> None:
         self.exit = exit_
-        self.stay = stay
-        self.code = stay.code
+        self.invocation = invocation
+        self.code = invocation.code
         self.offset = offset
 
     @property

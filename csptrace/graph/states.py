@@ -10,7 +10,7 @@ __all__ = [
     "RELEASED",
     "RELEASING",
     "STATE_NAMES",
-    "VANISHED",
+    "UNTRACKED",
     "value_text",
 ]
 
@@ -22,9 +22,9 @@ RELEASED: Final = 2
 
 INVALIDATED: Final = 3
 
-VANISHED: Final = 4
+UNTRACKED: Final = 4
 
-STATE_NAMES: Final = ("live", "releasing", "released", "invalidated", "vanished")
+STATE_NAMES: Final = ("live", "releasing", "released", "invalidated", "untracked")
 
 
 def value_text(value: int) -> str:

@@ -18,7 +18,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from csptrace.graph.sites import COLLECTION, CallSite, UnloadableSite
-from csptrace.graph.states import LIVE, RELEASED, VANISHED
+from csptrace.graph.states import LIVE, RELEASED, UNTRACKED
 from csptrace.install.proxies import HandleObject, disguised, keep_for_ever, module_function, unwrap
 from csptrace.intercept.arguments import Signature
 from csptrace.intercept.contract import THE_LIBRARY, Guards, Sheltered, is_deliberate
@@ -124,7 +124,7 @@ class LibraryPatcher:
         if self.target.owner in self.target.proxied:
             self._patch_constructor(module)
             self._patch_classes(module)
-            for name in self.target.takers:
+            for name in self.target.unwrapped_for:
                 self._patch_taker(getattr(module, name))
         else:
             self._patch_loaders(getattr(module, self.target.owner))
@@ -414,7 +414,7 @@ class _Way:
                 handle: Handle | None = argument.__dict__.get(_HANDLE)
             except AttributeError:
                 handle = None
-            if handle is not None and handle.kind is kind and handle.state != VANISHED:
+            if handle is not None and handle.kind is kind and handle.state != UNTRACKED:
                 return handle
             return get(number(argument))  # type: ignore[no-any-return]
 
@@ -568,7 +568,7 @@ class _Way:
                     known = get(value)
                     if known is not None and known.state == LIVE:
                         monitor.collected(known, site, released=True)
-            elif handle.duty:
+            elif handle.must_release:
                 monitor.collected(handle, site, released=False)
 
     # --- compiling ----------------------------------------------------------------------------
@@ -586,9 +586,9 @@ class _Way:
         def is_gone() -> bool:
             if owner == self.target.owner:
                 own = modules.get(serial)
-                return own is not None and own.state in (RELEASED, VANISHED)
+                return own is not None and own.state in (RELEASED, UNTRACKED)
             return bool(modules) and all(
-                each.state in (RELEASED, VANISHED) for each in list(modules.values())
+                each.state in (RELEASED, UNTRACKED) for each in list(modules.values())
             )
 
         site.is_gone = is_gone
@@ -633,7 +633,7 @@ class _Way:
         if shape.steps:
             return self._generator(shape, native)
         traced = self.compile(shape, native)
-        lost = self.binding.loses.get(shape.python)
+        lost = self.binding.lost_on.get(shape.python)
         if lost is not None:
             traced = self._losing(shape, traced, lost)
         if shape.result and not shape.many:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import FrameType
 
-    from csptrace.graph.changes import Fate
+    from csptrace.graph.changes import ReleaseOutcome
     from csptrace.graph.handle import Handle
     from csptrace.graph.sites import CallSite
     from csptrace.spec.kinds import Kind
@@ -49,7 +49,7 @@ Enter: TypeAlias = (
     "Callable[[int, Handle | None, tuple[Handle, ...], str, FrameType | None], Handle]"
 )
 Begin: TypeAlias = "Callable[[int, Handle | None, FrameType | None, list[Handle]], None]"
-Settle: TypeAlias = "Callable[[Handle, FrameType | None, Fate], ReactionError | None]"
+Settle: TypeAlias = "Callable[[Handle, FrameType | None, ReleaseOutcome], ReactionError | None]"
 Guards: TypeAlias = "tuple[tuple[Callable[[int], Handle | None], int], ...]"
 """What a call depends on without naming it: look-up and value, the way in first, then the library.
 A handle that is not known must come from the library, so it is dead when the library is."""
@@ -101,7 +101,7 @@ class Monitor(Guard, Protocol):
     def releaser(
         self, kind: Kind, site: CallSite, *, detaches: bool = False
     ) -> tuple[Begin, Settle]:
-        """Return `begin(value, handle, frame, marks)` and `settle(handle, frame, fate)`.
+        """Return `begin(value, handle, frame, marks)` and `settle(handle, frame, outcome)`.
 
         The first judges a release, marks the handle and puts it into `marks`, but not if the
         release is wrong and is made all the same. The second confirms or rolls back, and returns
@@ -118,7 +118,7 @@ class Monitor(Guard, Protocol):
         """Forget the dead or dying handle whose value may have been handed out again, unseen."""
 
     def borrowed(self, kind: Kind, value: int) -> Handle:
-        """Return the handle with a value, entering it without a duty if it is unknown."""
+        """Return the handle with a value, entered as not to be released if unknown."""
 
     def found(
         self,
@@ -129,7 +129,7 @@ class Monitor(Guard, Protocol):
         frame: FrameType | None,
         under: Handle | None = None,
     ) -> list[Handle]:
-        """Return the handles that a call has handed out without a duty, entering the unknown."""
+        """Return the handles that a call has handed out and need not be released."""
 
     def ref_added(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Count one more reference."""

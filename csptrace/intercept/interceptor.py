@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from csptrace.graph.changes import Fate
+from csptrace.graph.changes import ReleaseOutcome
 from csptrace.intercept import in_flight
 from csptrace.intercept.arguments import Numbers, Parameters, Signature
 from csptrace.intercept.contract import DELIBERATE, is_deliberate, note_bug
@@ -248,7 +248,12 @@ def _compile_row(  # noqa: C901 - everything is decided here, once, to be fast l
     apply_more = row.apply_more if row.has_more_after else None
     conditional = row.conditional
     adopt = None if isinstance(handles, Numbers) else handles.adopt
-    succeeded, done, refused, lost = row.succeeded, Fate.RELEASED, Fate.REFUSED, Fate.UNKNOWN
+    succeeded, done, refused, lost = (
+        row.succeeded,
+        ReleaseOutcome.RELEASED,
+        ReleaseOutcome.REFUSED,
+        ReleaseOutcome.UNKNOWN,
+    )
 
     def traced(*args: Any, **kwargs: Any) -> Any:  # noqa: C901 - as above
         if not monitor.active:
@@ -360,17 +365,17 @@ def _compile_row(  # noqa: C901 - everything is decided here, once, to be fast l
                 if raw is not None:
                     plain = raw.result
                 if type(plain) is NoResult:
-                    fate = row.fate_without_result(plain)
+                    release_outcome = row.outcome_without_result(plain)
                 else:
-                    fate = done if succeeded(plain) else refused
+                    release_outcome = done if succeeded(plain) else refused
                 while released:
                     settle, marks, gone = released.pop(0)
                     if marks:
-                        made = done if gone and fate is refused else fate
+                        made = done if gone and release_outcome is refused else release_outcome
                         leak = settle(marks[0], frame, made) or leak
                 while begun:
-                    leak = begun.pop(0)(fate, plain) or leak
-                if fate is done:
+                    leak = begun.pop(0)(release_outcome, plain) or leak
+                if release_outcome is done:
                     entered: dict[str, Handle] = {}
                     for each in acquisitions:
                         kind, enter, place, out, parent, needs, when, _, name, shared = each
@@ -397,7 +402,7 @@ def _compile_row(  # noqa: C901 - everything is decided here, once, to be fast l
                             entered[place] = handle
                     if apply_more is not None:
                         result = apply_more(args, kwargs, plain, frame, entered, result)
-                elif fate is lost:
+                elif release_outcome is lost:
                     # It came from outside, perhaps after the provider had handed out a handle.
                     row.forget(args, kwargs)
             except DELIBERATE:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from csptrace.graph.changes import Fate
+from csptrace.graph.changes import ReleaseOutcome
 from csptrace.graph.states import LIVE
 from csptrace.intercept.arguments import Numbers, Parameters, item_of, newest_alive, place_of
 from csptrace.intercept.contract import is_deliberate
@@ -79,7 +79,7 @@ Named: TypeAlias = "tuple[int, Callable[[Any], Handle | None], Locator, Predicat
 look it up in, else what finds it, the condition on which it is used, and whether it ever is."""
 Released: TypeAlias = "tuple[Settle, list[Handle], bool]"
 """What settles a release, what was marked for it, and whether that is gone even on failure."""
-Begun: TypeAlias = "Callable[[Fate, Any], ReactionError | None]"
+Begun: TypeAlias = "Callable[[ReleaseOutcome, Any], ReactionError | None]"
 """What settles something that has been begun before the native call, by how that went."""
 
 
@@ -410,15 +410,15 @@ class CompiledRow:
         own = not isinstance(self.handles, Numbers) and isinstance(error, Exception)
         return FAILED if own else UNKNOWN
 
-    def fate_without_result(self, plain: NoResult) -> Fate:
+    def outcome_without_result(self, plain: NoResult) -> ReleaseOutcome:
         """Return what is known of the releases of a call that has not returned.
 
         Args:
             plain: `FAILED`, `NOT_MADE` or `UNKNOWN`.
         """
         if plain is NOT_MADE:
-            return Fate.NOT_MADE
-        return Fate.UNKNOWN if plain is UNKNOWN else Fate.REFUSED
+            return ReleaseOutcome.NOT_MADE
+        return ReleaseOutcome.UNKNOWN if plain is UNKNOWN else ReleaseOutcome.REFUSED
 
     def begin_more(
         self, args: Arguments, kwargs: Keywords, frame: FrameType | None, begun: list[Begun]
@@ -442,8 +442,8 @@ class CompiledRow:
                 sweep.kind, parent, site, frame, below=sweep.below, asking=sweep.asking
             )
             begun.append(
-                lambda fate, _plain, swept=swept: monitor.settle_sweep(  # type: ignore[misc]
-                    swept, site, frame, released=fate is Fate.RELEASED
+                lambda release_outcome, _plain, swept=swept: monitor.settle_sweep(  # type: ignore[misc]
+                    swept, site, frame, released=release_outcome is ReleaseOutcome.RELEASED
                 )
             )
         for end, number, when in self._ends:
@@ -459,17 +459,21 @@ class CompiledRow:
         self,
         end: Ends,
         operation: Handle,
-        fate: Fate,
+        release_outcome: ReleaseOutcome,
         plain: Any,
         *,
         whole: bool,
         frame: FrameType | None,
     ) -> None:
         """Note that an operation is complete, if the result of the call says so."""
-        if fate is Fate.RELEASED:
+        if release_outcome is ReleaseOutcome.RELEASED:
             done = whole
         else:
-            done = fate is Fate.REFUSED and end.on_failure and plain not in end.survives
+            done = (
+                release_outcome is ReleaseOutcome.REFUSED
+                and end.on_failure
+                and plain not in end.survives
+            )
         if done:
             self.monitor.completed(operation, self.site, frame)
 
@@ -548,9 +552,9 @@ class CompiledRow:
         with contextlib.suppress(Exception):
             for settle, marks, _ in released:
                 if marks:
-                    settle(marks[0], frame, Fate.UNKNOWN)
+                    settle(marks[0], frame, ReleaseOutcome.UNKNOWN)
             for each in begun:
-                each(Fate.UNKNOWN, UNKNOWN)
+                each(ReleaseOutcome.UNKNOWN, UNKNOWN)
         self.forget(args, kwargs)
 
     def forget(self, args: Arguments, kwargs: Keywords) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from csptrace.causes.watching import INTERNAL, LAUNCHER, LIBRARY, USER, Exits
+from csptrace.causes.exit_monitor import INTERNAL, LAUNCHER, LIBRARY, USER, ExitMonitor
 from csptrace.graph.sites import CallSite
 from csptrace.recording.diagnostics import is_foreign, trace_of
 from csptrace.stacks.frames import frame_at
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
     from csptrace.causes.inquiry import Causes
-    from csptrace.graph.handle import Departure, Handle, Stay
+    from csptrace.graph.handle import Departure, Handle, Invocation
     from csptrace.recording.diagnostics import Diagnostics
     from csptrace.spec.bindings import Spec
     from csptrace.stacks.ownership import Ownership
@@ -51,9 +51,9 @@ class Explanations:
         self._diagnostics = diagnostics
         self._roles: dict[str, int] = {}
         self._causes: Causes | None = None
-        self.exits: Exits | None = None
+        self.exits: ExitMonitor | None = None
         if wanted:
-            self.exits = Exits(self._role, self._complain, self.broken)
+            self.exits = ExitMonitor(self._role, self._complain, self.broken)
 
     @property
     def causes(self) -> Causes | None:
@@ -86,18 +86,18 @@ class Explanations:
         self,
         handles: Iterable[Handle],
         frame: FrameType | None,
-        running: dict[Stay, Departure],
+        running: dict[Invocation, Departure],
     ) -> None:
-        """Note of handles which functions have them now; see `Exits.observe`."""
+        """Note of handles which functions have them now; see `ExitMonitor.observe`."""
         exits = self.exits
         if exits is not None and exits.watching:
             for handle in handles:
-                if handle.duty:
+                if handle.must_release:
                     exits.observe(handle, frame, running)
 
     def watch_no_more(self, handle: Handle) -> None:
         """Forget which functions have a handle."""
-        if handle.stay is not None and self.exits is not None:
+        if handle.invocation is not None and self.exits is not None:
             self.exits.forget(handle)
 
     def rest(self) -> None:

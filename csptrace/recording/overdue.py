@@ -12,7 +12,7 @@ from csptrace import threads
 from csptrace.clocks import CLOCKS
 from csptrace.findings.judgement import held_too_long
 from csptrace.findings.overdue import overdue
-from csptrace.graph.changes import Collected, Ended, HandedOver, Vanished
+from csptrace.graph.changes import Collected, Ended, HandedOver, Untracked
 from csptrace.graph.sites import CallSite
 from csptrace.graph.states import LIVE
 
@@ -121,7 +121,7 @@ class OverdueWatcher:
         fresh = [
             handle
             for handle in handles
-            if handle.duty and handle.epoch == epoch and handle not in held
+            if handle.must_release and handle.epoch == epoch and handle not in held
         ]
         return overdue(fresh, CLOCKS.monotonic(), self._threshold)
 
@@ -145,21 +145,21 @@ class OverdueWatcher:
             )
         )
 
-    def report_last(self, owed: Iterable[Handle]) -> None:
+    def report_last(self, unreleased: Iterable[Handle]) -> None:
         """Report what is held too long when tracing ends; with the graph's lock held."""
         if self._thread is not None:
-            self.report(self.overdue(owed)[0])
+            self.report(self.overdue(unreleased)[0])
 
     def note(self, change: Change) -> None:
         """Follow up on a handle that had been reported."""
         handle = change.handle
         if handle not in self.held:
             return
-        if isinstance(change, Ended | HandedOver | Collected | Vanished):
+        if isinstance(change, Ended | HandedOver | Collected | Untracked):
             self.held.discard(handle)
         if isinstance(change, Ended):
             self.held.difference_update(change.invalidated)
-            self._reporter.unheld(handle, change.moment, self._graph.live)
+            self._reporter.unheld(handle, change.call_record, self._graph.live)
 
     def _complain(self, error: Exception) -> None:
         self._diagnostics.complain_of_bug(

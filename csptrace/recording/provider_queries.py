@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from csptrace.graph.graph import Graph
     from csptrace.graph.handle import Handle
-    from csptrace.recording.moments import Moments
+    from csptrace.recording.call_records import CallRecords
     from csptrace.recording.publisher import Publisher
     from csptrace.spec.kinds import Kind
 
@@ -36,13 +36,13 @@ class ProviderQueries:
 
     Args:
         graph: what is alive.
-        moments: tells when it is.
+        call_records: tells when it is.
         publisher: passes on what follows.
     """
 
-    def __init__(self, graph: Graph, moments: Moments, publisher: Publisher) -> None:
+    def __init__(self, graph: Graph, call_records: CallRecords, publisher: Publisher) -> None:
         self._graph = graph
-        self._moments = moments
+        self._call_records = call_records
         self._publisher = publisher
 
     def ask_below(self, handle: Handle, site: CallSite) -> None:
@@ -55,7 +55,7 @@ class ProviderQueries:
         asked = [
             child
             for child in self._graph.below(handle)
-            if child.kind.survives is not None and child.duty
+            if child.kind.survives is not None and child.must_release
         ]
         for child in asked:
             session = child.parent
@@ -69,7 +69,7 @@ class ProviderQueries:
             above = None if child.parent is None else child.parent.parent
             self._graph.move(child, self.home(child.kind, above))
         elif answer in (Answer.GONE, Answer.ORPHANED):
-            self._publisher.publish(self._graph.forget(child, self._moments.at(site, None)))
+            self._publisher.publish(self._graph.forget(child, self._call_records.at(site, None)))
 
     def home(self, kind: Kind, above: Handle | None) -> Handle | None:
         """Return what a handle lives under that outlives its parent, or was only found.
@@ -83,7 +83,7 @@ class ProviderQueries:
         return self.borrowed(kind.home, _SOMEWHERE if above is None else above.value)
 
     def borrowed(self, kind: Kind, value: int) -> Handle:
-        """Return the handle with a value, entering it without a duty if it is unknown."""
+        """Return the handle with a value, entered as not to be released if unknown."""
         with self._graph.lock:
             return self._graph.borrow(kind, value, self._above(kind))
 
@@ -130,11 +130,11 @@ class ProviderQueries:
                     return answer
         return Answer.ORPHANED
 
-    def ask_about(self, owed: Iterable[Handle]) -> None:
+    def ask_about(self, unreleased: Iterable[Handle]) -> None:
         """Ask about what would be reported as leaked at exit, if its library is at rest."""
         asked = [
             (handle, handle.kind.survives)
-            for handle in owed
+            for handle in unreleased
             if handle.kind.survives is not None and handle.parent is not None
         ]
         if not asked or list(in_flight()):

@@ -21,7 +21,7 @@ from csptrace.graph.changes import (
     Ended,
     HandedOver,
     RefChanged,
-    Vanished,
+    Untracked,
 )
 from csptrace.threads import sleep as _sleep
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from csptrace.findings.misuse import Judged
     from csptrace.graph.changes import Change
     from csptrace.graph.graph import Graph
-    from csptrace.graph.handle import Departure, Handle, Moment, Stay
+    from csptrace.graph.handle import CallRecord, Departure, Handle, Invocation
     from csptrace.recording.diagnostics import Diagnostics
     from csptrace.recording.explanations import Explanations
     from csptrace.recording.overdue import OverdueWatcher
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FEW", "Aftermath", "Publisher"]
 
-_HARMLESS = (Acquired, RefChanged, HandedOver, Vanished)
+_HARMLESS = (Acquired, RefChanged, HandedOver, Untracked)
 FEW: Final = 64
 """How many handles may end in one call for all of that to be told at once."""
 _STEP: Final = 256
@@ -62,7 +62,7 @@ class Aftermath:
         below: handles that the last one has made invalid.
         by: the last one.
         frame: the innermost frame of the call, while it is needed.
-        running: see `Exits.observe`.
+        running: see `ExitMonitor.observe`.
         leaks: what has leaked.
         descriptions: the findings that these become, once they are all known.
         found: the leaks among the findings that were reported.
@@ -88,7 +88,7 @@ class Aftermath:
         self.below: deque[Handle] = deque()
         self.by: Ended | None = None
         self.frame = frame
-        self.running: dict[Stay, Departure] = {}
+        self.running: dict[Invocation, Departure] = {}
         self.leaks = leaks
         self.descriptions: Descriptions | None = None
         self.found: list[Finding] = []
@@ -194,16 +194,16 @@ class Publisher:
                 self._overdue.note(change)
                 self._reporter.changed(change, self._graph.live)
         if isinstance(change, Ended):
-            self.count_release(change.handle, change.moment)
+            self.count_release(change.handle, change.call_record)
             return bool(change.invalidated)
-        if isinstance(change, HandedOver | Vanished):
+        if isinstance(change, HandedOver | Untracked):
             self._explanations.watch_no_more(change.handle)
         return not isinstance(change, _HARMLESS)
 
-    def count_release(self, handle: Handle, moment: Moment) -> None:
+    def count_release(self, handle: Handle, call_record: CallRecord) -> None:
         """Count a release for the place where the handle was acquired."""
         self._explanations.watch_no_more(handle)
-        begin, where = handle.acquired, moment.stack
+        begin, where = handle.acquired, call_record.stack
         stack = begin.stack if begin is not None else None
         if stack is None or where is None or handle.found:
             return
@@ -275,7 +275,12 @@ class Publisher:
             if by is not None and self._reporter.records:
                 self._reporter.invalidated(handle, by, self._graph.live)
             exits = self._explanations.exits
-            if exits is not None and exits.watching and handle.duty and rest.frame is not None:
+            if (
+                exits is not None
+                and exits.watching
+                and handle.must_release
+                and rest.frame is not None
+            ):
                 exits.observe(handle, rest.frame, rest.running)
             else:
                 self._explanations.watch_no_more(handle)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from csptrace.findings.catalogue import Code
 from csptrace.findings.judgement import verdict_on_release, verdict_on_use
-from csptrace.findings.limits import Budget
+from csptrace.findings.limits import OpenCounts
 from csptrace.findings.misuse import Misused
-from csptrace.graph.changes import Fate
-from csptrace.graph.states import LIVE, RELEASING, VANISHED
+from csptrace.graph.changes import ReleaseOutcome
+from csptrace.graph.states import LIVE, RELEASING, UNTRACKED
 from csptrace.intercept.contract import DELIBERATE, Sheltered, Swept, is_deliberate
 from csptrace.intercept.in_flight import in_flight
-from csptrace.recording.moments import thread_of
+from csptrace.recording.call_records import thread_of
 from csptrace.recording.provider_queries import limit_of, lineage
 from csptrace.recording.publisher import FEW
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from csptrace.findings.limits import Peak
     from csptrace.graph.changes import Change
     from csptrace.graph.graph import Graph
-    from csptrace.graph.handle import Handle, Moment, Scope
+    from csptrace.graph.handle import CallRecord, Handle, Scope
     from csptrace.graph.sites import CallSite
     from csptrace.intercept.contract import Begin, Enter, Settle
+    from csptrace.recording.call_records import CallRecords
     from csptrace.recording.diagnostics import Diagnostics
     from csptrace.recording.explanations import Explanations
-    from csptrace.recording.moments import Moments
     from csptrace.recording.provider_queries import ProviderQueries
     from csptrace.recording.publisher import Publisher
     from csptrace.recording.reactions import Reactions
@@ -56,7 +56,7 @@ class Recorder:
     Args:
         settings: how it traces.
         graph: what is alive.
-        moments: tells where and when something happens.
+        call_records: tells where and when something happens.
         publisher: passes on what follows.
         reactions: what the program gets to see.
         diagnostics: is told of the tracer's bugs.
@@ -73,7 +73,7 @@ class Recorder:
         self,
         settings: Settings,
         graph: Graph,
-        moments: Moments,
+        call_records: CallRecords,
         publisher: Publisher,
         reactions: Reactions,
         diagnostics: Diagnostics,
@@ -85,7 +85,7 @@ class Recorder:
         self.called = False
         self._settings = settings
         self._graph = graph
-        self._moments = moments
+        self._call_records = call_records
         self._publisher = publisher
         self._reactions = reactions
         self._diagnostics = diagnostics
@@ -93,10 +93,10 @@ class Recorder:
         self._queries = queries
         self._collected: deque[tuple[Handle, CallSite, bool]] = deque()
         self._nameless = -1
-        self._budget = self._new_budget()
+        self._open_counts = self._new_open_counts()
 
-    def _new_budget(self) -> Budget:
-        return Budget(
+    def _new_open_counts(self) -> OpenCounts:
+        return OpenCounts(
             self._settings.session_limit,
             self._settings.session_share,
             limit_of,
@@ -139,7 +139,7 @@ class Recorder:
     def touched(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Record a use."""
         try:
-            handle.last_use = self._moments.at(site, frame)
+            handle.last_use = self._call_records.at(site, frame)
         except RecursionError:
             pass  # no room for a complaint
         except Exception as error:  # noqa: BLE001 - as above
@@ -152,16 +152,16 @@ class Recorder:
         culprit: Handle | None,
         site: CallSite,
         frame: FrameType | None,
-        meanwhile: Moment | None = None,
+        meanwhile: CallRecord | None = None,
     ) -> Finding | None:
         with self._graph.lock:
             newer = self._graph.table(handle.kind).get(handle.value)
             if newer is handle or newer is None:
                 newer = self._graph.other_kind(handle.kind, handle.value)
             reused = newer if newer is not None and newer is not handle else None
-            moment = self._moments.at(site, frame)
+            call_record = self._call_records.at(site, frame)
             found = self._publisher.report(
-                Misused(handle, moment, code, culprit, reused, meanwhile)
+                Misused(handle, call_record, code, culprit, reused, meanwhile)
             )
             return found[0] if found else None
 
@@ -170,7 +170,7 @@ class Recorder:
     def acquirer(self, kind: Kind, site: CallSite) -> Enter:
         """Return a function `(value, parent, needs, name, frame)` that enters a new handle."""
         graph, collected, publisher = self._graph, self._collected, self._publisher
-        moment_of = self._moments.maker(site)
+        record_of = self._call_records.maker(site)
         exits = self._explanations.exits if kind.must_release else None
         self._graph.table(kind)
         own_name = os.path.basename(kind.realm) if kind.library else ""
@@ -183,17 +183,17 @@ class Recorder:
             name: str,
             frame: FrameType | None,
         ) -> Handle:
-            moment = moment_of(frame)
-            stack = moment.stack
+            call_record = record_of(frame)
+            stack = call_record.stack
             with graph.lock:
                 if collected:
                     self.drain()
                 if stack is not None:
                     stack.acquired += 1
                 handle, changes = graph.acquire(
-                    kind, value, parent, needs, moment, name or own_name
+                    kind, value, parent, needs, call_record, name or own_name
                 )
-                scope = moment.scope
+                scope = call_record.scope
                 if scope is not None and scope.keeper is not None:
                     scope.keeper.keep(handle)
                 if len(changes) > 1 or publisher.is_listened_to:
@@ -208,28 +208,28 @@ class Recorder:
 
     def _count(self, handle: Handle) -> None:
         """Note how many handles of a limited kind are open, and say so when it is too many."""
-        message = self._budget.count(handle)
+        message = self._open_counts.count(handle)
         if message is not None:
-            self._diagnostics.complain("budget", message)
+            self._diagnostics.complain("limit", message)
 
     def lost(
         self, kind: Kind, parent: Handle | None, site: CallSite, frame: FrameType | None
     ) -> None:
         """Report a handle that the provider has handed out and nobody was told the value of."""
-        moment = self._moments.at(site, frame)
+        call_record = self._call_records.at(site, frame)
         with self._graph.lock:
             self.drain()
-            if moment.stack is not None:
-                moment.stack.acquired += 1
+            if call_record.stack is not None:
+                call_record.stack.acquired += 1
             self._nameless -= 1
-            handle, changes = self._graph.acquire(kind, self._nameless, parent, (), moment)
-            changes += self._graph.collect(handle, moment, released=False)
+            handle, changes = self._graph.acquire(kind, self._nameless, parent, (), call_record)
+            changes += self._graph.collect(handle, call_record, released=False)
             self._publisher.publish(changes)
         if kind.limit:
             self._count(handle)
 
     def borrowed(self, kind: Kind, value: int) -> Handle:
-        """Return the handle with a value, entering it without a duty if it is unknown."""
+        """Return the handle with a value, entered as not to be released if unknown."""
         return self._queries.borrowed(kind, value)
 
     def found(
@@ -241,14 +241,14 @@ class Recorder:
         frame: FrameType | None,
         under: Handle | None = None,
     ) -> list[Handle]:
-        """Return the handles that a call has handed out without a duty, entering the unknown."""
-        moment = self._moments.at(site, frame)
+        """Return the handles that a call has handed out and need not be released."""
+        call_record = self._call_records.at(site, frame)
         handles = []
         with self._graph.lock:
             self.drain()
             home = self._queries.home(kind, beside) if under is None else under
             for value in values:
-                handle, changes = self._graph.find(kind, value, home, moment)
+                handle, changes = self._graph.find(kind, value, home, call_record)
                 handles.append(handle)
                 self._publisher.publish(changes)
         return handles
@@ -256,14 +256,16 @@ class Recorder:
     def ref_added(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Count one more reference."""
         with self._graph.lock:
-            self._publisher.publish(self._graph.add_ref(handle, self._moments.at(site, frame)))
+            self._publisher.publish(self._graph.add_ref(handle, self._call_records.at(site, frame)))
 
     def handed_over(
         self, handle: Handle, site: CallSite, frame: FrameType | None, owner: Handle | None = None
     ) -> None:
         """Note that the provider releases the handle from now on, with its new owner if known."""
         with self._graph.lock:
-            self._publisher.publish(self._graph.hand_over(handle, self._moments.at(site, frame)))
+            self._publisher.publish(
+                self._graph.hand_over(handle, self._call_records.at(site, frame))
+            )
             # A further reference is the program's own, and keeps it alive when the owner ends.
             if owner is not None and handle.state == owner.state == LIVE and handle.refs == 1:
                 self._graph.move(handle, owner)
@@ -305,11 +307,11 @@ class Recorder:
             `begin(value, handle, frame, marks)`, which judges the release, marks the handle and
             puts it into `marks`, but not if the release is wrong and is made all the same; it
             raises `HandleError` if the release is wrong and `on_misuse` is `raise`. And
-            `settle(handle, frame, fate)`, which confirms or rolls back, and returns the error to
+            `settle(handle, frame, outcome)`, which confirms or rolls back, and returns the error to
             raise if leaks raise.
         """
         graph, collected, publisher = self._graph, self._collected, self._publisher
-        moment_of = self._moments.maker(site, short=True)
+        record_of = self._call_records.maker(site, short=True)
         careful = self._begin_carefully(site) if kind.exclusive else None
 
         def begin(
@@ -327,7 +329,7 @@ class Recorder:
                         careful(handle, frame, marks)
                     return
                 found: Finding | None = None
-                if handle is None or handle.state == VANISHED:
+                if handle is None or handle.state == UNTRACKED:
                     other = graph.other_kind(kind, value)
                     if other is not None and not graph.is_unseen(kind):
                         found = self._misuse(other, Code.WRONG_RELEASE, None, site, frame)
@@ -341,26 +343,28 @@ class Recorder:
                     found = self._misuse(handle, verdict.code, verdict.culprit, site, frame)
             self._reactions.to_misuse(found, handle, site)
 
-        def settle(handle: Handle, frame: FrameType | None, fate: Fate) -> ReactionError | None:
-            if fate is Fate.NOT_MADE:
+        def settle(
+            handle: Handle, frame: FrameType | None, release_outcome: ReleaseOutcome
+        ) -> ReactionError | None:
+            if release_outcome is ReleaseOutcome.NOT_MADE:
                 with graph.lock:
                     graph.cancel_release(handle)
                 return None
-            moment = moment_of(frame)
-            released = fate is Fate.RELEASED
+            call_record = record_of(frame)
+            released = release_outcome is ReleaseOutcome.RELEASED
             with graph.lock:
                 if (
                     released
                     and not (detaches or publisher.is_listened_to)
-                    and graph.settle_leaf(handle, moment)
+                    and graph.settle_leaf(handle, call_record)
                 ):
-                    publisher.count_release(handle, moment)
+                    publisher.count_release(handle, call_record)
                     return None
-                if fate is Fate.UNKNOWN:
-                    changes = graph.lose_track(handle, moment)
+                if release_outcome is ReleaseOutcome.UNKNOWN:
+                    changes = graph.lose_track(handle, call_record)
                 else:
                     changes = graph.settle_release(
-                        handle, moment, released=released, detaches=detaches
+                        handle, call_record, released=released, detaches=detaches
                     )
                 rest = publisher.begin_to_tell(changes, frame)
             if rest is None:
@@ -389,7 +393,7 @@ class Recorder:
         """
         for ident, inside, call, used in in_flight():
             if any(handle in lineage(each) for each in used):
-                meanwhile = self._moments.at(call, inside.f_back)._replace(
+                meanwhile = self._call_records.at(call, inside.f_back)._replace(
                     thread=thread_of(ident), task=""
                 )
                 found = self._misuse(
@@ -403,10 +407,12 @@ class Recorder:
 
     def completed(self, handle: Handle, site: CallSite, frame: FrameType | None) -> None:
         """Note that what a call had begun is complete."""
-        moment = self._moments.at(site, frame)
+        call_record = self._call_records.at(site, frame)
         with self._graph.lock:
             if handle.state == LIVE and self._graph.begin_release(handle):
-                self._publisher.publish(self._graph.settle_release(handle, moment, released=True))
+                self._publisher.publish(
+                    self._graph.settle_release(handle, call_record, released=True)
+                )
 
     def begin_sweep(
         self,
@@ -440,11 +446,11 @@ class Recorder:
         self, swept: Swept, site: CallSite, frame: FrameType | None, *, released: bool
     ) -> ReactionError | None:
         """Confirm or roll back the end of many handles."""
-        moment = self._moments.at(site, frame)
+        call_record = self._call_records.at(site, frame)
         with self._graph.lock:
-            changes = self._graph.settle_release_all(swept.handles, moment, released=released)
+            changes = self._graph.settle_release_all(swept.handles, call_record, released=released)
             if released:
-                self._graph.doubt(swept.doubtful, moment)
+                self._graph.doubt(swept.doubtful, call_record)
             rest = self._publisher.begin_to_tell(changes, frame)
         if rest is None:
             return None
@@ -479,8 +485,8 @@ class Recorder:
             handle, site, released = self._collected.popleft()
             with Sheltered(self._diagnostics, site):
                 # A destructor has no caller of its own; where it runs is chance.
-                moment = self._moments.at(site, None)
-                changes = self._graph.collect(handle, moment, released=released)
+                call_record = self._call_records.at(site, None)
+                changes = self._graph.collect(handle, call_record, released=released)
                 if many:
                     together += changes
                 else:
@@ -500,7 +506,7 @@ class Recorder:
 
     # --- what is left -------------------------------------------------------------------------
 
-    def owed(self, scope: Scope | None) -> list[Handle]:
+    def unreleased(self, scope: Scope | None) -> list[Handle]:
         """Return what is still to be released, oldest first; with the graph's lock held.
 
         Args:
@@ -508,16 +514,16 @@ class Recorder:
         """
         self.drain()
         self._publisher.tell_rest()
-        return self._graph.owed(scope)
+        return self._graph.unreleased(scope)
 
     def peaks(self) -> list[Peak]:
         """Return the most of each limited kind that were open at once, one for each parent."""
-        return self._budget.peaks()
+        return self._open_counts.peaks()
 
     def forked(self) -> None:
         """Start anew, in the child of a fork."""
         self._collected.clear()
-        self._budget = self._new_budget()
+        self._open_counts = self._new_open_counts()
 
     # --- the tracer's own ---------------------------------------------------------------------
 

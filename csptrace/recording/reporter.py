@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from csptrace.events.sink import Notice, Sink, Totals
     from csptrace.findings.finding import Finding
     from csptrace.graph.changes import Change, Ended
-    from csptrace.graph.handle import Handle, Moment
+    from csptrace.graph.handle import CallRecord, Handle
     from csptrace.recording.diagnostics import Diagnostics
     from csptrace.stacks.resolved import ResolvedStack
 
@@ -113,10 +113,10 @@ class Reporter:
         for sink in self._sinks:
             sink.invalidated(handle, by, live)
 
-    def unheld(self, handle: Handle, moment: Moment, live: int) -> None:
+    def unheld(self, handle: Handle, call_record: CallRecord, live: int) -> None:
         """Pass on that what was held too long was released; see `Sink.unheld`."""
         for sink in self._sinks:
-            sink.unheld(handle, moment, live)
+            sink.unheld(handle, call_record, live)
 
     def notice(self, notice: Notice) -> None:
         """Pass on what csptrace says of itself."""

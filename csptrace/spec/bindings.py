@@ -110,7 +110,7 @@ class LibraryObjects:
             of the shape in `loads`.
         values: type names and the attribute that holds the handle's number, dotted.
         proxied: the classes whose objects are wrapped.
-        takers: Python classes whose constructors are given wrapped objects and insist on the
+        unwrapped_for: Python classes whose constructors are given wrapped objects and insist on the
             object itself.
         inline: `Class.method`s of wrapped classes that call others of the object's methods: where
             one is written in Python it runs on the wrapper, and those that it calls are traced.
@@ -130,7 +130,7 @@ class LibraryObjects:
     file: str
     values: Mapping[str, str] = dataclasses.field(default_factory=dict)
     proxied: tuple[str, ...] = ()
-    takers: tuple[str, ...] = ()
+    unwrapped_for: tuple[str, ...] = ()
     inline: tuple[str, ...] = ()
     links: Mapping[str, str] = dataclasses.field(default_factory=dict)
     loads: tuple[str, ...] = ()
@@ -296,7 +296,7 @@ class Binding:
             the value a second time.
         shapes: only where Python's signature differs from C's.
         rows: what a Python callable does that makes several C calls at once, or none.
-        loses: Python callables and the exceptions after which what they have acquired is lost:
+        lost_on: Python callables and the exceptions after which what they have acquired is lost:
             nobody is told its value. An exception is given by its class's name, or by that and
             the beginning of its text (`"Name: beginning"`).
     """
@@ -309,7 +309,7 @@ class Binding:
     quarantine: bool = False
     shapes: Mapping[str, Shape] = dataclasses.field(default_factory=dict)
     rows: tuple[Call, ...] = ()
-    loses: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
+    lost_on: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

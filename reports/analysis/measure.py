@@ -26,7 +26,7 @@ sys.path.insert(0, str(HERE))
 
 PARSE = """
 import json, os, sys, tempfile, time
-from csptrace.analysis import embedded, questions, reading
+from csptrace.analysis import embedded, queries, reading
 begin = time.perf_counter()
 names = list(questions.READ)
 with tempfile.TemporaryDirectory() as folder:

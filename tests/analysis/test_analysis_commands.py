@@ -676,13 +676,13 @@ def test_watch_waits_for_no_pipe(tmp_path: Path) -> None:
 
 def test_watch_reads_on(tmp_path: Path) -> None:
     """What is added is read, half a line when its end is there; a new log is found."""
-    from csptrace.analysis.following import Follower
+    from csptrace.analysis.tail import LogTail
 
     book = leaky()
     path = tmp_path / "log.jsonl"
     data = book.lines()
     path.write_bytes(data[:700])
-    follower = Follower(str(tmp_path))
+    follower = LogTail(str(tmp_path))
     assert follower.poll()
     before = follower.state().events
     assert not follower.poll()
@@ -728,13 +728,13 @@ def test_watch_screen_holds_the_same(tmp_path: Path) -> None:
     """The picture for a terminal names kinds, processes and findings, and escapes them."""
     from rich.console import Console
 
-    from csptrace.analysis.following import Follower
+    from csptrace.analysis.tail import LogTail
 
     book = leaky()
     book.events[-1]["event"] = "csptrace.other"  # it goes on
     book.find(900, 4, "double-release", AA, where="[bold]app.py\x07:1")
     book.write(tmp_path)
-    follower = Follower(str(tmp_path))
+    follower = LogTail(str(tmp_path))
     follower.poll()
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(watch._screen(follower.state()))

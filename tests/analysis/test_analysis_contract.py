@@ -19,11 +19,11 @@ from csptrace.analysis import (
     contract,
     distributed,
     embedded,
-    questions,
+    queries,
     reading,
 )
-from csptrace.analysis.following import Follower
 from csptrace.analysis.render import FORMATS, Options
+from csptrace.analysis.tail import LogTail
 from csptrace.events.schema import EVENTS
 from csptrace.frontends import cli
 
@@ -183,7 +183,7 @@ def test_all_readers_agree_on_what_is_foreign(name: str, tmp_path: Path) -> None
     report = embedded.analyse([log])
     check(report, runs, lines)
 
-    follower = Follower(str(path.parent))
+    follower = LogTail(str(path.parent))
     follower.poll()
     state = follower.state()
     assert named({process.run for process in state.processes}) == named(runs)
@@ -213,7 +213,7 @@ def test_a_wrong_run_is_foreign_for_all_readers(name: str, tmp_path: Path) -> No
     path.write_bytes(b"\n".join(lines) + b"\n")
     whole = len(lines) if name == "twice" or name in TEXTS - {"absent", "null"} else 0
     report = embedded.analyse(reading.find([str(path)]))
-    follower = Follower(str(tmp_path))
+    follower = LogTail(str(tmp_path))
     follower.poll()
 
     assert report.sources[0].events == whole
@@ -270,7 +270,7 @@ def test_no_command_is_stopped_by_bad_fields(
 
 def test_every_field_that_is_read_is_checked() -> None:
     """Whatever a question reads of an event stands in the contract of that event."""
-    for event, columns in questions.INPUTS.values():
+    for event, columns in queries.INPUTS.values():
         if event is None:
             continue
         fields = set(columns.values()) & {*EVENTS[event][0], *EVENTS[event][1]}
@@ -297,7 +297,7 @@ def test_events_of_a_newer_csptrace_are_counted_as_before(tmp_path: Path) -> Non
     path = tmp_path / "csptrace-log.jsonl"
     path.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
     (source,) = embedded.analyse(reading.find([str(path)])).sources
-    follower = Follower(str(tmp_path))
+    follower = LogTail(str(tmp_path))
     follower.poll()
 
     assert (source.events, source.foreign, source.other_schema) == (4, 1, (("2", 2),))

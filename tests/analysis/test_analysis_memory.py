@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csptrace.analysis import reading
-from csptrace.analysis.following import Follower
+from csptrace.analysis.tail import LogTail
 from csptrace.events.schema import LONGEST_LINE
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def test_members_are_decompressed_as_gzip_does_it(parts: list[bytes], padding: i
 def test_a_follower_holds_no_more_than_a_line(piece: int, tmp_path: Path) -> None:
     """A line that never ends is counted once, and what follows it is read."""
     path = tmp_path / "csptrace-log.jsonl"
-    follower = Follower(str(tmp_path))
+    follower = LogTail(str(tmp_path))
     long = b"x" * (LONGEST_LINE + 5)
     for start in range(0, len(long), max(piece, len(long) // 20)):
         with path.open("ab") as file:

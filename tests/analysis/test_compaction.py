@@ -26,7 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from logbook import Logbook, as_lines
 
 import csptrace
-from csptrace.analysis import compaction, contract, embedded, questions, reading, writers
+from csptrace.analysis import compaction, contract, embedded, queries, reading, writers
 from csptrace.analysis.writers import Writer
 from csptrace.frontends import cli
 
@@ -213,8 +213,8 @@ def test_a_log_that_a_newer_version_reads_better_is_read_again(
     """Fields that an older version did not know come into the archive before the log may go."""
     path = leaky().write(tmp_path / "logs")
     with monkeypatch.context() as older:
-        columns = {name: sort for name, sort in questions.COLUMNS.items() if name != "inherited"}
-        older.setattr(questions, "COLUMNS", columns)
+        columns = {name: sort for name, sort in queries.COLUMNS.items() if name != "inherited"}
+        older.setattr(queries, "COLUMNS", columns)
         older.setattr(compaction, "_READER", "older")
         (first,) = compact(tmp_path / "logs", tmp_path / "archive")
     (done,) = compact(tmp_path / "logs", tmp_path / "archive", delete=True)

@@ -10,8 +10,8 @@ from golden_logs import leaky
 from logbook import Logbook, as_lines
 from messy_logs import write
 
-from csptrace.analysis import compaction, embedded, questions, reading
-from csptrace.analysis.symbols import Symbols
+from csptrace.analysis import compaction, embedded, queries, reading
+from csptrace.analysis.enum_types import EnumTypes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,15 +86,15 @@ def test_a_second_run_in_a_file_is_a_run(tmp_path: Path) -> None:
 def test_numbers_are_in_the_order_of_the_texts(tmp_path: Path) -> None:
     """Whatever comes later: sorting by numbers is sorting by texts, so that engines agree."""
     database = embedded.connect(str(tmp_path), 1 << 28)
-    symbols = Symbols(database, {"kind": {"m"}})
+    enum_types = EnumTypes(database, {"kind": {"m"}})
     source = (
         "SELECT * FROM (VALUES (1, 'm'), (2, 'z'), (3, 'a'), (4, NULL), (5, 'Z'), (6, 'ä')) "
         "v(nth, kind) CROSS JOIN (SELECT 'r' AS run, 'released' AS how, 'cryptoapi' AS api)"
     )
-    query = symbols.select(source)
+    query = enum_types.select(source)
     database.execute(f"CREATE TEMP TABLE these AS {query}")
 
-    symbols.settle("these")
+    enum_types.settle("these")
 
     rows = database.execute("SELECT kind, how FROM these ORDER BY kind NULLS LAST").fetchall()
     assert [kind for kind, _ in rows] == ["Z", "a", "m", "z", "ä", None]
@@ -106,8 +106,8 @@ def test_numbers_are_in_the_order_of_the_texts(tmp_path: Path) -> None:
 
 def test_every_symbol_is_a_column_of_the_events() -> None:
     """What is kept as numbers is asked for by the questions, as a text."""
-    columns = questions.INPUTS["events"][1]
+    columns = queries.INPUTS["events"][1]
 
-    assert set(questions.SYMBOLS) <= set(columns)
-    for name in set(questions.SYMBOLS) - {"how"}:
-        assert questions.COLUMNS[columns[name]] == "VARCHAR"
+    assert set(queries.ENUMS) <= set(columns)
+    for name in set(queries.ENUMS) - {"how"}:
+        assert queries.COLUMNS[columns[name]] == "VARCHAR"

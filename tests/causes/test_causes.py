@@ -17,7 +17,7 @@ import windows_python
 from expected import EXPECTED, Expected
 from mending import mended
 
-from csptrace.causes.watching import unavailable
+from csptrace.causes.exit_monitor import unavailable
 
 HERE = Path(__file__).parent
 SOURCE = (HERE / "leaks.py").read_text(encoding="utf-8").splitlines()

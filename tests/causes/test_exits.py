@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import csptrace
-from csptrace.causes import watching as exits
-from csptrace.causes.watching import unavailable
+from csptrace.causes import exit_monitor as exits
+from csptrace.causes.exit_monitor import unavailable
 from csptrace.findings.finding import Pattern
 from csptrace.frontends import doctor
 from csptrace.softcsp import advapi32
@@ -51,7 +51,7 @@ def leaking(prov: c_size_t) -> None:
     new_hash(prov)
 
 
-def watching(tracer: Tracer) -> exits.Exits:
+def watching(tracer: Tracer) -> exits.ExitMonitor:
     """Return what watches, which must be at work."""
     assert tracer.exits is not None
     assert tracer.exits.watching
@@ -732,10 +732,10 @@ def test_nothing_is_kept_of_the_way_of_a_released_handle(trace: Callable[..., Tr
     prov = context()
     h = new_hash(prov)
     handle = next(each for each in tracer.graph.handles() if each.value == h.value)
-    assert (handle.stay, handle.departures) != (None, None)
+    assert (handle.invocation, handle.departures) != (None, None)
     advapi32.CryptDestroyHash(h)
 
-    assert (handle.stay, handle.departures) == (None, None)
+    assert (handle.invocation, handle.departures) == (None, None)
 
 
 @needed
@@ -774,9 +774,9 @@ def test_many_leaks_of_one_function_take_no_time_to_speak_of(
             asked.append(1)
             return super().__iter__()
 
-    stays = list(watching(tracer)._stays.values())
-    for stay in stays:
-        stay.handles = Counted(stay.handles)
+    invocations = list(watching(tracer)._invocations.values())
+    for invocation in invocations:
+        invocation.handles = Counted(invocation.handles)
     advapi32.CryptReleaseContext(prov, 0)
 
     assert sum(finding.times for finding in tracer.check()) == 3000
@@ -805,8 +805,8 @@ def test_many_leaks_that_a_function_got_from_another_one_take_no_longer(
             asked.append(1)
             return super().__iter__()
 
-    for stay in watching(tracer)._stays.values():
-        stay.handles = Counted(stay.handles)
+    for invocation in watching(tracer)._invocations.values():
+        invocation.handles = Counted(invocation.handles)
     advapi32.CryptReleaseContext(prov, 0)
 
     assert sum(finding.times for finding in tracer.check()) == 3000

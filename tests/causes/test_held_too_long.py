@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import csptrace
-from csptrace.causes.watching import unavailable
+from csptrace.causes.exit_monitor import unavailable
 from csptrace.findings.overdue import overdue
 from csptrace.recording.overdue import _Periodic
 from csptrace.softcsp import advapi32
@@ -211,7 +211,7 @@ def test_only_handles_older_than_the_threshold_are_overdue(trace: Callable[..., 
     """The boundary is the threshold itself, and the next look is when the next one reaches it."""
     tracer = trace()
     prov = context()
-    (handle,) = tracer.graph.owed()
+    (handle,) = tracer.graph.unreleased()
     assert handle.acquired is not None
     begun = handle.acquired.time
 

@@ -12,7 +12,7 @@ import pytest
 from corpus import FOLDER, PROGRAMS, findings, told
 from mending import mended
 
-from csptrace.causes.watching import unavailable
+from csptrace.causes.exit_monitor import unavailable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import csptrace
-from csptrace.causes.watching import unavailable
+from csptrace.causes.exit_monitor import unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

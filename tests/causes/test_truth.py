@@ -23,7 +23,7 @@ from corpus import FOLDER, PROGRAMS, lines, told
 from expected import EXPECTED
 from test_causes import played
 
-from csptrace.causes.watching import unavailable
+from csptrace.causes.exit_monitor import unavailable
 
 LEAKS = Path(__file__).parent / "leaks.py"
 _MISSED = re.compile(

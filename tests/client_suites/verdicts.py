@@ -73,7 +73,7 @@ def judge(history: History, said: Said, *, raising: bool = False) -> Verdict:
 
 def _judge_leaks(history: History, said: Said, verdict: Verdict) -> None:
     sessions, objects = history.leaked_sessions(), history.left_objects()
-    owed = {id(each): each for each in (*sessions, *objects)}
+    unreleased = {id(each): each for each in (*sessions, *objects)}
     told: set[int] = set()
     unnamed: list[Finding] = []
     for finding in said.findings:
@@ -85,14 +85,14 @@ def _judge_leaks(history: History, said: Said, verdict: Verdict) -> None:
         handle = _leaked(history, finding)
         if handle is None:
             unnamed.append(finding)
-        elif id(handle) in owed:
+        elif id(handle) in unreleased:
             told.add(id(handle))
             unnamed += [finding] * (finding.times - 1)
         elif handle.token is None and not handle.found:
             verdict.unjudged.append(_told(finding))
         else:
             verdict.false.append(f"{_told(finding)}: {_fate(handle)}")
-    untold = [each for key, each in owed.items() if key not in told]
+    untold = [each for key, each in unreleased.items() if key not in told]
     for finding in unnamed:
         # A handle that csptrace saw only as lost, or one of the many that a finding stands for.
         match = next(

@@ -87,14 +87,14 @@ class Record:
     Attributes:
         number: its value.
         seen: whether the tracer has seen it come.
-        owed: whether its release is owed, as far as the tracer can know; `None` for perhaps.
+        unreleased: whether its release is owed, as far as the tracer can know; `None` for perhaps.
         alive: whether it is valid.
         told: whether the tracer has seen it go.
     """
 
     number: int
     seen: bool
-    owed: bool | None
+    unreleased: bool | None
     alive: bool = True
     told: bool = False
 
@@ -269,7 +269,7 @@ class Model:
         """Return the child's model; what is there is its parent's to release."""
         child = copy.deepcopy(self)
         for record in (*child.sessions, *child.objects):
-            record.owed = False
+            record.unreleased = False
         for session in child.sessions:
             session.operations = dict.fromkeys(session.operations, False)
         return child
@@ -403,8 +403,8 @@ class Model:
 
     def _leaks(self, session: Session, code: str) -> None:
         """Enter a session as leaked, if it is, and what leaks with it."""
-        if session.owed is not False and not session.told:
-            certain = bool(session.owed and session.alive)
+        if session.unreleased is not False and not session.told:
+            certain = bool(session.unreleased and session.alive)
             self._leak(Leak(code, "warning", SESSION, session.number), certain=certain)
         self._leaks_below(session, code, "warning")
 
@@ -412,32 +412,34 @@ class Model:
         self, session: Session, code: str, severity: str, *, certain: bool = True
     ) -> None:
         """Enter what leaks below a session, which is certain only if the tracer knows that one."""
-        for kind, owed in session.operations.items():
-            if owed is None or (owed and not session.told):
-                sure = bool(certain and owed and session.alive)
+        for kind, unreleased in session.operations.items():
+            if unreleased is None or (unreleased and not session.told):
+                sure = bool(certain and unreleased and session.alive)
                 self._leak(Leak(code, "warning", kind, session.number), certain=sure)
         for each in self.objects:
-            if each.session is not session or each.told or each.owed is False:
+            if each.session is not session or each.told or each.unreleased is False:
                 continue
             lives = each.alive and each.thing.exists
             stored = each.thing.maker is None
-            if not (stored and lives and each.owed):
-                sure = bool(certain and lives and each.owed and not stored)
+            if not (stored and lives and each.unreleased):
+                sure = bool(certain and lives and each.unreleased and not stored)
                 self._leak(Leak(code, severity, OBJECT, each.number), certain=sure)
 
     @staticmethod
     def _gone(record: Record, *, told: bool) -> None:
         """End a handle."""
         record.alive = False
-        if told and record.owed is not None:
+        if told and record.unreleased is not None:
             record.told = True
-            record.owed = False
+            record.unreleased = False
 
     @staticmethod
     def _operations_gone(session: Session, *, told: bool) -> None:
         """End what is active in a session; the tracer may have some of it elsewhere."""
         session.operations = {
-            kind: None for kind, owed in session.operations.items() if owed is None or not told
+            kind: None
+            for kind, unreleased in session.operations.items()
+            if unreleased is None or not told
         }
 
     def _session_gone(self, session: Session, *, seen: bool, own: bool) -> None:
@@ -500,7 +502,7 @@ class Model:
             # What the tracer takes for alive must be dead, or this would not have succeeded; how
             # it went was not seen.
             for record in (*self.sessions, *self.objects):
-                record.seen = record.owed = False
+                record.seen = record.unreleased = False
             for session in self.sessions:
                 session.operations = dict.fromkeys(session.operations, False)
         self.up = True
@@ -622,7 +624,7 @@ class Model:
             self._number(step.made[0][2])
         elif pin and step.answer not in REFUSALS:
             # C_Login was refused, and the binding has thrown the session away.
-            session.owed = False
+            session.unreleased = False
             self._next += 1
             if seen:
                 self._leak(Leak("lost", "warning", SESSION, 0), certain=True)
@@ -735,7 +737,9 @@ class Model:
                 self.oddities.append(f"found {label}")
                 thing = Thing(label, None, private=False)
             known = [each for each in self.objects if each.alive and each.thing is thing]
-            record = known[-1] if known else Object(number, seen=False, owed=False, thing=thing)
+            record = (
+                known[-1] if known else Object(number, seen=False, unreleased=False, thing=thing)
+            )
             if not known:
                 self.objects.append(record)
                 fresh.append(number)
@@ -782,9 +786,9 @@ class Model:
         """The beginning of another stretch of tracing: everything before it is forgotten."""
         for session in self.sessions:
             session.operations = dict.fromkeys(session.operations, False)
-            session.seen = session.owed = session.told = False
+            session.seen = session.unreleased = session.told = False
         for each in self.objects:
-            each.seen = each.owed = each.told = each.found = False
+            each.seen = each.unreleased = each.told = each.found = False
         for way in self.ways:
             way.told = False
             if way.loaded and self.up:

@@ -130,10 +130,10 @@ def test_leak_names_where_it_happened(client: Client, tracer: Tracer) -> None:
     assert found.ended.site == ("CryptReleaseContext", "cryptoapi", client.binding)
     assert found.culprit is not None
     assert [parent.kind for parent in found.parents] == [found.culprit.kind] == ["HCRYPTPROV"]
-    for moment in (found.acquired, found.ended):
-        assert moment.stack is not None
+    for call_record in (found.acquired, found.ended):
+        assert call_record.stack is not None
         assert test_leak_names_where_it_happened.__name__ in [
-            frame.qualname for frame in moment.stack.frames
+            frame.qualname for frame in call_record.stack.frames
         ]
     assert client.number(key) in (None, found.handle.value) or client.binding == "win32crypt"
 
@@ -395,8 +395,8 @@ def test_deleting_a_container_acquires_nothing(
 def test_container_is_named_in_findings(client: Client, tracer: Tracer, container: str) -> None:
     """A leaked context carries the name of its key container."""
     prov = client.acquire(container, CRYPT_NEWKEYSET)
-    (owed,) = tracer.live()
-    assert owed.name == container
+    (unreleased,) = tracer.live()
+    assert unreleased.name == container
     client.release(prov)
 
 

@@ -733,10 +733,10 @@ def test_parameters_that_a_binding_makes_by_itself(
     assert found(tracer) == [("leaked-at-release", "info", OBJECT)] * 3
 
 
-# --- the session budget -----------------------------------------------------------------------
+# --- the limit of sessions -----------------------------------------------------------------------
 
 
-def test_session_budget(start: Callable[..., tuple[Client, Tracer]], tmp_path: Any) -> None:
+def test_session_limit(start: Callable[..., tuple[Client, Tracer]], tmp_path: Any) -> None:
     """The peak of open sessions is in the log; the share of the limit is complained of once."""
     client, tracer = start(session_limit=10, session_share=50, log=str(tmp_path))
     said: list[str] = []
@@ -813,12 +813,12 @@ def test_release_while_in_use(client: Client, tracer: Tracer, what: str) -> None
     assert finding.misused is not None
     assert finding.last_use is not None
     assert finding.last_use.thread.name == "busy"
-    for moment, function in (
+    for call_record, function in (
         (finding.misused, test_release_while_in_use),
         (finding.last_use, busy),
     ):
-        assert moment.stack is not None
-        assert function.__qualname__ in [frame.qualname for frame in moment.stack.frames]
+        assert call_record.stack is not None
+        assert function.__qualname__ in [frame.qualname for frame in call_record.stack.frames]
     assert "in use by" in str(caught.value)
     client.use(session)
     client.close(session)

@@ -167,9 +167,9 @@ def test_nothing_changes(binding: str, tmp_path: Path) -> None:
     assert plain.returncode == traced.returncode == 0, plain.stderr + traced.stderr
     assert traced.stdout == plain.stdout
     seen = list(calls(tmp_path / "traced"))
-    questions = [call for call in seen if is_question(call)]
+    queries = [call for call in seen if is_question(call)]
     asked_anyway = sum(is_question(call) for call in calls(tmp_path / "plain"))
-    assert len(questions) > asked_anyway
+    assert len(queries) > asked_anyway
     assert [(c.name, c.result) for c in seen if not is_question(c)] == [
         (c.name, c.result) for c in calls(tmp_path / "plain") if not is_question(c)
     ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from event_runs import GOLDEN
 
-from csptrace.causes.watching import unavailable
+from csptrace.causes.exit_monitor import unavailable
 from csptrace.findings.catalogue import Code
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from csptrace.findings.judgement import findings_of
 from csptrace.findings.misuse import Misused
 from csptrace.graph.graph import Graph
-from csptrace.graph.handle import Moment
+from csptrace.graph.handle import CallRecord
 from csptrace.graph.sites import COLLECTION, CallSite, Thread
 from csptrace.stacks.capture import StackTable
 from csptrace.stacks.ownership import Ownership
@@ -41,30 +41,32 @@ class Bench:
         self.task = ""
         self.scope: Scope | None = None
 
-    def moment(self, call: str, frame: FrameType | None, time: int = 0) -> Moment:
-        """Return a moment at which `frame` calls `call`."""
+    def call_record(self, call: str, frame: FrameType | None, time: int = 0) -> CallRecord:
+        """Return the record of a call at which `frame` calls `call`."""
         site = CallSite(call, "cryptoapi", "ctypes")
-        return Moment(site, self.stacks.capture(frame), self.thread, self.task, time, self.scope)
+        return CallRecord(
+            site, self.stacks.capture(frame), self.thread, self.task, time, self.scope
+        )
 
     def acquire(
         self, kind: Kind, value: int, parent: Handle | None = None, *needs: Handle, name: str = ""
     ) -> Handle:
         """Acquire a handle where the caller stands."""
-        moment = self.moment(CREATORS[kind.name], sys._getframe(1))
-        if moment.stack is not None:
-            moment.stack.acquired += 1
-        return self.graph.acquire(kind, value, parent, needs, moment, name)[0]
+        call_record = self.call_record(CREATORS[kind.name], sys._getframe(1))
+        if call_record.stack is not None:
+            call_record.stack.acquired += 1
+        return self.graph.acquire(kind, value, parent, needs, call_record, name)[0]
 
     def release(self, handle: Handle, *, released: bool = True) -> list[Finding]:
         """Release a handle, or be refused; return what is wrong with that."""
-        moment = self.moment(handle.kind.release, sys._getframe(1))
+        call_record = self.call_record(handle.kind.release, sys._getframe(1))
         assert self.graph.begin_release(handle)
-        changes = self.graph.settle_release(handle, moment, released=released)
+        changes = self.graph.settle_release(handle, call_record, released=released)
         return [finding for change in changes for finding in self.judge(change)]
 
     def collect(self, handle: Handle, *, released: bool) -> list[Finding]:
         """Let the object of a handle be collected; return what is wrong with that."""
-        changes = self.graph.collect(handle, self.moment(COLLECTION, None), released=released)
+        changes = self.graph.collect(handle, self.call_record(COLLECTION, None), released=released)
         return [finding for change in changes for finding in self.judge(change)]
 
     def misuse(
@@ -76,8 +78,8 @@ class Bench:
         reused_by: Handle | None = None,
     ) -> Finding:
         """Call something that must not be called now."""
-        moment = self.moment(call, sys._getframe(1))
-        (finding,) = self.judge(Misused(handle, moment, code, culprit, reused_by))
+        call_record = self.call_record(call, sys._getframe(1))
+        (finding,) = self.judge(Misused(handle, call_record, code, culprit, reused_by))
         return finding
 
     def judge(self, change: object) -> list[Finding]:

@@ -14,7 +14,7 @@ from csptrace.findings import judgement
 from csptrace.findings.judgement import Leaks, leaked_at_exit
 from csptrace.graph.exits import Exit
 from csptrace.graph.graph import Graph
-from csptrace.graph.handle import Departure, Moment, Scope, Stay
+from csptrace.graph.handle import CallRecord, Departure, Invocation, Scope
 from csptrace.graph.sites import CallSite, Thread
 from csptrace.stacks.capture import StackTable
 from csptrace.stacks.ownership import Ownership
@@ -54,11 +54,11 @@ def world(leaks: list[tuple[Kind, int, Scope | None, Exit | None, int]]) -> list
             leak[4] = left - 1
             stack = table.capture(FRAMES[place])
             assert stack is not None
-            moment = Moment(SITE, stack, THREAD, "", 0, scope)
-            handle, _ = graph.acquire(kind, 1 + len(handles), None, (), moment)
+            call_record = CallRecord(SITE, stack, THREAD, "", 0, scope)
+            handle, _ = graph.acquire(kind, 1 + len(handles), None, (), call_record)
             if way is not None:
                 code = FRAMES[place].f_code
-                handle.departures = [Departure(way, Stay(code, 1), 0)]
+                handle.departures = [Departure(way, Invocation(code, 1), 0)]
             handles.append(handle)
     return handles
 
@@ -108,8 +108,10 @@ def test_each_leak_belongs_to_one_finding_that_describes_one_like_it(
     assert prints == Counter(_fingerprints(handles))
 
 
-def _scope(moment: Moment | None) -> str:
-    return moment.scope.name if moment is not None and moment.scope is not None else ""
+def _scope(call_record: CallRecord | None) -> str:
+    return (
+        call_record.scope.name if call_record is not None and call_record.scope is not None else ""
+    )
 
 
 def _fingerprints(handles: list[Handle]) -> list[str]:

@@ -16,7 +16,7 @@ from csptrace.findings.judgement import (
     verdict_on_release,
     verdict_on_use,
 )
-from csptrace.graph.changes import Acquired, HandedOver, RefChanged, Vanished
+from csptrace.graph.changes import Acquired, HandedOver, RefChanged, Untracked
 from csptrace.graph.handle import Scope
 from csptrace.spec.kinds import Kind
 
@@ -88,14 +88,14 @@ def test_a_second_release_is_wrong(bench: Bench) -> None:
     assert verdict_on_release(key) is None
     bench.graph.begin_release(key)
     assert verdict_on_release(key) == (Code.DOUBLE_RELEASE, None)
-    bench.graph.settle_release(key, bench.moment("CryptDestroyKey", None), released=True)
+    bench.graph.settle_release(key, bench.call_record("CryptDestroyKey", None), released=True)
     assert verdict_on_release(key) == (Code.DOUBLE_RELEASE, None)
 
 
 def test_as_many_releases_as_references_are_right(bench: Bench) -> None:
     """Two threads may release their references at the same time."""
     context = bench.acquire(PROV, 0x10)
-    bench.graph.add_ref(context, bench.moment("CryptContextAddRef", None))
+    bench.graph.add_ref(context, bench.call_record("CryptContextAddRef", None))
     bench.graph.begin_release(context)
     assert verdict_on_release(context) is None
     bench.graph.begin_release(context)
@@ -135,7 +135,7 @@ def test_what_lived_under_a_released_context_is_leaked(bench: Bench) -> None:
         assert [parent.hid for parent in finding.parents] == [context.hid]
         assert finding.ended is not None
         assert finding.ended.site.call == "CryptReleaseContext"
-        assert finding.moment is finding.ended
+        assert finding.call_record is finding.ended
         assert finding.api == "cryptoapi"
 
 
@@ -150,11 +150,11 @@ def test_what_nobody_owes_is_not_leaked(bench: Bench) -> None:
     """Unowned, handed over, disorderly by permission, or inherited through a fork."""
     inherited = bench.acquire(PROV, 0x11)
     bench.acquire(KEY, 0x21, inherited)
-    bench.graph.forked(bench.moment("os.fork", None))
+    bench.graph.forked(bench.call_record("os.fork", None))
     assert bench.release(inherited) == []
     context = bench.acquire(PROV, 0x10)
     bench.graph.borrow(KEY, 0x20, context)
-    bench.graph.hand_over(bench.acquire(KEY, 0x22, context), bench.moment("Cert", None))
+    bench.graph.hand_over(bench.acquire(KEY, 0x22, context), bench.call_record("Cert", None))
     bench.acquire(LOOSE, 0x23, context)
     assert bench.release(context) == []
 
@@ -176,12 +176,12 @@ def test_a_collected_handle_is_lost(bench: Bench, *, released: bool) -> None:
     (finding,) = bench.collect(bench.acquire(KEY, 0x10), released=released)
     severity = Severity.INFO if released else Severity.WARNING
     assert (finding.code, finding.severity) == (Code.LOST, severity)
-    assert bench.graph.owed() == []
+    assert bench.graph.unreleased() == []
     handed_over = bench.acquire(PROV, 0x20)
-    bench.graph.hand_over(handed_over, bench.moment("CertOpenStore", None))
+    bench.graph.hand_over(handed_over, bench.call_record("CertOpenStore", None))
     assert bench.collect(handed_over, released=released) == []
     inherited = bench.acquire(PROV, 0x30)
-    bench.graph.forked(bench.moment("os.fork", None))
+    bench.graph.forked(bench.call_record("os.fork", None))
     assert bench.collect(inherited, released=released) == []
 
 
@@ -205,27 +205,27 @@ def test_a_misuse_is_an_error(bench: Bench) -> None:
     assert finding.ended == occurrence(key.ended, bench.ownership.resolve)
     assert finding.reused_by is not None
     assert (finding.handle.generation, finding.reused_by.generation) == (1, 2)
-    assert finding.moment is finding.misused
+    assert finding.call_record is finding.misused
 
 
 def test_ordinary_changes_are_no_findings(bench: Bench) -> None:
     """To acquire, to count, to hand over and not to have seen an end is all right."""
-    key, moment = bench.acquire(KEY, 0x10), bench.moment("Call", None)
-    for change in (Acquired, RefChanged, HandedOver, Vanished):
-        assert bench.judge(change(key, moment)) == []
+    key, call_record = bench.acquire(KEY, 0x10), bench.call_record("Call", None)
+    for change in (Acquired, RefChanged, HandedOver, Untracked):
+        assert bench.judge(change(key, call_record)) == []
 
 
 def test_what_is_owed_when_a_scope_ends_is_leaked(bench: Bench) -> None:
     """A handle whose release another thread has begun is not."""
     key, going = bench.acquire(KEY, 0x10), bench.acquire(KEY, 0x20)
     bench.graph.begin_release(going)
-    (finding,) = leaked_at_exit(bench.graph.owed(), bench.ownership.resolve, 0, "test_x")
+    (finding,) = leaked_at_exit(bench.graph.unreleased(), bench.ownership.resolve, 0, "test_x")
     assert (finding.code, finding.handle.hid, finding.scope) == (
         Code.LEAKED_AT_EXIT,
         key.hid,
         "test_x",
     )
-    assert finding.moment is finding.acquired
+    assert finding.call_record is finding.acquired
 
 
 # --- what a finding carries ------------------------------------------------------------------
@@ -242,8 +242,10 @@ def test_a_leak_names_the_scope_of_its_acquisition(bench: Bench) -> None:
 
 def test_a_finding_counts_uses_children_and_age(bench: Bench) -> None:
     """What lived under the handle is counted by kind, in the order of acquisition."""
-    moment = bench.moment("CryptAcquireContextW", sys._getframe(), time.monotonic_ns() - 5)
-    context, _ = bench.graph.acquire(PROV, 0x10, None, (), moment)
+    call_record = bench.call_record(
+        "CryptAcquireContextW", sys._getframe(), time.monotonic_ns() - 5
+    )
+    context, _ = bench.graph.acquire(PROV, 0x10, None, (), call_record)
     for value, kind in enumerate((HASH, KEY, HASH), 0x20):
         bench.acquire(kind, value, context)
     context.uses = 7
@@ -266,7 +268,7 @@ def test_a_finding_about_an_unowned_handle_knows_no_age(bench: Bench) -> None:
 def test_an_inherited_handle_is_marked(bench: Bench) -> None:
     """A misuse in the child of a fork says that the handle is the parent's."""
     key = bench.acquire(KEY, 0x10)
-    bench.graph.forked(bench.moment("os.fork", None))
+    bench.graph.forked(bench.call_record("os.fork", None))
     bench.release(key)
     assert bench.misuse(key, Code.USE_AFTER_RELEASE, "CryptEncrypt").inherited
 

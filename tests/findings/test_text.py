@@ -220,8 +220,8 @@ def test_release_while_in_use(bench: Bench) -> None:
     """It names the call that another thread is inside of, with its stack."""
     prov = bench.acquire(PROV, 0x10)
     here = sys._getframe()
-    meanwhile = bench.moment("CryptGenRandom", here)._replace(thread=Thread(7, "worker"))
-    misused = bench.moment("CryptReleaseContext", here)
+    meanwhile = bench.call_record("CryptGenRandom", here)._replace(thread=Thread(7, "worker"))
+    misused = bench.call_record("CryptReleaseContext", here)
     (finding,) = bench.judge(
         Misused(prov, misused, Code.RELEASE_WHILE_IN_USE, None, None, meanwhile)
     )

@@ -15,12 +15,12 @@ from csptrace.graph.changes import (
     HandedOver,
     RefChanged,
     Refused,
-    Vanished,
+    Untracked,
 )
 from csptrace.graph.graph import Graph
-from csptrace.graph.handle import Moment, Scope
+from csptrace.graph.handle import CallRecord, Scope
 from csptrace.graph.sites import CallSite, Thread
-from csptrace.graph.states import INVALIDATED, LIVE, RELEASED, RELEASING, VANISHED
+from csptrace.graph.states import INVALIDATED, LIVE, RELEASED, RELEASING, UNTRACKED
 from csptrace.spec.kinds import Cascade, Kind
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ TOKEN = Kind("TOKEN", "token", under=PROV, cascade=Cascade.DETACH)
 FREE = Kind("FREE", "free thing", must_release=False)
 
 
-def at(call: str = "Call", scope: Scope | None = None) -> Moment:
-    """Return a moment at which nothing but the call is of interest."""
-    return Moment(CallSite(call, "test", "ctypes"), None, Thread(1, "MainThread"), "", 0, scope)
+def at(call: str = "Call", scope: Scope | None = None) -> CallRecord:
+    """Return the record of a call at which nothing but the call is of interest."""
+    return CallRecord(CallSite(call, "test", "ctypes"), None, Thread(1, "MainThread"), "", 0, scope)
 
 
 def acquire(
@@ -95,8 +95,8 @@ def test_a_live_value_that_is_handed_out_again_has_vanished(graph: Graph) -> Non
     context = acquire(graph, PROV, 0x10)
     key = acquire(graph, KEY, 0x20, context)
     _, changes = graph.acquire(PROV, 0x10, None, (), at())
-    assert [type(change) for change in changes] == [Vanished, Vanished, Acquired]
-    assert (context.state, key.state) == (VANISHED, VANISHED)
+    assert [type(change) for change in changes] == [Untracked, Untracked, Acquired]
+    assert (context.state, key.state) == (UNTRACKED, UNTRACKED)
     assert not key.alert
     assert graph.live == 1
 
@@ -105,7 +105,7 @@ def test_a_live_value_that_becomes_another_kind_has_vanished(graph: Graph) -> No
     """Heap addresses are shared: a hash at a key's address means that the key is gone."""
     key = acquire(graph, KEY, 0x10)
     _, changes = graph.acquire(HASH, 0x10, None, (), at())
-    assert isinstance(changes[0], Vanished)
+    assert isinstance(changes[0], Untracked)
     assert changes[0].handle is key
     assert graph.other_kind(KEY, 0x10) is graph.table(HASH)[0x10]
 
@@ -116,7 +116,7 @@ def test_a_child_that_outlives_its_parent_vanishes_as_others_do(graph: Graph) ->
     copy = acquire(graph, COPY, 0x20, context)
     graph.begin_release(context)
     graph.acquire(COPY, 0x20, None, (), at())
-    assert copy.state == VANISHED
+    assert copy.state == UNTRACKED
     graph.settle_release(context, at(), released=True)
     assert graph.live == 1
 
@@ -129,7 +129,7 @@ def test_a_child_of_a_dead_parent_vanishes_as_others_do(graph: Graph) -> None:
     part = acquire(graph, PART, 0x30, key)
     graph.begin_release(context)
     graph.acquire(PART, 0x30, None, (), at())
-    assert part.state == VANISHED
+    assert part.state == UNTRACKED
 
 
 def test_a_child_under_a_written_off_value_gets_a_parent_that_can_be_released(
@@ -138,7 +138,7 @@ def test_a_child_under_a_written_off_value_gets_a_parent_that_can_be_released(
     """What was written off is replaced by an unowned handle, whose release takes the child."""
     context = acquire(graph, PROV, 0x10)
     graph.acquire(KEY, 0x10, None, (), at())
-    assert context.state == VANISHED
+    assert context.state == UNTRACKED
     hash_, _ = graph.acquire(HASH, 0x20, context, (), at())
     assert hash_.parent is graph.table(PROV)[0x10]
     assert hash_.parent is not context
@@ -154,9 +154,9 @@ def test_a_child_under_a_written_off_value_gets_a_parent_that_can_be_released(
 def test_a_handle_first_seen_in_use_is_unowned(graph: Graph) -> None:
     """Nobody owes its release, and it counts as alive."""
     handle = graph.borrow(KEY, 0x10)
-    assert (handle.state, handle.duty, handle.acquired) == (LIVE, False, None)
+    assert (handle.state, handle.must_release, handle.acquired) == (LIVE, False, None)
     assert graph.borrow(KEY, 0x10) is handle
-    assert graph.owed() == []
+    assert graph.unreleased() == []
     assert graph.live == 1
 
 
@@ -184,8 +184,8 @@ def test_an_unowned_handle_of_which_something_is_known_is_kept(graph: Graph) -> 
 
 def test_a_kind_without_duty_owes_nothing(graph: Graph) -> None:
     """`must_release=False` means that nobody has to release it."""
-    assert not acquire(graph, FREE, 0x10).duty
-    assert graph.owed() == []
+    assert not acquire(graph, FREE, 0x10).must_release
+    assert graph.unreleased() == []
 
 
 # --- 3. references and cascades --------------------------------------------------------------
@@ -202,7 +202,7 @@ def test_children_die_at_the_last_release_of_their_parent(graph: Graph) -> None:
     assert isinstance(ended, Ended)
     assert ended.invalidated == (key,)
     assert (key.state, key.ended_by) == (INVALIDATED, context)
-    assert key.ended is ended.moment
+    assert key.ended is ended.call_record
     assert graph.live == 0
 
 
@@ -225,14 +225,14 @@ def test_a_retained_child_survives_with_what_is_under_it(graph: Graph) -> None:
     assert isinstance(ended, Ended)
     assert ended.invalidated == ()
     assert (copy.state, copy.parent) == (LIVE, context)
-    assert graph.owed() == [copy]
+    assert graph.unreleased() == [copy]
     assert isinstance(release(graph, copy), Ended)
 
 
 def test_a_detached_child_lives_on_without_a_parent(graph: Graph) -> None:
     """DETACH: the child has no parent any more, however the parent went."""
-    released, vanished = acquire(graph, PROV, 0x10), acquire(graph, PROV, 0x11)
-    tokens = [acquire(graph, TOKEN, 0x20, released), acquire(graph, TOKEN, 0x21, vanished)]
+    released, untracked = acquire(graph, PROV, 0x10), acquire(graph, PROV, 0x11)
+    tokens = [acquire(graph, TOKEN, 0x20, released), acquire(graph, TOKEN, 0x21, untracked)]
     release(graph, released)
     graph.acquire(PROV, 0x11, None, (), at())
     assert [(token.state, token.parent) for token in tokens] == [(LIVE, None)] * 2
@@ -300,7 +300,7 @@ def test_a_handed_over_handle_owes_nothing(graph: Graph) -> None:
     context = acquire(graph, PROV, 0x10)
     assert [type(change) for change in graph.hand_over(context, at())] == [HandedOver]
     assert graph.hand_over(context, at()) == []
-    assert graph.owed() == []
+    assert graph.unreleased() == []
     assert graph.live == 1
 
 
@@ -337,7 +337,7 @@ def test_a_refused_release_is_rolled_back(graph: Graph) -> None:
     key = acquire(graph, KEY, 0x10)
     graph.begin_release(key)
     assert [type(c) for c in graph.settle_release(key, at(), released=False)] == [Refused]
-    assert (key.state, graph.owed()) == (LIVE, [key])
+    assert (key.state, graph.unreleased()) == (LIVE, [key])
     assert isinstance(release(graph, key), Ended)
 
 
@@ -352,7 +352,7 @@ def test_a_refused_release_writes_off_what_lost_its_value_in_between(graph: Grap
     for kind, value in ((KEY, 0x20), (KEY, 0x21), (PART, 0x30)):
         acquire(graph, kind, value)
     changes = graph.settle_release(context, at(), released=False)
-    assert {change.handle for change in changes if isinstance(change, Vanished)} == {
+    assert {change.handle for change in changes if isinstance(change, Untracked)} == {
         key,
         hash_,
         part,
@@ -368,7 +368,7 @@ def test_a_refused_release_of_a_value_that_is_taken_writes_the_handle_off(graph:
     graph.begin_release(old)
     acquire(graph, PROV, 0x10)
     changes = graph.settle_release(old, at(), released=False)
-    assert [type(change) for change in changes] == [Vanished]
+    assert [type(change) for change in changes] == [Untracked]
     assert graph.live == 1
 
 
@@ -497,7 +497,7 @@ def test_a_handle_under_a_dead_parent_is_owed_until_the_end(graph: Graph) -> Non
     context = acquire(graph, PROV, 0x10)
     release(graph, context)
     key = acquire(graph, KEY, 0x20, context)
-    assert graph.owed() == [key]
+    assert graph.unreleased() == [key]
     assert isinstance(release(graph, key), Ended)
 
 
@@ -549,23 +549,23 @@ def test_owed_is_asked_for_by_scope_oldest_first(graph: Graph) -> None:
     b = acquire(graph, PROV, 0x20, scope=inner)
     c = acquire(graph, KEY, 0x30, scope=other)
     d = acquire(graph, KEY, 0x40)
-    assert graph.owed(outer) == [a, b]
-    assert graph.owed(inner) == [b]
-    assert graph.owed() == [a, b, c, d]
+    assert graph.unreleased(outer) == [a, b]
+    assert graph.unreleased(inner) == [b]
+    assert graph.unreleased() == [a, b, c, d]
 
 
 @pytest.mark.parametrize("released", [True, False])
 def test_collection_says_whether_a_release_was_owed(graph: Graph, *, released: bool) -> None:
-    """The note carries the duty, since the handle itself has none afterwards."""
-    owed, handed_over = acquire(graph, PROV, 0x10), acquire(graph, PROV, 0x20)
+    """The note says whether it was leaked; the handle does not say so afterwards."""
+    unreleased, handed_over = acquire(graph, PROV, 0x10), acquire(graph, PROV, 0x20)
     graph.hand_over(handed_over, at())
-    found = [graph.collect(handle, at(), released=released) for handle in (owed, handed_over)]
+    found = [graph.collect(handle, at(), released=released) for handle in (unreleased, handed_over)]
     assert [changes[0] for changes in found] == [
-        Collected(owed, at(), released, owed=True),
-        Collected(handed_over, at(), released, owed=False),
+        Collected(unreleased, at(), released, unreleased=True),
+        Collected(handed_over, at(), released, unreleased=False),
     ]
-    assert graph.owed() == []
-    assert owed.state == (RELEASED if released else LIVE)
+    assert graph.unreleased() == []
+    assert unreleased.state == (RELEASED if released else LIVE)
 
 
 def test_collection_of_the_dead_is_nothing(graph: Graph) -> None:
@@ -576,11 +576,11 @@ def test_collection_of_the_dead_is_nothing(graph: Graph) -> None:
 
 
 def test_a_forked_child_owes_only_what_it_acquires_itself(graph: Graph) -> None:
-    """The parent's handles are alive in the child and are the parent's duty."""
+    """The parent's handles are alive in the child and are the parent's to release."""
     before = acquire(graph, KEY, 0x10)
     graph.forked(at("os.fork"))
     after = acquire(graph, KEY, 0x20)
-    assert graph.owed() == [after]
+    assert graph.unreleased() == [after]
     assert before.state == LIVE
 
 

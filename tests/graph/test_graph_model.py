@@ -11,9 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from csptrace.findings.catalogue import Code
 from csptrace.findings.judgement import findings_of, verdict_on_release, verdict_on_use
-from csptrace.graph.changes import Acquired, Collected, Ended, RefChanged, Refused, Vanished
+from csptrace.graph.changes import Acquired, Collected, Ended, RefChanged, Refused, Untracked
 from csptrace.graph.graph import Graph
-from csptrace.graph.handle import Moment
+from csptrace.graph.handle import CallRecord
 from csptrace.graph.sites import CallSite, Thread
 from csptrace.spec.kinds import Cascade, Fork, Kind
 from csptrace.stacks.ownership import Ownership
@@ -34,7 +34,9 @@ TOKEN = Kind("TOKEN", "token", under=KEY, cascade=Cascade.DETACH)
 KINDS = (ROOT, KEY, PART, MEMO, COPY, LEAF, TOKEN)
 VALUES = (1, 2, 3)
 
-MOMENT = Moment(CallSite("Call", "test", "ctypes"), None, Thread(1, "MainThread"), "", 0, None)
+CALL_RECORD = CallRecord(
+    CallSite("Call", "test", "ctypes"), None, Thread(1, "MainThread"), "", 0, None
+)
 OWNERSHIP = Ownership()
 
 
@@ -47,7 +49,7 @@ class Twin:
     generation: int
     parent: Twin | None
     needs: tuple[Twin, ...]
-    duty: bool
+    must_release: bool
     borrowed: bool
     epoch: int
     order: int
@@ -134,13 +136,13 @@ class Model:
         self, kind: Kind, value: int, parent: Twin | None, needs: tuple[Twin, ...]
     ) -> tuple[Twin, set[Twin]]:
         """Return the new handle, and those that were written off."""
-        if parent is not None and parent.state == "vanished":
+        if parent is not None and parent.state == "untracked":
             parent = self.borrow(parent.kind, parent.value)
-        vanished: set[Twin] = set()
+        untracked: set[Twin] = set()
         for old in [self.newest(kind, value), *self.others(kind, value)]:
             if old is not None and old.alive and not old.releasing and not old.doomed:
-                self.vanish(old, vanished)
-        return self.enter(kind, value, parent, needs, owned=True), vanished
+                self.untrack(old, untracked)
+        return self.enter(kind, value, parent, needs, owned=True), untracked
 
     def find(self, kind: Kind, value: int, home: Twin | None) -> tuple[Twin, set[Twin]]:
         """Return the known handle, or a new one of nobody's, and those that were written off."""
@@ -148,24 +150,24 @@ class Model:
         if known is not None and known.alive and not known.releasing and not known.doomed:
             known.doubt = False
             return known, set()
-        twin, vanished = self.acquire(kind, value, home, ())
-        twin.found, twin.duty = True, False
-        return twin, vanished
+        twin, untracked = self.acquire(kind, value, home, ())
+        twin.found, twin.must_release = True, False
+        return twin, untracked
 
     def borrow(self, kind: Kind, value: int) -> Twin:
         """Return the known handle or an unowned new one."""
         twin = self.newest(kind, value)
-        if twin is None or twin.state == "vanished":
+        if twin is None or twin.state == "untracked":
             twin = self.enter(kind, value, None, (), owned=False)
         return twin
 
-    def vanish(self, twin: Twin, vanished: set[Twin]) -> None:
+    def untrack(self, twin: Twin, untracked: set[Twin]) -> None:
         """Write a handle off, and what was under it."""
-        twin.state = "vanished"
-        vanished.add(twin)
+        twin.state = "untracked"
+        untracked.add(twin)
         for child in self.children(twin):
             if child.kind.cascade is Cascade.INVALIDATE:
-                self.vanish(child, vanished)
+                self.untrack(child, untracked)
             elif child.kind.cascade is Cascade.DETACH:
                 child.parent = None
 
@@ -192,11 +194,11 @@ class Model:
 
     def refuse(self, twin: Twin) -> set[Twin]:
         """Roll a last release back; return what lost its value in between."""
-        vanished: set[Twin] = set()
+        untracked: set[Twin] = set()
 
         def look(kept: Twin) -> None:
             if self.displaced(kept):
-                self.vanish(kept, vanished)
+                self.untrack(kept, untracked)
             else:
                 for child in self.children(kept):
                     look(child)
@@ -209,10 +211,10 @@ class Model:
             and not twin.uses
             and not self.children(twin)
         ):
-            twin.state = "vanished"
+            twin.state = "untracked"
             if twin.generation == 1:
                 self.all.remove(twin)
-        return vanished
+        return untracked
 
 
 class GraphMachine(RuleBasedStateMachine):
@@ -257,7 +259,7 @@ class GraphMachine(RuleBasedStateMachine):
         leaked = sorted(
             child.order
             for child in invalidated
-            if child.duty and child.kind.orderly and child.epoch == self.model.epoch
+            if child.must_release and child.kind.orderly and child.epoch == self.model.epoch
         )
         assert [finding.handle.hid for finding in found] == leaked
         assert {finding.code for finding in found} <= {Code.LEAKED_AT_RELEASE}
@@ -289,28 +291,28 @@ class GraphMachine(RuleBasedStateMachine):
         """Acquire in both."""
         above = None if parent is None else parent.handle
         handle, changes = self.graph.acquire(
-            kind, value, above, tuple(need.handle for need in needs if need.handle), MOMENT
+            kind, value, above, tuple(need.handle for need in needs if need.handle), CALL_RECORD
         )
-        twin, vanished = self.model.acquire(kind, value, parent, needs)
+        twin, untracked = self.model.acquire(kind, value, parent, needs)
         if twin.parent is not None and handle.parent is not None:
             self.bind(twin.parent, handle.parent)
         self.bind(twin, handle)
         assert isinstance(changes[-1], Acquired)
         assert changes[-1].handle is handle
-        assert self.as_twins(changes, Vanished) == vanished
+        assert self.as_twins(changes, Untracked) == untracked
 
     @rule(data=st.data(), kind=st.sampled_from(KINDS), value=st.sampled_from(VALUES))
     def find(self, data: st.DataObject, kind: Kind, value: int) -> None:
         """Find a handle that somebody else has made, in a home or in none."""
         homes = [twin for twin in self.alive() if twin.kind is ROOT and kind is not ROOT]
         home = data.draw(st.sampled_from([None, *homes]))
-        twin, vanished = self.model.find(kind, value, home)
+        twin, untracked = self.model.find(kind, value, home)
         handle, changes = self.graph.find(
-            kind, value, None if home is None else home.handle, MOMENT
+            kind, value, None if home is None else home.handle, CALL_RECORD
         )
         self.bind(twin, handle)
-        assert self.as_twins(changes, Vanished) == vanished
-        assert len(changes) == len(vanished)
+        assert self.as_twins(changes, Untracked) == untracked
+        assert len(changes) == len(untracked)
         assert handle.found == twin.found
 
     @rule(data=st.data())
@@ -318,7 +320,7 @@ class GraphMachine(RuleBasedStateMachine):
     def doubt(self, data: st.DataObject) -> None:
         """Make a call that may have ended some handles."""
         twins = data.draw(st.lists(st.sampled_from(self.alive()), unique=True))
-        self.graph.doubt([twin.handle for twin in twins if twin.handle is not None], MOMENT)
+        self.graph.doubt([twin.handle for twin in twins if twin.handle is not None], CALL_RECORD)
         for twin in twins:
             twin.doubt = twin.doubt or not twin.releasing
 
@@ -358,7 +360,7 @@ class GraphMachine(RuleBasedStateMachine):
         """Add a reference; to a dead handle that changes nothing."""
         twin = data.draw(st.sampled_from(self.candidates()))
         assert twin.handle is not None
-        changes = self.graph.add_ref(twin.handle, MOMENT)
+        changes = self.graph.add_ref(twin.handle, CALL_RECORD)
         twin.refs += twin.alive
         assert [type(change) for change in changes] == [RefChanged] * twin.alive
 
@@ -368,8 +370,8 @@ class GraphMachine(RuleBasedStateMachine):
         """Let the provider take over the release."""
         twin = data.draw(st.sampled_from(self.alive()))
         assert twin.handle is not None
-        assert len(self.graph.hand_over(twin.handle, MOMENT)) == twin.duty
-        twin.duty = False
+        assert len(self.graph.hand_over(twin.handle, CALL_RECORD)) == twin.must_release
+        twin.must_release = False
 
     @rule(data=st.data())
     @precondition(lambda self: self.candidates())
@@ -398,8 +400,8 @@ class GraphMachine(RuleBasedStateMachine):
         twin = data.draw(st.sampled_from(self.flying))
         self.flying.remove(twin)
         assert twin.handle is not None
-        was_releasing, owed = twin.releasing, twin.duty
-        changes = self.graph.settle_release(twin.handle, MOMENT, released=released)
+        was_releasing, unreleased = twin.releasing, twin.must_release
+        changes = self.graph.settle_release(twin.handle, CALL_RECORD, released=released)
         twin.pending -= 1
         if not twin.alive:
             assert changes == []
@@ -411,11 +413,11 @@ class GraphMachine(RuleBasedStateMachine):
             else:
                 self.check_end(change, twin, self.model.end(twin))
         else:
-            vanished: set[Twin] = set()
+            untracked: set[Twin] = set()
             if was_releasing and not twin.releasing:
-                vanished = self.model.refuse(twin)
-            assert self.as_twins(changes, Vanished) == vanished
-            refused = owed and twin not in vanished
+                untracked = self.model.refuse(twin)
+            assert self.as_twins(changes, Untracked) == untracked
+            refused = unreleased and twin not in untracked
             assert sum(isinstance(change, Refused) for change in changes) == refused
 
     @rule(data=st.data())
@@ -426,7 +428,7 @@ class GraphMachine(RuleBasedStateMachine):
         if not twin.releasing:
             assert twin.handle is not None
             assert self.graph.begin_release(twin.handle)
-            (change,) = self.graph.settle_release(twin.handle, MOMENT, released=True)
+            (change,) = self.graph.settle_release(twin.handle, CALL_RECORD, released=True)
             twin.refs -= 1
             if not twin.refs:
                 self.check_end(change, twin, self.model.end(twin))
@@ -438,7 +440,7 @@ class GraphMachine(RuleBasedStateMachine):
         parent = data.draw(st.sampled_from([None, *parents]))
         above = None if parent is None else parent.handle
         begun = self.graph.begin_release_all(kind, above)
-        changes = self.graph.settle_release_all(begun, MOMENT, released=True)
+        changes = self.graph.settle_release_all(begun, CALL_RECORD, released=True)
         pool = self.alive() if parent is None else self.model.children(parent)
         wanted = {twin for twin in pool if twin.kind is kind}
         assert self.as_twins(changes, Ended) == wanted
@@ -453,17 +455,17 @@ class GraphMachine(RuleBasedStateMachine):
         """Let the last Python reference to a handle object go."""
         twin = data.draw(st.sampled_from(self.candidates()))
         assert twin.handle is not None
-        changes = self.graph.collect(twin.handle, MOMENT, released=released)
+        changes = self.graph.collect(twin.handle, CALL_RECORD, released=released)
         if not twin.alive:
             assert changes == []
             return
         first, *rest = changes
         assert isinstance(first, Collected)
         lost = findings_of(first, OWNERSHIP.resolve, self.graph.epoch)
-        owed = twin.duty and twin.epoch == self.model.epoch
-        assert [finding.code for finding in lost] == [Code.LOST] * owed
+        unreleased = twin.must_release and twin.epoch == self.model.epoch
+        assert [finding.code for finding in lost] == [Code.LOST] * unreleased
         if not released:
-            twin.duty = False
+            twin.must_release = False
             assert rest == []
             return
         twin.refs -= 1
@@ -475,7 +477,7 @@ class GraphMachine(RuleBasedStateMachine):
     @rule()
     def fork(self) -> None:
         """Go on as the child of a fork: the other threads and their releases are gone."""
-        self.graph.forked(MOMENT)
+        self.graph.forked(CALL_RECORD)
         self.model.epoch += 1
         self.flying.clear()
         for twin in self.alive():
@@ -498,7 +500,7 @@ class GraphMachine(RuleBasedStateMachine):
             assert handle.hid == twin.order
             assert handle.refs == twin.refs or not twin.alive
             assert handle.pending == twin.pending
-            assert handle.duty == twin.duty
+            assert handle.must_release == twin.must_release
             assert handle.parent is (None if twin.parent is None else twin.parent.handle)
             assert handle.ended_by is (None if twin.ended_by is None else twin.ended_by.handle)
             if twin.alive:
@@ -523,9 +525,11 @@ class GraphMachine(RuleBasedStateMachine):
         """The live count is the number of live handles, and what is owed is owed."""
         assert self.graph.live == sum(twin.alive and not twin.found for twin in self.model.all)
         assert self.graph.live <= self.graph.peak <= self.model.entered
-        owed = [twin for twin in self.alive() if twin.duty and twin.epoch == self.model.epoch]
-        owed.sort(key=lambda twin: twin.order)
-        assert self.graph.owed() == [twin.handle for twin in owed]
+        unreleased = [
+            twin for twin in self.alive() if twin.must_release and twin.epoch == self.model.epoch
+        ]
+        unreleased.sort(key=lambda twin: twin.order)
+        assert self.graph.unreleased() == [twin.handle for twin in unreleased]
 
     @invariant()
     def alerts_and_verdicts_agree(self) -> None:
@@ -533,7 +537,7 @@ class GraphMachine(RuleBasedStateMachine):
         for twin in self.model.all:
             handle = twin.handle
             assert handle is not None
-            if twin.state == "vanished":
+            if twin.state == "untracked":
                 assert not handle.alert
                 continue
             stale = [need.handle for need in twin.needs if need.dead]

@@ -201,8 +201,8 @@ def test_what_threads_forget_is_alive_until_its_context_is_released(
 
     keys = in_threads(forget)
     assert tracer.check() == ()
-    owed = sorted([*keys, *(context.value for context in contexts)])
-    assert sorted(handle.value for handle in tracer.live()) == owed
+    unreleased = sorted([*keys, *(context.value for context in contexts)])
+    assert sorted(handle.value for handle in tracer.live()) == unreleased
     assert tracer.graph.live == 2 * THREADS
     in_threads(release)
     found = tracer.check()

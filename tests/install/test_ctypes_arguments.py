@@ -321,7 +321,7 @@ def test_argtypes_pass_by_reference(
     prov = box.handle if kind is Holder else box
     assert lib.CryptGenKey(prov, 0x660E, 0, make(key))
     values = [c_size_t.from_buffer(place).value for place in (box, key)]
-    assert [owed.value for owed in tracer.live()] == values
+    assert [unreleased.value for unreleased in tracer.live()] == values
     assert lib.CryptReleaseContext(prov, 0)
     assert [finding.handle.value for finding in tracer.check()] == values[1:]
 

@@ -84,7 +84,7 @@ def test_success_is_judged_by_the_raw_result(
     box, key = c_size_t(), c_size_t()
     lib.CryptAcquireContextW(byref(box), None, None, 24, VERIFY)
     lib.CryptGenKey(box, 0x660E, 0, byref(key))
-    assert [owed.value for owed in tracer.live()] == [box.value, key.value]
+    assert [unreleased.value for unreleased in tracer.live()] == [box.value, key.value]
     unset = c_size_t()
     try:
         lib.CryptGenKey(box, 0xFFFF, 0, byref(unset))
@@ -125,7 +125,7 @@ def test_errcheck_that_raises_after_acquisition(lib: Any, trace: Callable[..., T
     box = c_size_t()
     with pytest.raises(CryptError) as caught:
         lib.CryptAcquireContextW(byref(box), None, None, 24, VERIFY)
-    assert [owed.value for owed in tracer.live()] == [box.value]
+    assert [unreleased.value for unreleased in tracer.live()] == [box.value]
     assert caught.value.__context__ is None
 
 
@@ -189,7 +189,7 @@ def test_errcheck_that_calls_the_function_again(lib: Any, trace: Callable[..., T
     lib.CryptAcquireContextW.errcheck = again
     box = c_size_t()
     assert lib.CryptAcquireContextW(byref(box), None, None, 24, VERIFY) == 1
-    assert {owed.value for owed in tracer.live()} == {box.value, extra.value}
+    assert {unreleased.value for unreleased in tracer.live()} == {box.value, extra.value}
 
 
 def test_logged_misuse_leaves_no_result_behind(lib: Any, trace: Callable[..., Tracer]) -> None:
@@ -206,7 +206,7 @@ def test_logged_misuse_leaves_no_result_behind(lib: Any, trace: Callable[..., Tr
     third = acquire(lib)
     with pytest.raises(ctypes.ArgumentError):
         lib.CryptReleaseContext(third, "no number")
-    assert [owed.value for owed in tracer.live()] == [third]
+    assert [unreleased.value for unreleased in tracer.live()] == [third]
     assert lib.CryptReleaseContext(third, 0) == 1
     assert tracer.live() == ()
 
@@ -252,7 +252,7 @@ def test_restype_may_be_a_callable(lib: Any, trace: Callable[..., Tracer]) -> No
     lib.CryptReleaseContext.restype = lambda result: not result
     box = c_size_t()
     assert lib.CryptAcquireContextW(byref(box), None, None, 24, VERIFY) is False
-    assert [owed.value for owed in tracer.live()] == [box.value]
+    assert [unreleased.value for unreleased in tracer.live()] == [box.value]
     assert lib.CryptReleaseContext(0, 0) is True
     assert lib.CryptReleaseContext(box, 0) is False
     assert tracer.live() == ()
@@ -267,7 +267,7 @@ def test_restype_and_errcheck_together(lib: Any, trace: Callable[..., Tracer]) -
     assert lib.CryptAcquireContextW(byref(box), None, None, 24, VERIFY) == [""]
     failed = c_size_t()
     assert lib.CryptAcquireContextW(byref(failed), "none", None, 24, 0) == ["failed"]
-    assert [owed.value for owed in tracer.live()] == [box.value]
+    assert [unreleased.value for unreleased in tracer.live()] == [box.value]
 
 
 @pytest.mark.parametrize("restype", [ctypes.c_int, ctypes.c_bool, c_uint32, ctypes.c_byte])
@@ -281,7 +281,7 @@ def test_restype_may_be_any_type(lib: Any, trace: Callable[..., Tracer], restype
     for chosen in (restype, Own):
         lib.CryptAcquireContextW.restype = lib.CryptReleaseContext.restype = chosen
         value = acquire(lib)
-        assert [owed.value for owed in tracer.live()] == [value]
+        assert [unreleased.value for unreleased in tracer.live()] == [value]
         failed = c_size_t()
         lib.CryptAcquireContextW(byref(failed), "none", None, 24, 0)
         lib.CryptReleaseContext(value, 0)
@@ -294,7 +294,7 @@ def test_restype_none_believes_the_out_parameter(lib: Any, trace: Callable[..., 
     tracer = trace()
     lib.CryptAcquireContextW.restype = lib.CryptReleaseContext.restype = None
     value = acquire(lib)
-    assert [owed.value for owed in tracer.live()] == [value]
+    assert [unreleased.value for unreleased in tracer.live()] == [value]
     assert lib.CryptReleaseContext(value, 0) is None
     assert tracer.live() == ()
 
@@ -307,7 +307,7 @@ def test_restype_none_and_a_call_that_was_not_made(lib: Any, trace: Callable[...
     lib.CryptReleaseContext.argtypes = [c_size_t, c_uint32]
     with pytest.raises(ctypes.ArgumentError):
         lib.CryptReleaseContext(value, "no number")
-    assert [owed.value for owed in tracer.live()] == [value]
+    assert [unreleased.value for unreleased in tracer.live()] == [value]
 
 
 def test_restype_can_be_read_set_and_deleted(lib: Any, trace: Callable[..., Tracer]) -> None:

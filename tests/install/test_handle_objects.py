@@ -179,7 +179,7 @@ def test_proxies_are_unwrapped_as_arguments(
     three.CryptHashSessionKey(key)
     three.CryptHashSessionKey(Key=key)
     assert key.CryptEncrypt(Final=0, Data=b"", Hash=three) == b""
-    assert [owed.kind for owed in tracer.live()] == [
+    assert [unreleased.kind for unreleased in tracer.live()] == [
         "HCRYPTPROV",
         "HCRYPTKEY",
         "HCRYPTHASH",

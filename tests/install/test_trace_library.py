@@ -198,7 +198,7 @@ def test_cffi_places(fakecsp: ModuleType, trace: Callable[..., Tracer], form: st
     keep, place = OUT[form](ffi)
     assert session.lib.CryptAcquireContextA(place, null, null, 24, VERIFY)
     written = int(ffi.cast("HCRYPTPROV *", ffi.cast("void *", place))[0])
-    assert [owed.value for owed in tracer.live()] == [written]
+    assert [unreleased.value for unreleased in tracer.live()] == [written]
     assert session.lib.CryptReleaseContext(written, 0)
     assert csptrace.stop() == []
     del keep

@@ -7,7 +7,7 @@ import windows_python
 from catalogue import EXHIBITS, NOT_REENACTED, Exhibit
 from visits import HERE, PROVIDERS, Result, unavailable, visit
 
-from csptrace.causes.watching import unavailable as unavailable_causes
+from csptrace.causes.exit_monitor import unavailable as unavailable_causes
 
 MISUSES = (
     "use-after-release",

@@ -136,11 +136,11 @@ def test_the_effects_of_every_spec_apply(traced: tuple[Tracer, Vault]) -> None:
     tracer, vault = traced
     box = vault.get("VaultOpen")
     key, secret = vault.get("VaultMakeKey", box), vault.get("VaultMakeSecret", box)
-    assert [owed.kind for owed in tracer.live()] == ["HVAULT", "HKEY", "HSECRET"]
+    assert [unreleased.kind for unreleased in tracer.live()] == ["HVAULT", "HKEY", "HSECRET"]
     vault.call("VaultUse", key)
     vault.call("VaultUse", secret)
     vault.call("VaultFree", secret)
-    assert [owed.kind for owed in tracer.live()] == ["HVAULT", "HKEY"]
+    assert [unreleased.kind for unreleased in tracer.live()] == ["HVAULT", "HKEY"]
     vault.call("VaultFree", key)
     vault.call("VaultClose", box)
 

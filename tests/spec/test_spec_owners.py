@@ -112,7 +112,7 @@ def kinds(tracer: Tracer) -> list[str]:
 
 
 def test_the_new_owner_owes_it(traced: tuple[Tracer, Vault]) -> None:
-    """What was handed over is nobody's duty, and ends with its owner: no leak, no false alarm."""
+    """What was handed over ends with its owner: no leak, no false alarm."""
     tracer, lib = traced
     box = lib.get("VaultOpen")
     mounted = lib.get("DriveOpen", box, 0)

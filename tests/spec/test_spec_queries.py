@@ -101,9 +101,9 @@ def start(
     return started
 
 
-def budget(tracer: Tracer) -> list[str]:
+def complaints(tracer: Tracer) -> list[str]:
     """Return what was said about limits."""
-    return tracer.diagnostics.complaints("budget")
+    return tracer.diagnostics.complaints("complaints")
 
 
 def test_a_number_is_the_limit(start: Callable[..., tuple[Tracer, Vault]]) -> None:
@@ -113,11 +113,11 @@ def test_a_number_is_the_limit(start: Callable[..., tuple[Tracer, Vault]]) -> No
     for _ in range(3):
         vault.get("VaultMakeSecret", box)
         vault.get("VaultMakeKey", box)
-    assert budget(tracer) == []
+    assert complaints(tracer) == []
     vault.get("VaultMakeKey", box)
     vault.get("VaultMakeKey", box)
 
-    (said,) = budget(tracer)
+    (said,) = complaints(tracer)
     assert said.startswith(f"4 of 4 keys of vault 0x{box:08x} are open at once; close each with ")
     assert "VaultFree" in said
     assert "session_limit" not in said, "the user cannot raise what the API declares"
@@ -131,7 +131,7 @@ def test_the_users_limit_is_for_what_is_asked(start: Callable[..., tuple[Tracer,
     tracer, vault = start({"session_limit": 1}, limit=4)
     vault.get("VaultMakeKey", vault.get("VaultOpen"))
 
-    assert budget(tracer) == []
+    assert complaints(tracer) == []
 
 
 def test_a_query_asks_for_the_limit(start: Callable[..., tuple[Tracer, Vault]]) -> None:
@@ -146,7 +146,7 @@ def test_a_query_asks_for_the_limit(start: Callable[..., tuple[Tracer, Vault]]) 
     vault.get("VaultMakeKey", box)
 
     assert asked == [("", box)]
-    (said,) = budget(tracer)
+    (said,) = complaints(tracer)
     assert said.startswith("8 of 10 keys")
     assert "session_limit" in said
 

@@ -239,7 +239,7 @@ CALLS: Final = (
     _cryptoki("C_GetAttributeValue", "hSession hObject pTemplate ulCount"),
     _cryptoki("C_SetAttributeValue", "hSession hObject pTemplate ulCount"),
     _cryptoki("C_FindObjectsInit", "hSession pTemplate ulCount", starts(SEARCH)),
-    # What a search finds was made by somebody else, who may still need it: no duty.
+    # What a search finds was made by somebody else, who may still need it: it need not be released.
     _cryptoki(
         "C_FindObjects",
         "hSession phObject ulMaxObjectCount pulObjectCount",
@@ -764,7 +764,7 @@ SPEC: Final = Spec(
                     "Object": "handle",
                 },
                 proxied=("lib", "Slot", "Token", "Session"),
-                takers=("LocalDomainParameters",),
+                unwrapped_for=("LocalDomainParameters",),
                 # For DSA it makes domain parameters first, which are an object, too.
                 inline=("Session.generate_keypair",),
                 links={"Token.slot": "Slot", "Session.token": "Token"},
@@ -832,7 +832,7 @@ SPEC: Final = Spec(
                 _cryptoki("generate_pair", "hSession hBase phKey"),
                 _cryptoki("encapsulate", "hSession hPublicKey phKey"),
             ),
-            loses={"Token.open": _OPENED_AND_THROWN_AWAY},
+            lost_on={"Token.open": _OPENED_AND_THROWN_AWAY},
         ),
     ),
     source="https://docs.oasis-open.org/pkcs11/pkcs11-spec/v3.1/pkcs11-spec-v3.1.html",

@@ -3,15 +3,15 @@
 pytest loads this module in every run, so it imports nothing of csptrace until the plugin is
 switched on by `--csptrace`, the ini option `csptrace` or `CSPTRACE=1`.
 
-`switches`          what is asked for: options, ini settings, environment
+`options`           what is asked for: options, ini settings, environment
 `importing`         imports what follows past the rewriting of assertions
 `attribution`       whose handle it is: the scopes of tests, fixtures and collection
 `policy`            what counts: markers, severity, baseline
-`watch`             in the process that runs tests: follows them and judges
+`traced_session`    in the process that runs tests: follows them and judges
 `retention`         what is still held of a test that is over, and may release a handle when it goes
 `teardown_reports`  puts what was found into the reports of tests
 `debugging`         where a debugger stops
-`ledger`            where the results meet: verdicts, summary, files
+`results`           where the results meet: verdicts, summary, files
 `fixture`           what a test asks for by the name `csptrace`
 """
 
@@ -95,9 +95,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         from csptrace.frontends.pytest_plugin.importing import import_unchanged  # noqa: PLC0415
 
         import_unchanged(early_config)
-        from csptrace.frontends.pytest_plugin import watch  # noqa: PLC0415
+        from csptrace.frontends.pytest_plugin import traced_session  # noqa: PLC0415
 
-        watch.switch_on(early_config)
+        traced_session.switch_on(early_config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -108,9 +108,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def csptrace(request: pytest.FixtureRequest) -> Csptrace:
     """What this test has acquired, leaked and misused; see `csptrace.frontends.pytest_plugin`."""
-    watching = request.config.pluginmanager.get_plugin("csptrace-watch")
-    if watching is None:
+    traced = request.config.pluginmanager.get_plugin("csptrace-session")
+    if traced is None:
         pytest.skip("csptrace is off; run pytest --csptrace")
     from csptrace.frontends.pytest_plugin.fixture import Csptrace  # noqa: PLC0415 - as above
 
-    return Csptrace(watching, request)
+    return Csptrace(traced, request)

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Attempt",
-    "Find",
+    "Attribution",
     "Owner",
     "Place",
-    "Whereabouts",
+    "PlacedFinding",
     "exception_of_call",
     "raised_findings",
 ]
@@ -55,7 +55,7 @@ class Place(NamedTuple):
 _place = functools.lru_cache(1024)(Place)  # a test acquires many handles in one place
 
 
-class Find(NamedTuple):
+class PlacedFinding(NamedTuple):
     """A finding, and where in the life of its owner it belongs."""
 
     finding: Finding
@@ -79,7 +79,7 @@ class Owner(KeepingScope):
         super().__init__(name, number)
         self.kind = kind
         self.nodeid = nodeid
-        self.finds: list[Find] = []
+        self.finds: list[PlacedFinding] = []
         self.leaks: list[tuple[Handle, Finding]] = []
         self.records: list[dict[str, Any]] = []
 
@@ -90,7 +90,7 @@ class Owner(KeepingScope):
 
     def take(self, finding: Finding) -> None:
         """Add a finding."""
-        self.finds.append(Find(finding, self.place_of(finding)))
+        self.finds.append(PlacedFinding(finding, self.place_of(finding)))
 
     def place_of(self, finding: Finding) -> Place:  # noqa: ARG002 - only tests know places
         """Return where a finding belongs."""
@@ -175,7 +175,7 @@ class Attempt(Owner):
         return Place(self.phase, self.fixture)
 
 
-class Whereabouts:
+class Attribution:
     """Follows who is running.
 
     Args:
@@ -225,8 +225,8 @@ class Whereabouts:
         A leak is the acquirer's, whoever released the context; anything else is the caller's.
         """
         by_acquirer = finding.code.is_leak or finding.code is Code.HELD_TOO_LONG
-        moment = finding.acquired if by_acquirer else finding.misused or finding.acquired
-        scope = moment.scope if moment is not None else None
+        call_record = finding.acquired if by_acquirer else finding.misused or finding.acquired
+        scope = call_record.scope if call_record is not None else None
         keeper = scope.keeper if scope is not None else None
         return keeper if isinstance(keeper, Owner) else self._session
 

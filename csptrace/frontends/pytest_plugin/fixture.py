@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from csptrace.findings.finding import Finding, HandleRef
-    from csptrace.frontends.pytest_plugin.watch import Watch
+    from csptrace.frontends.pytest_plugin.traced_session import TracedSession
     from csptrace.softcsp.faults import Fault
     from csptrace.tracer import Snapshot
 
@@ -27,15 +27,15 @@ class Csptrace:
     """The handles of one test, while it runs.
 
     Args:
-        watch: what follows the tests.
+        traced: what follows the tests.
         request: pytest's request.
     """
 
-    def __init__(self, watch: Watch, request: pytest.FixtureRequest) -> None:
-        self._watch = watch
+    def __init__(self, traced: TracedSession, request: pytest.FixtureRequest) -> None:
+        self._traced = traced
         self._request = request
-        assert watch.attempt is not None  # noqa: S101 - fixtures are set up for a test
-        self._attempt = watch.attempt
+        assert traced.attempt is not None  # noqa: S101 - fixtures are set up for a test
+        self._attempt = traced.attempt
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -43,19 +43,19 @@ class Csptrace:
 
         One may stand for many (`Finding.times`).
         """
-        tracer = self._watch.tracer
+        tracer = self._traced.tracer
         tracer.check()  # enters what the garbage collector has taken
         return tuple(find.finding for find in self._attempt.finds)
 
     def live(self) -> tuple[HandleRef, ...]:
         """Return the handles that this test has acquired and still has to release."""
-        tracer = self._watch.tracer
-        mine = {handle.hid for handle in tracer.owed_in((self._attempt,))}
+        tracer = self._traced.tracer
+        mine = {handle.hid for handle in tracer.unreleased_in((self._attempt,))}
         return tuple(handle for handle in tracer.live() if handle.hid in mine)
 
     def snapshot(self) -> Snapshot:
         """Return what is alive in the process; `snapshot.diff()` tells what has come since."""
-        return self._watch.tracer.snapshot()
+        return self._traced.tracer.snapshot()
 
     def assert_no_leaks(self) -> None:
         """Fail now if this test holds a handle or has leaked one.
@@ -64,7 +64,7 @@ class Csptrace:
             AssertionError: it does; names each, with the place where it was acquired.
         """
         __tracebackhide__ = True
-        tracer = self._watch.tracer
+        tracer = self._traced.tracer
         leaks = [finding for finding in self.findings if finding.code.is_leak]
         lines = [tracer.explain(finding) for finding in leaks]
         for handle in self.live():
@@ -101,14 +101,14 @@ class Csptrace:
         """
         __tracebackhide__ = True
         expectation = Expectation(_codes(codes), self._kinds(kind))
-        watch = self._watch
+        traced = self._traced
         scope = None
         if Code.LEAKED_AT_EXIT in expectation._codes:
             scope = Owner("test", self._attempt.name, 0, self._attempt.nodeid)
-        around = watch.where.current
+        around = traced.where.current
         if scope is not None:
-            watch.where.enter(scope)
-        watch.expected.append(expectation)
+            traced.where.enter(scope)
+        traced.expected.append(expectation)
         try:
             yield expectation
         except (HandleError, HandleLeak) as error:
@@ -118,13 +118,13 @@ class Csptrace:
         finally:
             try:
                 if scope is not None:
-                    watch.where.enter(around)
-                    tracer = watch.tracer
-                    tracer.judge(tracer.owed_in((scope,)), self._attempt.name)
+                    traced.where.enter(around)
+                    tracer = traced.tracer
+                    tracer.judge(tracer.unreleased_in((scope,)), self._attempt.name)
                     for find in scope.finds:  # what was not expected is the test's
                         self._attempt.take(find.finding)
             finally:
-                watch.expected.remove(expectation)
+                traced.expected.remove(expectation)
         found = sum(finding.times for finding in expectation.findings)
         if found != count if count is not None else not found:
             wanted = "at least one" if count is None else str(count)
@@ -135,8 +135,8 @@ class Csptrace:
     def _kinds(self, kind: str | tuple[str, ...]) -> frozenset[str]:
         kinds = (kind,) if isinstance(kind, str) else tuple(kind)
         for name in kinds:
-            if name not in self._watch.kinds:
-                known = ", ".join(self._watch.kinds)
+            if name not in self._traced.kinds:
+                known = ", ".join(self._traced.kinds)
                 raise ValueError(f"csptrace.expect: unknown kind {name!r}; known are {known}")
         return frozenset(kinds)
 

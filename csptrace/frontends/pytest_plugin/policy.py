@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from csptrace.findings.catalogue import Code, Severity
-from csptrace.frontends.pytest_plugin.switches import LEAK_POLICIES
+from csptrace.frontends.pytest_plugin.options import LEAK_POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pytest
 
     from csptrace.findings.finding import Finding
-    from csptrace.frontends.pytest_plugin.switches import Switches
+    from csptrace.frontends.pytest_plugin.options import Options
     from csptrace.spec.bindings import Spec
 
 __all__ = ["BadMarkerError", "Policy", "Rule", "Ruling", "rule_of"]
@@ -116,14 +116,14 @@ class Policy:
     """Decides what a finding means.
 
     Args:
-        switches: the options.
+        options: the options.
         kinds: the kinds of handles that there are.
     """
 
-    def __init__(self, switches: Switches, kinds: tuple[str, ...]) -> None:
-        self._switches = switches
+    def __init__(self, options: Options, kinds: tuple[str, ...]) -> None:
+        self._options = options
         self._kinds = kinds
-        entries = {entry.fingerprint: entry for entry in switches.entries}
+        entries = {entry.fingerprint: entry for entry in options.entries}
         self._accepted = {name: one for name, one in entries.items() if not one.is_expired()}
         self._expired = {name: one for name, one in entries.items() if one.is_expired()}
         self._seen: Counter[str] = Counter()
@@ -143,8 +143,8 @@ class Policy:
         rules = []
         if item is not None:
             rules = [rule_of(mark, self._kinds) for mark in item.iter_markers("csptrace")]
-        if self._switches.leaks:
-            rules.append(Rule(self._switches.leaks, _LEAKS, (), "csptrace_leaks in the ini file"))
+        if self._options.leaks:
+            rules.append(Rule(self._options.leaks, _LEAKS, (), "csptrace_leaks in the ini file"))
         return tuple(rules)
 
     def rule_on(
@@ -179,7 +179,7 @@ class Policy:
         self, finding: Finding, rules: tuple[Rule, ...], *, mine: bool
     ) -> tuple[tuple[Ruling, int], ...]:
         ruling = self._rule_by_marker(finding, rules, mine=mine)
-        if ruling is None and _ORDER[finding.severity] < _ORDER[self._switches.fail_on]:
+        if ruling is None and _ORDER[finding.severity] < _ORDER[self._options.fail_on]:
             ruling = Ruling("noted", f"only {finding.severity.value}")
         if ruling is not None:
             return ((ruling, finding.times),)
@@ -213,9 +213,9 @@ class Policy:
 
     def _rule_by_baseline(self, fingerprint: str) -> Ruling:
         """Decide on findings that the baseline does not accept, or not any more."""
-        if self._switches.update_baseline:
+        if self._options.update_baseline:
             return Ruling("noted", "the baseline is being rewritten")
-        if self._switches.soft:
+        if self._options.soft:
             return Ruling("noted", "--csptrace-soft")
         entry = self._accepted.get(fingerprint)
         if entry is not None:

@@ -207,8 +207,8 @@ class Retention:
         """Return whether code runs when an object goes."""
         cls = type(one)
         if issubclass(cls, HandleObject):
-            moment = one._self_handle.acquired  # type: ignore[attr-defined]
-            site = None if moment is None else moment.site
+            call_record = one._self_handle.acquired  # type: ignore[attr-defined]
+            site = None if call_record is None else call_record.site
             return site is not None and (site.api, site.binding) in self._self_releasing
         frame = _FRAMES.get(cls)
         if frame is not None:

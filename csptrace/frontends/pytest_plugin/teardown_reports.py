@@ -80,18 +80,18 @@ class TeardownReports:
 
     Args:
         config: pytest's configuration.
-        watch: judges what only the end of the fixtures' values decides.
+        traced: judges what only the end of the fixtures' values decides.
 
     Attributes:
         load: test → what the report of its teardown is to carry.
         departing: the test whose fixtures' values pytest still holds, if that matters.
     """
 
-    def __init__(self, config: pytest.Config, watch: Settling) -> None:
+    def __init__(self, config: pytest.Config, traced: Settling) -> None:
         self.load: dict[str, Content] = {}
         self.departing: Attempt | None = None
         self._config = config
-        self._watch = watch
+        self._traced = traced
         self._report: pytest.TestReport | None = None
         self._is_out = False
         self._call: pytest.CallInfo[Any] | None = None
@@ -154,7 +154,7 @@ class TeardownReports:
         attempt, self.departing = self.departing, None
         if attempt is None:
             return
-        own, failure = self._watch.settle(attempt)
+        own, failure = self._traced.settle(attempt)
         report = self._report
         if report is not None and report.nodeid == attempt.nodeid and not self._is_out:
             self._amend(report, self.load.setdefault(attempt.nodeid, Content()), own, failure)
@@ -162,7 +162,7 @@ class TeardownReports:
             self.load[attempt.nodeid] = Content(own, failure=failure, further=True)
             attempt.item.ihook.pytest_runtest_logreport(report=_further(report, failure))
         else:
-            self._watch.postpone(attempt, own)
+            self._traced.postpone(attempt, own)
 
     @staticmethod
     def _amend(

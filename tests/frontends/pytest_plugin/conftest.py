@@ -15,7 +15,7 @@ import csptrace.analysis.sarif
 import csptrace.causes.inquiry
 import csptrace.events.log
 import csptrace.findings.baseline
-import csptrace.frontends.pytest_plugin.watch
+import csptrace.frontends.pytest_plugin.traced_session
 import csptrace.intercept.codecs
 import csptrace.softcsp
 import csptrace.tracer

@@ -18,11 +18,11 @@ __all__ = ["BROKEN", "CLEAN", "GUILTY", "LEAKS", "RECORDER", "SUPPORT", "WRONG",
 BROKEN: Final = """
 @pytest.fixture(autouse=True, scope="session")
 def broken():
-    from csptrace.frontends.pytest_plugin import watch
-    before = watch.Watch.record
-    watch.Watch.record = lambda *args: 1 / 0
+    from csptrace.frontends.pytest_plugin import traced_session
+    before = traced_session.TracedSession.record
+    traced_session.TracedSession.record = lambda *args: 1 / 0
     yield
-    watch.Watch.record = before
+    traced_session.TracedSession.record = before
 """
 """What breaks the plugin while the tests behind it run."""
 

@@ -191,8 +191,8 @@ def test_handle_objects(trace: Callable[..., Tracer]) -> None:
     store = win32crypt.CryptAcquireContext(None, None, 24, 0xF0000000)
     prov = c_void_p()
     advapi32.CryptAcquireContextW(byref(prov), None, None, 24, 0xF0000000)
-    owed = tracer.graph.owed()
+    unreleased = tracer.graph.unreleased()
 
-    assert retention.releasable([[store], prov], owed) == {store._self_handle}
+    assert retention.releasable([[store], prov], unreleased) == {store._self_handle}
     store.CryptReleaseContext()
     advapi32.CryptReleaseContext(prov, 0)

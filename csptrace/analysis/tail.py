@@ -13,7 +13,7 @@ from csptrace.files import only_regular
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Follower", "Process", "Seen", "State"]
+__all__ = ["LogTail", "Process", "Seen", "State"]
 
 _SUFFIXES: Final = (".jsonl", ".ndjson")
 _CHUNK: Final = 1 << 20
@@ -67,7 +67,7 @@ class State(NamedTuple):
     skipped: int
 
 
-class Follower:
+class LogTail:
     """Follows every log in a folder, also those that appear later.
 
     Args:

@@ -22,16 +22,16 @@ from csptrace.frontends.canary import catches_canary
 from csptrace.frontends.pytest_plugin import reporting
 from csptrace.frontends.pytest_plugin.attribution import (
     Attempt,
+    Attribution,
     Owner,
-    Whereabouts,
     exception_of_call,
     raised_findings,
 )
 from csptrace.frontends.pytest_plugin.debugging import end_in_program
-from csptrace.frontends.pytest_plugin.ledger import Absence, Ledger
+from csptrace.frontends.pytest_plugin.options import Options, refusal
 from csptrace.frontends.pytest_plugin.policy import BadMarkerError, Policy, kinds_of
+from csptrace.frontends.pytest_plugin.results import Absence, Results
 from csptrace.frontends.pytest_plugin.retention import Retention, failures, held_of
-from csptrace.frontends.pytest_plugin.switches import Switches, refusal
 from csptrace.frontends.pytest_plugin.teardown_reports import Content, TeardownReports
 from csptrace.graph.states import RELEASED
 from csptrace.terminal import escape
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from csptrace.graph.handle import Handle
     from csptrace.tracer import Tracer
 
-__all__ = ["Watch", "switch_on"]
+__all__ = ["TracedSession", "switch_on"]
 
 _FEW_FRAMES, _MANY_FRAMES = 4, 64
 _INTERRUPTIONS = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
@@ -66,18 +66,18 @@ def switch_on(config: pytest.Config) -> None:
         pytest.UsageError: an option is wrong; or, unless findings are only reported, it cannot be
             traced, or the tracer does not catch a leak that is planted.
     """
-    switches = Switches.read(config)
+    options = Options.read(config)
     manager = config.pluginmanager
     try:
-        tracer, adopted = _traced(switches)
+        tracer, adopted = _traced(options)
     except _NotTracingError as error:
-        if not switches.soft:
+        if not options.soft:
             raise refusal(str(error)) from error
         manager.register(Absence(str(error)), "csptrace-absence")
         return
-    watch = Watch(config, switches, tracer, adopted=adopted)
-    manager.register(watch, "csptrace-watch")
-    config.add_cleanup(watch.switch_off)
+    traced = TracedSession(config, options, tracer, adopted=adopted)
+    manager.register(traced, "csptrace-session")
+    config.add_cleanup(traced.switch_off)
     manager.import_plugin("csptrace.softcsp.pytest_faults")
 
 
@@ -85,15 +85,15 @@ class _NotTracingError(Exception):
     """It cannot be traced; the message says why."""
 
 
-def _traced(switches: Switches) -> tuple[Tracer, bool]:
+def _traced(options: Options) -> tuple[Tracer, bool]:
     """Return a running tracer that works, and whether somebody else has started it."""
     active = process.current()
-    adopted = active is not None and active.reconfigure(switches.settings)
+    adopted = active is not None and active.reconfigure(options.settings)
     if active is not None and not adopted:
         process.stop()
         active = None
     try:
-        tracer = active or process.start(switches.settings)
+        tracer = active or process.start(options.settings)
     except Exception as error:
         raise _NotTracingError(f"cannot trace: {error}") from error
     failed = catches_canary(tracer)
@@ -108,7 +108,7 @@ def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
     """Keep a bug of the plugin away from the tests: it is told at the end and fails the run."""
 
     @functools.wraps(method)
-    def guarded(self: Watch, *args: Any, **kwargs: Any) -> Any:
+    def guarded(self: TracedSession, *args: Any, **kwargs: Any) -> Any:
         try:
             return method(self, *args, **kwargs)
         except Exception:  # noqa: BLE001 - whatever it is, it is not the test's
@@ -118,12 +118,12 @@ def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-class Watch:
+class TracedSession:
     """Follows the tests of one process.
 
     Args:
         config: pytest's configuration.
-        switches: the options.
+        options: the options.
         tracer: a running tracer.
         adopted: whether somebody else has started it, and stops it.
 
@@ -137,18 +137,18 @@ class Watch:
     """
 
     def __init__(
-        self, config: pytest.Config, switches: Switches, tracer: Tracer, *, adopted: bool
+        self, config: pytest.Config, options: Options, tracer: Tracer, *, adopted: bool
     ) -> None:
         self.tracer = tracer
         self.attempt: Attempt | None = None
         self.expected: list[Expectation] = []
         self.errors: list[str] = []
         self._config = config
-        self._switches = switches
+        self._options = options
         self._adopted = adopted
         specs = tracer.installation.specs
         self.kinds = kinds_of(specs)
-        self._policy = Policy(switches, self.kinds)
+        self._policy = Policy(options, self.kinds)
         self._numbers = itertools.count(1)
         self._ids = itertools.count(1)
         self._session = self._owner("session", "pytest session", "")
@@ -172,18 +172,18 @@ class Watch:
         calls = sum(len(spec.by_name()) for spec in specs)
         apis = f"{len(specs)} API{'s' if len(specs) != 1 else ''}"
         header = f"{calls} calls of {apis} patched, self-test passed"
-        self.header = [escape(f"csptrace: {line}") for line in (header, *switches.passed)]
+        self.header = [escape(f"csptrace: {line}") for line in (header, *options.passed)]
         tracer.hide_launcher(*_LAUNCHERS)
-        self.where = Whereabouts(tracer, self._session)
+        self.where = Attribution(tracer, self._session)
         self.where.enter(self._collection)
-        self._given_back = (tracer.reporter.observer, tracer.moments.unscoped)
+        self._given_back = (tracer.reporter.observer, tracer.call_records.unscoped)
         tracer.reporter.observer = self.observe
-        tracer.moments.unscoped = self.where.of_stranger
+        tracer.call_records.unscoped = self.where.of_stranger
 
     def switch_off(self) -> None:
         """Stop tracing; called when pytest lets go of its configuration."""
         tracer = self.tracer
-        tracer.reporter.observer, tracer.moments.unscoped = self._given_back
+        tracer.reporter.observer, tracer.call_records.unscoped = self._given_back
         tracer.set_scope(None)
         if not self._adopted and process.current() is tracer:
             with contextlib.suppress(HandleLeak, LeakWarning):
@@ -195,8 +195,8 @@ class Watch:
     def pytest_configure(self, config: pytest.Config) -> None:
         """Let the results meet here, unless this is a worker of pytest-xdist."""
         if not hasattr(config, "workerinput"):
-            self._switches.check_files()
-            config.pluginmanager.register(Ledger(config, self._switches, self), "csptrace-ledger")
+            self._options.check_files()
+            config.pluginmanager.register(Results(config, self._options, self), "csptrace-results")
 
     # --- findings -----------------------------------------------------------------------------
 
@@ -223,7 +223,7 @@ class Watch:
                     if node.own_markers and isinstance(node, pytest.Item):
                         self._policy.check_markers(node)
             except BadMarkerError as error:
-                if self._switches.soft:
+                if self._options.soft:
                     self.errors.append(f"{node.nodeid}: {error}")
                     return report
                 report.outcome = "failed"
@@ -371,9 +371,9 @@ class Watch:
         if self._reports is None:
             self._reports = TeardownReports(self._config, self)
             self._config.pluginmanager.register(self._reports, "csptrace-teardown-reports")
-            ledger = self._config.pluginmanager.get_plugin("csptrace-ledger")
-            if ledger is not None:
-                ledger.listen()
+            results = self._config.pluginmanager.get_plugin("csptrace-results")
+            if results is not None:
+                results.listen()
         return self._reports
 
     def _pending(self) -> dict[str, Content]:
@@ -493,30 +493,30 @@ class Watch:
         tracer = self.tracer
         if not owner.kept or not tracer.active:
             return
-        owed = tracer.owed_in((owner,))
-        staying, by_failure = self._staying(owner, owed)
-        if len(staying) < len(owed):
+        unreleased = tracer.unreleased_in((owner,))
+        staying, by_failure = self._staying(owner, unreleased)
+        if len(staying) < len(unreleased):
             # Objects in reference cycles would be taken for leaks. Only a test that would fail
             # pays for the collection.
             gc.collect()
-            owed = tracer.owed_in((owner,))
-            staying, by_failure = self._staying(owner, owed)
-            gone = [handle for handle in owed if handle not in staying]
+            unreleased = tracer.unreleased_in((owner,))
+            staying, by_failure = self._staying(owner, unreleased)
+            gone = [handle for handle in unreleased if handle not in staying]
             owner.leaks.extend(tracer.judge(gone, owner.name))
         with tracer.graph.lock:
-            owner.kept[:] = [handle for handle in owed if handle in staying]
+            owner.kept[:] = [handle for handle in unreleased if handle in staying]
         if staying:
             self._waiting[owner] = by_failure
         else:
             self._waiting.pop(owner, None)
 
-    def _staying(self, owner: Owner, owed: list[Handle]) -> tuple[set[Handle], bool]:
+    def _staying(self, owner: Owner, unreleased: list[Handle]) -> tuple[set[Handle], bool]:
         """Return which handles may still go with what is held, and whether a traceback holds it."""
         held = self._held(owner)
-        staying = self._retention.releasable(held, owed)
-        if len(staying) == len(owed):
+        staying = self._retention.releasable(held, unreleased)
+        if len(staying) == len(unreleased):
             return staying, False
-        more = self._retention.releasable([*held, *self._failures(owner)], owed)
+        more = self._retention.releasable([*held, *self._failures(owner)], unreleased)
         return more, len(more) > len(staying)
 
     def _held(self, owner: Owner) -> list[object]:

@@ -6,14 +6,14 @@ of the program's and imports nothing.
 
 from __future__ import annotations
 
-__all__ = ["Cage", "Canary", "open_cage"]
+__all__ = ["Canary", "CanaryContext", "open_canary_context"]
 
 
 class Canary:
     """What is leaked on purpose."""
 
 
-class Cage:
+class CanaryContext:
     """A context: what is in it is lost when it closes."""
 
     def add_canary(self) -> Canary:
@@ -21,9 +21,9 @@ class Cage:
         return Canary()
 
     def close(self) -> None:
-        """Release the cage."""
+        """Release the context."""
 
 
-def open_cage() -> Cage:
-    """Acquire a cage."""
-    return Cage()
+def open_canary_context() -> CanaryContext:
+    """Acquire a context."""
+    return CanaryContext()

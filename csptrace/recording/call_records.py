@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from csptrace.clocks import CLOCKS
-from csptrace.graph.handle import Moment
+from csptrace.graph.handle import CallRecord
 from csptrace.graph.sites import Thread
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from csptrace.graph.sites import CallSite
     from csptrace.stacks.capture import StackTable
 
-__all__ = ["Moments", "enter_scope", "innermost_scope", "leave_scope", "thread_of"]
+__all__ = ["CallRecords", "enter_scope", "innermost_scope", "leave_scope", "thread_of"]
 
 _scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("csptrace", default=None)
-_new_moment = tuple.__new__
+_new_call_record = tuple.__new__
 
 
 def innermost_scope() -> Scope | None:
@@ -68,7 +68,7 @@ def thread_of(ident: int) -> Thread:
     return Thread(ident, known.name if known is not None else "foreign")
 
 
-class Moments:
+class CallRecords:
     """Tells where and when something happens.
 
     Args:
@@ -83,7 +83,7 @@ class Moments:
         self._current = _Current()
         self.unscoped: Callable[[], Scope | None] = _in_no_scope
 
-    def at(self, site: CallSite, frame: FrameType | None) -> Moment:
+    def at(self, site: CallSite, frame: FrameType | None) -> CallRecord:
         """Return what happens now.
 
         Args:
@@ -92,7 +92,9 @@ class Moments:
         """
         return self.maker(site)(frame)
 
-    def maker(self, site: CallSite, *, short: bool = False) -> Callable[[FrameType | None], Moment]:
+    def maker(
+        self, site: CallSite, *, short: bool = False
+    ) -> Callable[[FrameType | None], CallRecord]:
         """Return a function that tells what happens now at one call site.
 
         Args:
@@ -102,9 +104,9 @@ class Moments:
         current, scope = self._current, _scope.get
         capture = self._stacks.capture_short if short else self._stacks.capture
 
-        def moment_of(frame: FrameType | None) -> Moment:
-            return _new_moment(
-                Moment,
+        def record_of(frame: FrameType | None) -> CallRecord:
+            return _new_call_record(
+                CallRecord,
                 (
                     site,
                     capture(frame),
@@ -115,7 +117,7 @@ class Moments:
                 ),
             )
 
-        return moment_of
+        return record_of
 
     def forked(self) -> None:
         """Look the threads up anew, in the child of a fork."""

@@ -14,22 +14,22 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from csptrace.analysis import contract, questions, reading
+from csptrace.analysis import contract, queries, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from csptrace.analysis.reading import Log
 
-__all__ = ["UNKNOWN", "Symbols", "in_sample"]
+__all__ = ["UNKNOWN", "EnumTypes", "in_sample"]
 
 UNKNOWN: Final = "unknown"
 """The column with the texts that have no number yet, as a list in the order of the symbols."""
-_COLUMNS: Final = tuple(questions.SYMBOLS)
+_COLUMNS: Final = tuple(queries.ENUMS)
 _MEMBER: Final = re.compile(rb'"(' + "|".join(_COLUMNS).encode() + rb')":\s*"([^"\\]*)"')
 
 
-class Symbols:
+class EnumTypes:
     """The numbers of texts, as types of one DuckDB connection.
 
     Args:
@@ -45,7 +45,7 @@ class Symbols:
         self._cursor = cursor
         self._texts: dict[str, set[str]] = {name: set() for name in _COLUMNS}
         for name in _COLUMNS:
-            self._expect(name, {*questions.SYMBOLS[name], *texts.get(name, ())})
+            self._expect(name, {*queries.ENUMS[name], *texts.get(name, ())})
 
     def select(self, query: str) -> str:
         """Return the SQL that gives a query's symbols their types, and adds `UNKNOWN`.

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from csptrace.findings.baseline import Entry
 
-__all__ = ["LEAK_POLICIES", "Switches", "refusal"]
+__all__ = ["LEAK_POLICIES", "Options", "refusal"]
 
 LEAK_POLICIES: Final = ("allow", "forbid", "only-mine")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Switches:
+class Options:
     """The checked options of one run.
 
     Attributes:
@@ -56,7 +56,7 @@ class Switches:
     passed: tuple[str, ...]
 
     @classmethod
-    def read(cls, config: pytest.Config) -> Switches:
+    def read(cls, config: pytest.Config) -> Options:
         """Read and check everything, and see to it that what is written at the end can be written.
 
         Args:
@@ -71,7 +71,7 @@ class Switches:
             raise refusal(str(error)) from error
 
     @classmethod
-    def _read(cls, config: pytest.Config) -> Switches:
+    def _read(cls, config: pytest.Config) -> Options:
         options = config.known_args_namespace
 
         def path(name: str) -> Path | None:

@@ -25,6 +25,7 @@ from csptrace.events.schema import EVENTS
 __all__ = [
     "COLUMNS",
     "DOUBTFUL",
+    "ENUMS",
     "FINDING",
     "HANDLE_EVENT",
     "INPUTS",
@@ -35,7 +36,6 @@ __all__ = [
     "POINTS",
     "RANKED",
     "READ",
-    "SYMBOLS",
     "TIMELINES",
     "TOP",
 ]
@@ -92,7 +92,7 @@ _EVENTS: Final = {
     "name": "name",
     "ender": "by",
 }
-SYMBOLS: Final[dict[str, tuple[str, ...]]] = {
+ENUMS: Final[dict[str, tuple[str, ...]]] = {
     "run": (),
     "how": ("acquired", "invalidated"),
     "api": (),

@@ -42,7 +42,7 @@ from csptrace import forks
 from csptrace.causes.tool_id import NAME, TOOLS, ToolId
 from csptrace.clocks import CLOCKS
 from csptrace.graph.exits import Exit
-from csptrace.graph.handle import Departure, Stay
+from csptrace.graph.handle import Departure, Invocation
 from csptrace.graph.states import RELEASING
 from csptrace.install.proxies import HandleObject
 from csptrace.threads import get_ident
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from csptrace.graph.handle import Handle
     from csptrace.stacks.stack import Stack
 
-__all__ = ["INTERNAL", "LAUNCHER", "LIBRARY", "USER", "Exits", "taken", "unavailable"]
+__all__ = ["INTERNAL", "LAUNCHER", "LIBRARY", "USER", "ExitMonitor", "taken", "unavailable"]
 
 INTERNAL: Final = 0
 LIBRARY: Final = 1
@@ -122,7 +122,7 @@ class _Watched:
         self.patience = _IDLE_EXITS
 
 
-_UNSEEN: Final = Stay(_getframe().f_code, -1)
+_UNSEEN: Final = Invocation(_getframe().f_code, -1)
 """Stands for the run of a function with a handle of which not everything was seen."""
 
 
@@ -138,7 +138,7 @@ class _Propagating:
         self.departures = departures
 
 
-class Exits:
+class ExitMonitor:
     """Watches the functions that have live handles.
 
     Args:
@@ -174,7 +174,7 @@ class Exits:
         self._lock = forks.lock()
         self._changing = False
         self._live: set[Handle] = set()
-        self._stays: dict[int, Stay] = {}
+        self._invocations: dict[int, Invocation] = {}
         self._codes: dict[int, _Watched] = {}
         self._propagating: dict[int, _Propagating] = {}
         self._idle = 0
@@ -203,11 +203,11 @@ class Exits:
         """Let go of what is known, and give the tool id back, if no handle is watched any more."""
         # Another thread may be about to enter a handle. It puts the handle into `_live` first and
         # looks last whether what it relies on still stands; here it is the other way round.
-        if self._live or (self._tool < 0 and not self._stays):
+        if self._live or (self._tool < 0 and not self._invocations):
             return
-        stays, self._stays = self._stays, {}
+        invocations, self._invocations = self._invocations, {}
         if self._live:
-            self._stays = {**stays, **self._stays}
+            self._invocations = {**invocations, **self._invocations}
             return
         if self._tool < 0 or CLOCKS.monotonic() - self._rested < _SHORTEST_REST:
             return
@@ -226,12 +226,12 @@ class Exits:
         for handle in list(self._live):
             if not _alive(handle):
                 self._live.discard(handle)
-        for key, stay in list(self._stays.items()):
-            if not any(map(_alive, stay.handles)):
-                self._stays.pop(key, None)
-                if any(map(_alive, stay.handles)):  # see `rest`
-                    self._stays[key] = stay
-        self._most_stays = max(1024, 2 * len(self._stays))
+        for key, invocation in list(self._invocations.items()):
+            if not any(map(_alive, invocation.handles)):
+                self._invocations.pop(key, None)
+                if any(map(_alive, invocation.handles)):  # see `rest`
+                    self._invocations[key] = invocation
+        self._most_stays = max(1024, 2 * len(self._invocations))
         self.rest()
 
     def forked(self) -> None:
@@ -263,12 +263,12 @@ class Exits:
 
     def _lose(self, handle: Handle) -> None:
         """Say nothing of how functions with this handle are left: some of it was not seen."""
-        handle.stay = _UNSEEN
+        handle.invocation = _UNSEEN
         handle.departures = None
         self._live.discard(handle)
 
     def _forget_runs(self) -> dict[int, _Watched]:
-        self._stays = {}
+        self._invocations = {}
         codes, self._codes = self._codes, {}
         return codes
 
@@ -356,33 +356,33 @@ class Exits:
 
     def _enter(self, handle: Handle, frame: FrameType) -> None:
         """Note that a running function has a handle from now on."""
-        if handle.stay is _UNSEEN:
+        if handle.invocation is _UNSEEN:
             return
         losses = self._losses
         self._live.add(handle)
         key, code = id(frame), frame.f_code
         while True:
-            stays = self._stays
-            stay = stays.get(key)
-            if stay is None or stay.code is not code:
+            invocations = self._invocations
+            invocation = invocations.get(key)
+            if invocation is None or invocation.code is not code:
                 if id(code) not in self._codes:
                     if not self._listen(code):
                         self._lose(handle)
                         return
                     continue
-                stay = stays[key] = Stay(code, key)
-            elif len(stay.handles) >= stay.limit:
-                stay.handles = [known for known in stay.handles if _alive(known)]
-                stay.limit = max(16, 2 * len(stay.handles))
-            if handle.stay is not stay:
-                stay.handles.append(handle)
-                handle.stay = stay
+                invocation = invocations[key] = Invocation(code, key)
+            elif len(invocation.handles) >= invocation.limit:
+                invocation.handles = [known for known in invocation.handles if _alive(known)]
+                invocation.limit = max(16, 2 * len(invocation.handles))
+            if handle.invocation is not invocation:
+                invocation.handles.append(handle)
+                handle.invocation = invocation
             if self._losses != losses:
                 self._lose(handle)
                 return
-            if self._stays.get(key) is stay and id(code) in self._codes:
+            if self._invocations.get(key) is invocation and id(code) in self._codes:
                 break  # else another thread has just let go of it, see `rest`
-        if len(stays) > self._most_stays:
+        if len(invocations) > self._most_stays:
             self.sweep()
 
     def _listen(self, code: CodeType) -> bool:
@@ -423,32 +423,32 @@ class Exits:
         """
         self._notice_loss()
         known = list(handle.departures or ())
-        stay = handle.stay
-        if stay is not None and stay is not _UNSEEN:
+        invocation = handle.invocation
+        if invocation is not None and invocation is not _UNSEEN:
             now: Departure | None = None
             for frame in sys._current_frames().values():
-                if self._find(frame, stay) >= 0:
-                    now = self._now(handle, stay, frame)
+                if self._find(frame, invocation) >= 0:
+                    now = self._now(handle, invocation, frame)
                     break
             else:
-                now = self._now(handle, stay, None)
+                now = self._now(handle, invocation, None)
             if now is not None:
                 _add(known, now)
         return known
 
     @staticmethod
-    def _find(frame: FrameType | None, stay: Stay) -> int:
+    def _find(frame: FrameType | None, invocation: Invocation) -> int:
         """Return where a function is that runs below a frame, -1 if it does not."""
         steps = 0
         while frame is not None and steps < _MOST_STEPS:
-            if id(frame) == stay.key and frame.f_code is stay.code:
+            if id(frame) == invocation.key and frame.f_code is invocation.code:
                 return frame.f_lasti
             frame = frame.f_back
             steps += 1
         return -1
 
     def observe(
-        self, handle: Handle, frame: FrameType | None, running: dict[Stay, Departure]
+        self, handle: Handle, frame: FrameType | None, running: dict[Invocation, Departure]
     ) -> None:
         """Note, because a finding is about to be made, what the function that has it does now.
 
@@ -459,21 +459,21 @@ class Exits:
                 are observed at once.
         """
         self._notice_loss()
-        stay = handle.stay
-        if stay is None:
+        invocation = handle.invocation
+        if invocation is None:
             return
-        handle.stay = None  # the last entry
+        handle.invocation = None  # the last entry
         self._live.discard(handle)
-        if stay is _UNSEEN:
+        if invocation is _UNSEEN:
             handle.departures = None
             return
-        departure = running.get(stay)
+        departure = running.get(invocation)
         if departure is None:
-            departure = self._now(handle, stay, frame)
+            departure = self._now(handle, invocation, frame)
             if departure is None:
                 return
-            if self._stays.get(stay.key) is stay:
-                running[stay] = departure
+            if self._invocations.get(invocation.key) is invocation:
+                running[invocation] = departure
         self._append(handle, departure)
 
     def forget(self, handle: Handle) -> None:
@@ -481,7 +481,7 @@ class Exits:
 
         What it shared with others tells later that they were handed on together.
         """
-        handle.stay = None
+        handle.invocation = None
         self._live.discard(handle)
         known = handle.departures
         if known is not None:
@@ -499,33 +499,35 @@ class Exits:
         if tool >= 0 and not self._id.is_held(_monitoring):
             self._lose_all(tool, "somebody has freed the monitoring tool id that csptrace had")
 
-    def _now(self, handle: Handle, stay: Stay, frame: FrameType | None) -> Departure | None:
+    def _now(
+        self, handle: Handle, invocation: Invocation, frame: FrameType | None
+    ) -> Departure | None:
         """Return where the function that has a handle stands, `None` if it has ended."""
-        key = stay.key
-        if self._stays.get(key) is not stay:
-            if stay.waiting < 0 or _departed(handle, stay):
+        key = invocation.key
+        if self._invocations.get(key) is not invocation:
+            if invocation.waiting < 0 or _departed(handle, invocation):
                 return None
-            return Departure(Exit.CLOSED, stay, stay.waiting)
-        offset = self._find(frame, stay)
-        if offset < 0 and stay.waiting >= 0:
-            if self._is_gone(stay):
-                self._stays.pop(key, None)
-                self._end(stay)
-                return Departure(Exit.CLOSED, stay, stay.waiting)
-            return Departure(Exit.SUSPENDED, stay, stay.waiting)
-        departure = Departure(Exit.RUNNING, stay, offset)
+            return Departure(Exit.CLOSED, invocation, invocation.waiting)
+        offset = self._find(frame, invocation)
+        if offset < 0 and invocation.waiting >= 0:
+            if self._is_gone(invocation):
+                self._invocations.pop(key, None)
+                self._end(invocation)
+                return Departure(Exit.CLOSED, invocation, invocation.waiting)
+            return Departure(Exit.SUSPENDED, invocation, invocation.waiting)
+        departure = Departure(Exit.RUNNING, invocation, offset)
         error = sys.exception()
         trace = None if error is None else _traceback_of(error)
         steps = 0
         while trace is not None and steps < _MOST_STEPS:
-            if id(trace.tb_frame) == key and trace.tb_frame.f_code is stay.code:
+            if id(trace.tb_frame) == key and trace.tb_frame.f_code is invocation.code:
                 _describe(departure, error, trace)
                 break
             trace = trace.tb_next
             steps += 1
         return departure
 
-    def _is_gone(self, stay: Stay) -> bool:
+    def _is_gone(self, invocation: Invocation) -> bool:
         """Return whether a suspended function has ended without an event.
 
         CPython 3.13 and later close a generator that has nothing to do at its end silently.
@@ -543,7 +545,11 @@ class Exits:
                 frame = candidate.ag_frame
             else:
                 continue
-            if frame is not None and id(frame) == stay.key and frame.f_code is stay.code:
+            if (
+                frame is not None
+                and id(frame) == invocation.key
+                and frame.f_code is invocation.code
+            ):
                 return False
         return True
 
@@ -552,15 +558,15 @@ class Exits:
     def _returned(self, code: CodeType, offset: int, value: object) -> None:
         try:
             frame = _getframe(1)
-            stay = self._stays.pop(id(frame), None)
-            if stay is None:
+            invocation = self._invocations.pop(id(frame), None)
+            if invocation is None:
                 self._idle_exit(code)
-            elif stay.code is code:
-                live = [handle for handle in stay.handles if handle.state <= RELEASING]
+            elif invocation.code is code:
+                live = [handle for handle in invocation.handles if handle.state <= RELEASING]
                 if live:
-                    self._left(frame, stay, offset, live, value, Exit.HANDED_ON)
+                    self._left(frame, invocation, offset, live, value, Exit.HANDED_ON)
                 else:
-                    stay.handles = []  # so that no cycle is left for the collector
+                    invocation.handles = []  # so that no cycle is left for the collector
             if not self._live:
                 self.rest()
         except RecursionError:
@@ -571,22 +577,22 @@ class Exits:
     def _yielded(self, code: CodeType, offset: int, value: object) -> None:
         try:
             frame = _getframe(1)
-            stay = self._stays.get(id(frame))
-            if stay is None:
+            invocation = self._invocations.get(id(frame))
+            if invocation is None:
                 self._idle_exit(code)
-            elif stay.code is code:
-                stay.waiting = offset
+            elif invocation.code is code:
+                invocation.waiting = offset
                 cls = type(value)
                 flags = code.co_flags
                 if cls in _PLAIN or flags & CO_COROUTINE:
                     return  # what a coroutine yields is for the event loop
                 if flags & CO_ASYNC_GENERATOR and cls.__name__ != _WRAPPED:
                     return
-                if cls is int and all(handle.value != value for handle in stay.handles):
+                if cls is int and all(handle.value != value for handle in invocation.handles):
                     return
-                live = [handle for handle in stay.handles if handle.state <= RELEASING]
+                live = [handle for handle in invocation.handles if handle.state <= RELEASING]
                 if live:
-                    self._left(frame, stay, offset, live, value, Exit.YIELDED)
+                    self._left(frame, invocation, offset, live, value, Exit.YIELDED)
         except RecursionError:
             pass
         except Exception as error:  # noqa: BLE001 - as above
@@ -595,9 +601,9 @@ class Exits:
     def _started(self, _code: CodeType, _offset: int) -> None:
         """Drop what is known of a generator that had the same frame before, and is gone."""
         try:
-            stay = self._stays.pop(id(_getframe(1)), None)
-            if stay is not None:
-                self._end(stay)
+            invocation = self._invocations.pop(id(_getframe(1)), None)
+            if invocation is not None:
+                self._end(invocation)
         except RecursionError:
             pass
         except Exception as error:  # noqa: BLE001 - as above
@@ -607,15 +613,15 @@ class Exits:
         try:
             frame = _getframe(1)
             key = id(frame)
-            stay = self._stays.pop(key, None)
-            if stay is not None and stay.code is not code:
-                stay = None
+            invocation = self._invocations.pop(key, None)
+            if invocation is not None and invocation.code is not code:
+                invocation = None
             passing = None
             if self._propagating:
                 passing = self._propagating.pop(get_ident(), None)
                 if passing is not None and (passing.error != id(error) or passing.frame != key):
                     passing = None  # that one was caught
-            if stay is None and passing is None:
+            if invocation is None and passing is None:
                 self._idle += 1
                 if self._idle >= _IDLE_UNWINDS:
                     self._idle = 0
@@ -624,7 +630,7 @@ class Exits:
                     self.rest()
                 return
             self._idle = 0
-            self._passes(frame, stay, offset, error, passing)
+            self._passes(frame, invocation, offset, error, passing)
         except RecursionError:
             pass
         except Exception as bug:  # noqa: BLE001 - as above
@@ -635,7 +641,7 @@ class Exits:
     def _left(
         self,
         frame: FrameType,
-        stay: Stay,
+        invocation: Invocation,
         offset: int,
         live: list[Handle],
         value: object,
@@ -645,7 +651,7 @@ class Exits:
         held = _held(value, live)
         if held:
             caller = self._caller(frame, LIBRARY)
-            departure = Departure(moved, stay, offset)
+            departure = Departure(moved, invocation, offset)
             if len(held) > 1:
                 departure.shared = True
             if caller is not None:
@@ -657,28 +663,28 @@ class Exits:
         if moved is Exit.YIELDED:
             return  # what it has not yielded it still has
         if len(held) == len(live):
-            self._end(stay)
+            self._end(invocation)
             return
         handed = set(held)
         rest = [handle for handle in live if handle not in handed] if held else live
-        departure = Departure(Exit.RETURNED, stay, offset)
+        departure = Departure(Exit.RETURNED, invocation, offset)
         above = self._above(frame)
         for handle in rest:
             self._append(handle, departure)
-            if above is not None and handle.stay is stay:
+            if above is not None and handle.invocation is invocation:
                 self._enter(handle, above)
-        self._end(stay)
+        self._end(invocation)
 
-    def _end(self, stay: Stay) -> None:
+    def _end(self, invocation: Invocation) -> None:
         """Let go of the handles that nobody is seen to have after the end of this function."""
-        for handle in stay.handles:
-            if handle.stay is stay:
+        for handle in invocation.handles:
+            if handle.invocation is invocation:
                 self._live.discard(handle)
 
     def _passes(
         self,
         frame: FrameType,
-        stay: Stay | None,
+        invocation: Invocation | None,
         offset: int,
         error: BaseException,
         passing: _Propagating | None,
@@ -687,21 +693,21 @@ class Exits:
         caller = frame.f_back
         departures = [] if passing is None else passing.departures
         trace = _traceback_of(error)
-        live = [] if stay is None else [h for h in stay.handles if h.state <= RELEASING]
-        if stay is not None and live:
-            departure = Departure(Exit.RAISED, stay, offset)
+        live = [] if invocation is None else [h for h in invocation.handles if h.state <= RELEASING]
+        if invocation is not None and live:
+            departure = Departure(Exit.RAISED, invocation, offset)
             _describe(departure, error, trace)
             departures.append(departure)
             above = self._above(frame)
             for handle in live:
-                if handle.stay is not stay:
+                if handle.invocation is not invocation:
                     # Yielded to a caller, who has it now; this end of it may matter all the same.
                     self._append(handle, departure)
                     continue
                 self._append(handle, departure)
                 if above is not None:
                     self._enter(handle, above)
-            self._end(stay)
+            self._end(invocation)
         if not departures:
             return
         for departure in departures:
@@ -713,7 +719,7 @@ class Exits:
             )
 
     def _append(self, handle: Handle, departure: Departure) -> None:
-        if handle.stay is _UNSEEN:
+        if handle.invocation is _UNSEEN:
             return
         known = handle.departures
         if known is None:
@@ -755,13 +761,13 @@ class Exits:
         with self._change(0) as may:
             if not may or self._codes.pop(id(code), None) is not entry:
                 return
-            for key, stay in list(self._stays.items()):
-                if stay.code is code:
-                    if any(map(_alive, stay.handles)):
+            for key, invocation in list(self._invocations.items()):
+                if invocation.code is code:
+                    if any(map(_alive, invocation.handles)):
                         entry.patience *= 2
                         self._codes[id(code)] = entry
                         return
-                    self._stays.pop(key, None)
+                    self._invocations.pop(key, None)
             if self._id.is_held(_monitoring):
                 _monitoring.set_local_events(self._tool, code, 0)
 
@@ -773,7 +779,7 @@ def _alive(handle: Handle) -> bool:
 def _add(known: list[Departure], departure: Departure) -> None:
     """Put the end of a function's run behind the others, or in the place of an earlier one."""
     for index, earlier in enumerate(known):
-        if earlier.stay is departure.stay:  # a generator goes on after it has yielded
+        if earlier.invocation is departure.invocation:  # a generator goes on after it has yielded
             if earlier.exit is Exit.YIELDED and departure.exit is not Exit.YIELDED:
                 break
             known[index] = departure
@@ -783,8 +789,8 @@ def _add(known: list[Departure], departure: Departure) -> None:
     known.append(departure)
 
 
-def _departed(handle: Handle, stay: Stay) -> bool:
-    return any(departure.stay is stay for departure in handle.departures or ())
+def _departed(handle: Handle, invocation: Invocation) -> bool:
+    return any(departure.invocation is invocation for departure in handle.departures or ())
 
 
 def _describe(departure: Departure, error: Any, trace: Any) -> None:

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from csptrace.analysis.results import Group
     from csptrace.findings.baseline import Judgement, Seen
+    from csptrace.frontends.pytest_plugin.options import Options
     from csptrace.frontends.pytest_plugin.reporting import Record
-    from csptrace.frontends.pytest_plugin.switches import Switches
 
-__all__ = ["Absence", "Ledger"]
+__all__ = ["Absence", "Results"]
 
 _STATUS: Final = {
     "leaked": ("leaked", "L", ("LEAKED", {"red": True})),
@@ -53,7 +53,7 @@ _ANNOTATIONS: Final = {"error": "error", "warning": "warning", "info": "notice"}
 
 
 class Tracing(Protocol):
-    """What traces the tests of this process, as far as the ledger needs it."""
+    """What traces the tests of this process, as far as the results need it."""
 
     @property
     def header(self) -> list[str]:
@@ -66,23 +66,23 @@ class Tracing(Protocol):
         """Return what is known at the end, apart from what has travelled in reports."""
 
 
-class Ledger:
+class Results:
     """Collects what was found and draws the conclusions.
 
     Args:
         config: pytest's configuration.
-        switches: the options.
-        watch: what follows the tests of this process.
+        options: the options.
+        traced: what follows the tests of this process.
 
     Attributes:
         config: pytest's configuration.
     """
 
-    def __init__(self, config: pytest.Config, switches: Switches, watch: Tracing) -> None:
+    def __init__(self, config: pytest.Config, options: Options, traced: Tracing) -> None:
         self.config = config
-        self._switches = switches
-        self._watch: Tracing | None = watch
-        self._header = watch.header
+        self._options = options
+        self._traced: Tracing | None = traced
+        self._header = traced.header
         self._records: dict[str, Record] = {}
         self._earlier: dict[str, Record] = {}
         self._released: dict[str, dict[str, int]] = {}
@@ -105,12 +105,12 @@ class Ledger:
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Leave the tracing to the workers, if there are any."""
         self._session = session
-        watch = self._watch
-        if watch is not None and self.config.pluginmanager.has_plugin("dsession"):
-            self._watch = None
+        traced = self._traced
+        if traced is not None and self.config.pluginmanager.has_plugin("dsession"):
+            self._traced = None
             self.listen()
-            self.config.pluginmanager.unregister(watch)
-            watch.switch_off()
+            self.config.pluginmanager.unregister(traced)
+            traced.switch_off()
 
     def pytest_report_header(self) -> list[str]:
         """Say that it works, and how one knows."""
@@ -222,8 +222,8 @@ class Ledger:
     def _finish(self, session: pytest.Session) -> None:
         self._closed = True
         before = len(self._reports)
-        if self._watch is not None:
-            self._take_results(self._watch.results())
+        if self._traced is not None:
+            self._take_results(self._traced.results())
         self._set_withdrawn_apart()
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         for report, records in self._reports[before:]:  # too late for the usual way
@@ -242,17 +242,17 @@ class Ledger:
         ]
         self._groups = reporting.groups(counting)
         self._judge_baseline(counting, session)
-        if self._switches.require and not self._called and not session.config.option.collectonly:
+        if self._options.require and not self._called and not session.config.option.collectonly:
             self._reasons.append(
                 "--csptrace-require: no traced call was made in the whole run; is the provider "
                 "imported before tracing starts? See: csptrace doctor"
             )
         if self._errors:
             self._faults.append("csptrace itself has failed, see above")
-        if self._switches.sarif is not None:
+        if self._options.sarif is not None:
             self._write_sarif()
         # What the user has asked to fail for fails the run in any case.
-        (self._notes if self._switches.soft else self._reasons).extend(self._faults)
+        (self._notes if self._options.soft else self._reasons).extend(self._faults)
         self._set_exit_status(session)
 
     def _set_withdrawn_apart(self) -> None:
@@ -346,15 +346,15 @@ class Ledger:
             self._faults.append(f"{path}: cannot be written: {error.strerror or error}")
 
     def _judge_baseline(self, records: Sequence[Record], session: pytest.Session) -> None:
-        switches = self._switches
-        if switches.baseline is None:
+        options = self._options
+        if options.baseline is None:
             return
         from csptrace.findings import baseline  # noqa: PLC0415 - only where there is one
 
         seen = self._counts(records)
         counts = {name: one.count for name, one in seen.items()}
-        judgement = baseline.judge(switches.entries, counts)
-        if switches.update_baseline:
+        judgement = baseline.judge(options.entries, counts)
+        if options.update_baseline:
             self._update_baseline(list(seen.values()), session)
             return
         for name, (accepted, count) in judgement.exceeded.items():
@@ -378,7 +378,7 @@ class Ledger:
         stale = judgement.stale
         if not stale:
             return
-        strict = self._switches.strict_baseline
+        strict = self._options.strict_baseline
         if self._is_narrowed(session) and not strict:
             return
         for entry in stale:
@@ -389,16 +389,16 @@ class Ledger:
         if strict:
             self._reasons.append(
                 f"--csptrace-strict-baseline: {len(stale)} entr{'ies' if len(stale) > 1 else 'y'} "
-                f"of {self._switches.baseline} did not occur"
+                f"of {self._options.baseline} did not occur"
             )
 
     def _update_baseline(self, seen: list[Seen], session: pytest.Session) -> None:
         from csptrace.findings import baseline  # noqa: PLC0415 - as above
 
-        path = self._switches.baseline
+        path = self._options.baseline
         assert path is not None  # noqa: S101 - for the type checker
         keep = self._is_narrowed(session)
-        entries = baseline.merge(self._switches.entries, seen, keep_unseen=keep)
+        entries = baseline.merge(self._options.entries, seen, keep_unseen=keep)
         try:
             baseline.write(path, entries)
         except CspTraceError as error:
@@ -466,7 +466,7 @@ class Ledger:
     def _write_sarif(self) -> None:
         from csptrace.analysis import sarif  # noqa: PLC0415 - only where a file is wanted
 
-        path = self._switches.sarif
+        path = self._options.sarif
         assert path is not None  # noqa: S101 - for the type checker
         known = {
             record["event"]["fingerprint"]
@@ -655,7 +655,7 @@ class Ledger:
 
 
 class Absence:
-    """Stands in for a ledger where nothing can be traced, and that is no reason to fail.
+    """Stands in for the results where nothing can be traced, and that is no reason to fail.
 
     Args:
         reason: why.
@@ -690,22 +690,22 @@ class _Lines:
 
 
 class _Listener:
-    """Reads reports for the ledger."""
+    """Reads reports for the results."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, results: Results) -> None:
+        self._results = results
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, Any, Any]:
         """Take the results out of a report, behind the terminal."""
         payload: dict[str, Any] = report.__dict__.get("csptrace", {})  # from a worker
         if payload.get("verdict") and may_be_withdrawn(payload.get("own", ())):
-            with uncounted(self._ledger.config):
+            with uncounted(self._results.config):
                 result = yield
         else:
             result = yield
         if "csptrace" in report.__dict__:
-            self._ledger.read(report)
+            self._results.read(report)
         return result
 
     @pytest.hookimpl(tryfirst=True)
