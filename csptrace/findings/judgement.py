@@ -18,6 +18,7 @@ from csptrace.findings.fingerprint import fingerprint, names
 from csptrace.findings.misuse import Misused
 from csptrace.findings.text import remedy
 from csptrace.graph.changes import Collected, Detached, Ended, Refused
+from csptrace.graph.sites import COLLECTION
 from csptrace.graph.states import INVALIDATED, LIVE, RELEASED, RELEASING
 
 if TYPE_CHECKING:
@@ -637,7 +638,9 @@ def _finding(
 
 def _was_detached(handle: Handle, code: Code, ended: CallRecord | None) -> bool:
     """Return whether it is the call which has ended a handle that is to blame."""
-    return code is Code.LOST and handle.state == RELEASED and ended is handle.ended
+    if code is not Code.LOST or ended is None or ended.site.call == COLLECTION:
+        return False
+    return handle.state == RELEASED and ended is handle.ended
 
 
 def _harm(handle: Handle) -> str:
