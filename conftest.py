@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -39,17 +38,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "spark" if "spark" in nodeid.rpartition("::")[2] else nodeid
 
     return LoadScheduling(config, log)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """Take pytest's own objects out of sight of the garbage collector.
-
-    There are 250,000 of them; each collection, and each start of a tracer in the middle of a
-    program, would look at every one.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
