@@ -59,9 +59,13 @@ class Vocabulary:
         self._names: dict[tuple[str, str, str], Names] = {}
         self._acquiring: dict[str, set[str]] = {}
         self._outs: dict[tuple[str, str, str], int] = {}
-        for spec in specs:
-            for binding in spec.bindings:
-                self._learn(spec, binding)
+        self._unlearned = tuple((spec, binding) for spec in specs for binding in spec.bindings)
+
+    def _learn_all(self) -> None:
+        """Read the specs, when the first leak is described: most runs have none."""
+        for spec, binding in self._unlearned:
+            self._learn(spec, binding)
+        self._unlearned = ()
 
     def _learn(self, spec: Spec, binding: Binding) -> None:
         rows = (*spec.calls, *binding.rows)
@@ -111,6 +115,7 @@ class Vocabulary:
 
     def out_of(self, call_record: CallRecord) -> int | None:
         """Return the position of the parameter through which a call gave out a handle."""
+        self._learn_all()
         site = call_record.site
         return self._outs.get((site.call, site.api, site.binding))
 
@@ -121,6 +126,7 @@ class Vocabulary:
             kind: its kind.
             begin: where it was acquired.
         """
+        self._learn_all()
         site = begin.site
         names = self._names.get((kind.name, site.api, site.binding))
         if names is None:
