@@ -1,4 +1,4 @@
-"""The one door to a terminal: what csptrace says goes through here, escaped; colours are made here.
+"""All output to terminals: it is escaped here, and colours are made here.
 
 Much of what csptrace shows was named by others: the traced program (files, functions, threads,
 containers), whoever wrote a log or a spec, whoever typed an argument. Such text may hold escape

@@ -53,7 +53,7 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what it has to say through the one door; its errors quote what was typed."""
+    """Writes through `csptrace.terminal`; its errors quote what was typed."""
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     try:
         status: int = options.run(options)
-        if options.run is not run.main:  # what a program leaves unwritten is the program's affair
+        if options.run is not run.main:  # a program's own unwritten output is not reported
             sys.stdout.flush()
     except ReactionError as error:  # several lines, which csptrace has made
         complain(*f"csptrace: {error}".split("\n"))

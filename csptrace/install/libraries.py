@@ -674,7 +674,7 @@ class _Way:
     def _losing(
         self, shape: Shape, traced: Callable[..., Any], lost: frozenset[str]
     ) -> Callable[..., Any]:
-        """Report what a call had acquired before it raised, and closed its eyes to."""
+        """Report what a call had acquired before it raised, and did not return."""
         acquired = [e for e in self._rows[shape.call].effects if isinstance(e, Acquires)]
         site = CallSite(shape.python.rpartition(".")[2], self.spec.name, self.binding.name)
         monitor = self.monitor

@@ -697,7 +697,7 @@ class _Listener:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, Any, Any]:
-        """Take the results out of a report, behind the terminal."""
+        """Take the results out of a report, after the terminal reporter."""
         payload: dict[str, Any] = report.__dict__.get("csptrace", {})  # from a worker
         if payload.get("verdict") and may_be_withdrawn(payload.get("own", ())):
             with uncounted(self._results.config):
