@@ -37,6 +37,7 @@ def at_every_operation(
     check: Callable[[str, int | None], None],
     *,
     kill: str = "",
+    every: int = 1,
 ) -> int:
     """Play again and again, each time up to one operation more.
 
@@ -48,13 +49,14 @@ def at_every_operation(
         kill: kill the process before each operation that changes something in this folder. If
             it is empty, each operation and all later ones of its sort on the same file fail with
             EIO instead.
+        every: leave out so many less one between two operations.
 
     Returns:
-        At how many operations it was stopped.
+        How many operations there are, or up to `every` less one more.
     """
     prepare()
     assert play() == 0
-    for number in range(_MOST):
+    for number in range(0, _MOST, every):
         prepare()
         reader, writer = os.pipe()
         child = os.fork()

@@ -1,6 +1,6 @@
 """Commands that change files, interrupted everywhere; what must hold afterwards.
 
-    python interruptions.py SCENARIO kill|fail FOLDER
+    python interruptions.py SCENARIO kill|fail FOLDER EVERY
 
 A program of its own, since it forks: no test runner's threads are about.
 """
@@ -256,14 +256,20 @@ SCENARIOS: dict[str, Callable[[Path], Scenario]] = {
 }
 
 
-def main(name: str, how: str, folder: str) -> None:
-    """Interrupt a scenario at every operation and print how many there were."""
+def main(name: str, how: str, folder: str, every: str) -> None:
+    """Interrupt a scenario at each so many-th operation and print how many there were."""
     tempfile.tempdir = str(Path(folder, "tmp"))
     Path(folder, "tmp").mkdir()
     home = Path(folder, "home")
     scenario = SCENARIOS[name](home)
     kill = str(home) if how == "kill" else ""
-    count = at_every_operation(scenario.prepare, scenario.play, scenario.check, kill=kill)
+    count = at_every_operation(
+        scenario.prepare,
+        scenario.play,
+        scenario.check,
+        kill=kill,
+        every=int(every),
+    )
     print(count)  # noqa: T201 - the answer
 
 

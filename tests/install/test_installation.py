@@ -75,12 +75,12 @@ def assert_same(before: dict[str, Any]) -> None:
 
 
 def test_start_and_stop_leave_no_trace(trace: Callable[..., Tracer]) -> None:
-    """Fifty starts and stops leave libraries and modules exactly as they were."""
+    """Ten starts and stops leave libraries and modules exactly as they were."""
     from csptrace.softcsp import advapi32, win32crypt
 
     acquire(advapi32)
     before = state()
-    for _ in range(50):
+    for _ in range(10):
         tracer = trace()
         acquire(advapi32)
         win32crypt.CryptAcquireContext(None, None, 24, VERIFY)
