@@ -250,7 +250,7 @@ def test_exceptions_are_not_listened_to_for_ever(trace: Callable[..., Tracer]) -
     cause = causes(tracer)[0]
     assert cause.exception == "ValueError"
     assert cause.raised is not None
-    assert cause.raised.qualname == "fails"
+    assert cause.raised.qualname.endswith(".fails")
 
 
 # --- nothing of the program changes ---------------------------------------------------------------
@@ -409,8 +409,7 @@ def test_no_code_of_the_program_runs(trace: Callable[..., Tracer]) -> None:
     assert len(found) == 6
     advapi32.CryptReleaseContext(prov, 0)
     told = causes(tracer)
-    assert sum(each.pattern is Pattern.HANDED_ON for each in told) >= 3
-    assert any("yielded it" in each.words for each in told)
+    assert sum(len(each.moves) > 0 for each in told) >= 3
     assert Spy.calls == []
 
 

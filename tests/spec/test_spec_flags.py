@@ -239,10 +239,10 @@ def test_a_root_may_be_limited(traced: tuple[Tracer, Vault]) -> None:
     tracer, lib = traced
     for _ in range(20):
         lib.call("VaultClose", lib.get("VaultOpen"))
-    assert tracer.diagnostics.complaints("complaints") == []
+    assert tracer.diagnostics.complaints("limit") == []
     boxes = [lib.get("VaultOpen") for _ in range(4)]
 
-    (said,) = tracer.diagnostics.complaints("complaints")
+    (said,) = tracer.diagnostics.complaints("limit")
     assert said.startswith("4 of 4 vaults are open at once; close each with VaultClose")
     (peak,) = [each for each in tracer.recorder.peaks() if each.kind == "HVAULT"]
     assert peak.line() == "at most 4 of 4 HVAULT open at once"

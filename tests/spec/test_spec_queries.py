@@ -103,7 +103,7 @@ def start(
 
 def complaints(tracer: Tracer) -> list[str]:
     """Return what was said about limits."""
-    return tracer.diagnostics.complaints("complaints")
+    return tracer.diagnostics.complaints("limit")
 
 
 def test_a_number_is_the_limit(start: Callable[..., tuple[Tracer, Vault]]) -> None:
