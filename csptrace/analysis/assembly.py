@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -11,6 +12,7 @@ import orjson
 from csptrace.analysis import queries
 from csptrace.analysis.grouping import Occurrence, groups_of
 from csptrace.analysis.results import (
+    NOWHERE,
     Context,
     Cost,
     Frame,
@@ -18,10 +20,12 @@ from csptrace.analysis.results import (
     Held,
     Lifetime,
     Node,
+    Place,
     Point,
     Problem,
     Report,
     Run,
+    Siblings,
     Site,
     Source,
 )
@@ -129,14 +133,13 @@ def _array(text: str | None) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _where(place: str) -> str:
-    """Return a place with the escapes of JSON taken out of the file's name."""
-    if "\\" not in place:
-        return place
-    try:
-        return str(orjson.loads(f'"{place}"'))
-    except orjson.JSONDecodeError:
-        return place
+def _where(place: str) -> Place:
+    """Return a place as `queries` has it: `file:line`, the file as it is written in JSON."""
+    file, _, line = place.rpartition(":")
+    if "\\" in file:
+        with suppress(orjson.JSONDecodeError):
+            file = str(orjson.loads(f'"{file}"'))
+    return Place(file, int(line)) if file else NOWHERE
 
 
 def _run(row: dict[str, Any], findings: tuple[tuple[str, int], ...]) -> Run:
@@ -175,7 +178,7 @@ def _sites(answers: Mapping[str, Rows]) -> Iterable[Site]:
             live=row["live"],
             growth=row["growth"],
             lifetime=_lifetime(age) if age is not None else None,
-            released_at=_where(release["released_at"]) if release is not None else "",
+            released_at=_where(release["released_at"]) if release is not None else NOWHERE,
             released_there=release["times"] if release is not None else 0,
         )
 
@@ -222,7 +225,9 @@ def _groups(answers: Mapping[str, Rows], sites: Sequence[Site]) -> Iterable[Grou
             scopes=tuple(scopes[fingerprint]),
             causes=tuple(causes[fingerprint]),
             where=first.where or acquired_at,
-            hint=_hint(site) if first.code in _LEAKS and site is not None else first.hint,
+            siblings=_siblings(site)
+            if first.code in _LEAKS and site is not None
+            else first.siblings,
         )
 
 
@@ -233,17 +238,11 @@ def _by_fingerprint(rows: Rows, *columns: str) -> dict[str, list[Any]]:
     return found
 
 
-def _hint(site: Site) -> str:
-    """Say what became of the other handles that were acquired in the same place."""
-    if not site.released:
-        if site.acquired == 1:
-            return f"no other handle was acquired at {site.where}"
-        return f"none of the {site.acquired} handles acquired at {site.where} was released"
-    text = f"{site.released} of {site.acquired} handles acquired at {site.where} were released"
-    if site.released_at:
-        some = "" if site.released_there == site.released else f"{site.released_there} "
-        text += f", {some}at {site.released_at}"
-    return text
+def _siblings(site: Site) -> Siblings:
+    """Return what became of the handles that were acquired in one place."""
+    return Siblings(
+        site.acquired, site.released, site.released_at, site.released_there, site.where, ended=True
+    )
 
 
 def _first(row: dict[str, Any]) -> Group:
@@ -263,7 +262,9 @@ def _first(row: dict[str, Any]) -> Group:
     return group
 
 
-_FIELDS: Final = queries.INPUTS["findings"][1]
+_FIELDS: Final = {
+    column: field for column, field in queries.INPUTS["findings"][1].items() if field.isidentifier()
+}
 _REQUIRED: Final[dict[str, Any]] = {
     **dict.fromkeys(("code", "api", "kind", "remedy", "value", "thread"), ""),
     "gen": 0,

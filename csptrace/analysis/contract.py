@@ -7,8 +7,10 @@ counted, and nothing of it is used.
 
 * The fields that every event has must be there in every version of the schema: `event`, a text
   that starts with `csptrace.`, `run`, `seq`, `ts` and `mono`. `schema` is a number if it is there.
-* Events of this version must have every field that the schema requires and the questions read. In
-  events of other versions they may be missing; what is there must have its type.
+* Events of a readable version must have every field that the schema requires and the questions
+  read. In events of other versions they may be missing; what is there must have its type.
+* A place that version 1 has as `file:line` becomes the fields of version 2, here for a parsed line
+  and in `queries.INPUTS` for SQL: nothing behind reads that text.
 * Of an event whose name is unknown only the common fields are looked at, and fields that nobody
   reads, known or unknown, may hold anything.
 * `null` is the same as nothing. Words of an enumeration that are not in it are a newer version's.
@@ -28,7 +30,7 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from csptrace.analysis import queries
-from csptrace.events.schema import EVENTS, SCHEMA
+from csptrace.events.schema import EVENTS, READABLE, REPLACED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -78,16 +80,17 @@ def _need(name: str, about: dict[str, Any], *, required: bool) -> Need:
 
 def _needs() -> dict[str, dict[str, Need]]:
     everywhere = queries.INPUTS["events"][1].values()
-    read = {event: set(columns.values()) for event, columns in queries.INPUTS.values() if event}
     found: dict[str, dict[str, Need]] = {}
     for event, parts in EVENTS.items():
-        wanted = {"how", *everywhere, *read.get(event, ())} - COMMON.keys()
+        wanted = {"how", *everywhere, *queries.ASKED.get(event, ())} - COMMON.keys()
         found[event] = {
             name: _need(name, about, required=part is parts[0])
             for part in parts
             for name, about in part.items()
             if name in wanted
         }
+        replaced = [name for name in REPLACED.get(event, ()) if f"{name}_file" in found[event]]
+        found[event].update(dict.fromkeys(replaced, Need("text", False)))
         if "pid" in wanted:
             found[event]["pid"] = _integer("pid", {"minimum": 0}, required=True)
     return found
@@ -139,14 +142,28 @@ def event_of(line: Any) -> dict[str, Any] | None:
     event = dict(line)
     if not _settle(event, "schema", _VERSION, required=False):
         return None
-    strict = event.get("schema") == SCHEMA
+    strict = event.get("schema") in READABLE
     for field, need in COMMON.items():
         if not _settle(event, field, need, required=True):
             return None
     for field, need in NEEDS.get(name, {}).items():
         if not _settle(event, field, need, required=need.required and strict):
             return None
+    for field in REPLACED.get(name, ()):
+        _replace(event, field)
     return event
+
+
+_PLACE: Final = re.compile("(.*):([0-9]{1,15})")
+
+
+def _replace(event: dict[str, Any], field: str) -> None:
+    """Put the fields of this version in the place of one of version 1."""
+    place = event.pop(field, None)
+    match = _PLACE.fullmatch(place) if isinstance(place, str) else None
+    if match is not None:
+        event.setdefault(f"{field}_file", match[1])
+        event.setdefault(f"{field}_line", int(match[2]))
 
 
 def _settle(event: dict[str, Any], field: str, need: Need, *, required: bool) -> bool:
@@ -274,7 +291,7 @@ def condition(
     return f"COALESCE({' AND '.join(parts)}, FALSE)"
 
 
-_OTHER_VERSION: Final = f"COALESCE(schema, 0) <> {SCHEMA}"
+_OTHER_VERSION: Final = f"COALESCE(schema, 0) NOT IN {READABLE}"
 
 
 def _holds(column: str, need: Need, may_lack: str, sort: str, matches: str, *, sure: bool) -> str:

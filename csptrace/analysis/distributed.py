@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from csptrace.analysis import assembly, contract, queries, reading
 from csptrace.analysis.results import Source
 from csptrace.errors import AnalysisError, MissingExtraError
+from csptrace.events.schema import READABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -289,8 +290,8 @@ class _Analysis:
         lines.createOrReplaceTempView("lines")
         versions: dict[str, Counter[str]] = {}
         for row in self._spark.sql(
-            """
-            SELECT path, stray, CASE WHEN stray IS NOT NULL OR schema = 1 THEN ''
+            f"""
+            SELECT path, stray, CASE WHEN stray IS NOT NULL OR schema IN {READABLE} THEN ''
                 ELSE COALESCE(CAST(schema AS STRING), 'none') END AS version, COUNT(*) AS times
             FROM lines GROUP BY 1, 2, 3
             """
@@ -337,7 +338,7 @@ class _Analysis:
         for name, (event, columns) in queries.INPUTS.items():
             chosen = ", ".join(f"{field} AS {column}" for column, field in columns.items())
             where = f" WHERE event = '{event}'" if event else ""
-            self._keep(self._spark.sql(f"SELECT {chosen} FROM fields{where}"), name)
+            self._keep(self._spark.sql(f"SELECT {chosen} FROM fields lines{where}"), name)
 
 
 def _source(**given: Any) -> dict[str, Any]:

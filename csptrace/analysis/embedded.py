@@ -23,7 +23,7 @@ from csptrace.analysis import assembly, contract, queries, reading
 from csptrace.analysis.enum_types import EnumTypes, in_sample
 from csptrace.analysis.results import Source
 from csptrace.errors import AnalysisError, MissingExtraError
-from csptrace.events.schema import LONGEST_LINE
+from csptrace.events.schema import LONGEST_LINE, READABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -467,10 +467,12 @@ class _Reader:
         self._put_aside(logs, sources)
         for name, (event, columns) in queries.INPUTS.items():
             if event is not None:
-                chosen = ", ".join(f'"{field}" AS {column}' for column, field in columns.items())
+                chosen = ", ".join(
+                    f"{_column(field)} AS {column}" for column, field in columns.items()
+                )
                 self._cursor.execute(
                     f"CREATE OR REPLACE TEMP TABLE {name} AS "
-                    f"SELECT {chosen} FROM sides WHERE event = {literal(event)}"
+                    f"SELECT {chosen} FROM sides lines WHERE event = {literal(event)}"
                 )
         return sources
 
@@ -848,17 +850,23 @@ def escaped(path: str) -> str:
 def _select(rows: Rows, number: int) -> str:
     """Return the SQL that turns the fields of events into the columns of `events`."""
     columns = [
-        f"{field if not field.isidentifier() else _quoted(field)} AS {column}"
+        f"{_column(field)} AS {column}"
         for column, field in queries.INPUTS["events"][1].items()
         if column != "run"
     ]
     return (
         f"SELECT CASE WHEN fits THEN run END AS run, {', '.join(columns)}, "
         f"CASE WHEN NOT fits THEN {rows.stray} "
-        "WHEN schema = 1 THEN NULL ELSE COALESCE(CAST(schema AS VARCHAR), 'none') END AS version, "
+        f"WHEN schema IN {READABLE} THEN NULL "
+        "ELSE COALESCE(CAST(schema AS VARCHAR), 'none') END AS version, "
         f"CASE WHEN fits THEN {rows.side} END AS side, CAST({number} AS INTEGER) AS file "
         f"FROM (SELECT *, {rows.fits} AS fits FROM {rows.source})"
     )
+
+
+def _column(field: str) -> str:
+    """Return the SQL of a column of `queries.INPUTS`: a field, or an expression."""
+    return _quoted(field) if field.isidentifier() else field
 
 
 def _quoted(name: str) -> str:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from csptrace.analysis.results import Example, Frame, Group, Step
+from csptrace.analysis.results import NOWHERE, Example, Frame, Group, Place, Siblings, Step
 from csptrace.findings.catalogue import Code
+from csptrace.findings.catalogue import siblings as siblings_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["Occurrence", "groups_of"]
+__all__ = ["Occurrence", "groups_of", "siblings_text"]
 
 _RANK: Final = {"error": 0, "warning": 1, "info": 2}
 _ROLES: Final = ("acquired", "exit", "ended", "last_use", "misused")
@@ -74,9 +75,9 @@ def _group(members: list[Occurrence]) -> Group:
         hosts=tuple(sorted({member.host for member in members})),
         scopes=_counts((member.event.get("scope", ""), member.event) for member in members),
         causes=_counts((_cause(member.event), member.event) for member in members),
-        where=event.get("where", ""),
+        where=_place(event, "where"),
         remedy=event["remedy"],
-        hint=_hint(members[-1].event),
+        siblings=_siblings(members[-1].event),
         example=_example(first),
     )
 
@@ -136,10 +137,16 @@ def _steps(occurrence: Occurrence) -> Iterable[Step]:
 
 def _exit(event: Mapping[str, Any]) -> tuple[Frame, ...]:
     """Return the one frame of the place where the acquiring function was left."""
-    file, _, line = event.get("cause_where", "").rpartition(":")
-    if not file or not line.isdigit():
+    place = _place(event, "cause_where")
+    if not place:
         return ()
-    return (Frame(file, int(line), event.get("cause_function", ""), "", user=True),)
+    return (Frame(*place, event.get("cause_function", ""), "", user=True),)
+
+
+def _place(event: Mapping[str, Any], name: str) -> Place:
+    """Return a place that an event may have."""
+    file = event.get(f"{name}_file")
+    return Place(file, event.get(f"{name}_line", 0)) if file else NOWHERE
 
 
 def _text(role: str, call: str, event: Mapping[str, Any]) -> str:
@@ -158,17 +165,36 @@ def _text(role: str, call: str, event: Mapping[str, Any]) -> str:
             return f"{event['kind']} {verb}{by}"
 
 
-def _hint(event: Mapping[str, Any]) -> str:
-    """Say what became of the other handles from the same place."""
-    acquired = event.get("siblings_acquired", 0)
-    released = event.get("siblings_released", 0)
-    if not acquired:
+def _siblings(event: Mapping[str, Any]) -> Siblings:
+    """Return what a finding tells of the other handles from the same place."""
+    return Siblings(
+        event.get("siblings_acquired", 0),
+        event.get("siblings_released", 0),
+        _place(event, "siblings_where"),
+        event.get("siblings_where_count", 0),
+        NOWHERE,
+        ended=False,
+    )
+
+
+def siblings_text(group: Group, where: Callable[[Place], str] = str) -> str:
+    """Say what became of the other handles from the same place.
+
+    Args:
+        group: the findings with one fingerprint.
+        where: turns a place into text.
+
+    Returns:
+        A sentence without its full stop; empty if nothing is known.
+    """
+    siblings = group.siblings
+    if not siblings.acquired:
         return ""
-    if not released:
-        return f"none of the {acquired} handles acquired there was released so far"
-    text = f"{released} of {acquired} handles acquired there were released"
-    where = event.get("siblings_where")
-    if where:
-        most = "" if event.get("siblings_where_count") == released else "most "
-        text += f", {most}at {where}"
-    return text
+    return siblings_in_words(
+        siblings.acquired,
+        siblings.released,
+        at=f"at {where(siblings.at)}" if siblings.at else "there",
+        released_at=where(siblings.released_at),
+        released_there=siblings.released_there,
+        so_far=not siblings.ended,
+    )

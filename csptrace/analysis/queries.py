@@ -20,9 +20,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from csptrace.events.schema import EVENTS
+from csptrace.events.schema import EVENTS, REPLACED
 
 __all__ = [
+    "ASKED",
     "COLUMNS",
     "DOUBTFUL",
     "ENUMS",
@@ -64,6 +65,8 @@ def _columns() -> dict[str, str]:
     for required, optional in EVENTS.values():
         for name, about in {**required, **optional}.items():
             fields.setdefault(name, _SORTS.get(about.get("type", "string"), "VARCHAR"))
+    for names in REPLACED.values():
+        fields.update(dict.fromkeys(names, "VARCHAR"))
     return fields
 
 
@@ -100,17 +103,20 @@ ENUMS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Columns of `events` with few different texts, with the texts that are not from the field itself.
 An engine may keep them as numbers whose order is that of the texts."""
-_RENAMED: Final = {"value": "val", "where": "place", "age_ns": "age"}
+_RENAMED: Final = {"value": "val", "age_ns": "age"}
 
 
-_ABOUT: Final = {
+ASKED: Final[dict[str, tuple[str, ...]]] = {
     "csptrace.finding": (
         *("code", "severity", "api", "kind", "value", "gen", "fingerprint", "thread", "task"),
-        *("scope", "name", "age_ns", "uses", "remedy", "where", "culprit_kind", "times"),
+        *("scope", "name", "age_ns", "uses", "remedy", "culprit_kind", "times"),
+        *("where_file", "where_line"),
         *("acquired_by", "ended_by", "misused_by", "last_use_by"),
         *("acquired_stack", "ended_stack", "misused_stack", "last_use_stack"),
-        *("siblings_acquired", "siblings_released", "siblings_where", "siblings_where_count"),
-        *("cause", "cause_exit", "cause_pattern", "cause_where", "cause_function"),
+        *("siblings_acquired", "siblings_released", "siblings_where_count"),
+        *("siblings_where_file", "siblings_where_line"),
+        *("cause", "cause_exit", "cause_pattern", "cause_function"),
+        *("cause_where_file", "cause_where_line"),
     ),
     "csptrace.stack": ("stack", "frames"),
     "csptrace.run_started": (
@@ -122,9 +128,20 @@ _ABOUT: Final = {
 """What is asked of the rarer events."""
 
 
+_PLACE: Final = "'^(.*):([0-9]{1,15})$'"
+
+
 def _about(event: str) -> dict[str, str]:
-    fields = ("run", "seq", "ts", *(name for name in _ABOUT[event] if name in COLUMNS))
-    return {_RENAMED.get(name, name): name for name in fields}
+    fields = ("run", "seq", "ts", *(name for name in ASKED[event] if name in COLUMNS))
+    columns = {_RENAMED.get(name, name): name for name in fields}
+    for name in REPLACED.get(event, ()):
+        # What version 1 has as `file:line`; it is read with the name of its relation in front,
+        # since WHERE is a word of SQL.
+        file, line = (f"REGEXP_EXTRACT(lines.{name}, {_PLACE}, {part})" for part in (1, 2))
+        if f"{name}_file" in columns:
+            columns[f"{name}_file"] = f"COALESCE({name}_file, NULLIF({file}, ''))"
+            columns[f"{name}_line"] = f"COALESCE({name}_line, CAST(NULLIF({line}, '') AS BIGINT))"
+    return columns
 
 
 INPUTS: Final[dict[str, tuple[str | None, dict[str, str]]]] = {
@@ -135,14 +152,22 @@ INPUTS: Final[dict[str, tuple[str | None, dict[str, str]]]] = {
     "stops": ("csptrace.run_ended", _about("csptrace.run_ended")),
     "notices": ("csptrace.notice", _about("csptrace.notice")),
 }
-"""Relation → the event it is made of (`None`: every event) and column → field or expression."""
+"""Relation → the event it is made of (`None`: every event) and column → field or expression, of the
+fields of a relation that is called `lines`."""
 
-READ: Final = {
-    name: sort
-    for name, sort in COLUMNS.items()
-    if name in {"event", "schema", "how", *_EVENTS.values()}
-    or any(name in columns.values() for _, columns in INPUTS.values())
+_READ: Final = {
+    *("event", "schema", "how", "run", "seq", "ts"),
+    *_EVENTS.values(),
+    *(name for names in ASKED.values() for name in names),
+    *(
+        name
+        for event, names in REPLACED.items()
+        for name in names
+        if f"{name}_file" in ASKED[event]
+    ),
 }
+
+READ: Final = {name: sort for name, sort in COLUMNS.items() if name in _READ}
 """The fields that the questions need, with their types. Reading fewer is faster."""
 
 FINDING: Final = tuple(INPUTS["findings"][1])

@@ -11,6 +11,7 @@ import dataclasses
 from typing import Final, NamedTuple
 
 __all__ = [
+    "NOWHERE",
     "VERSION",
     "Change",
     "Comparison",
@@ -22,17 +23,45 @@ __all__ = [
     "Held",
     "Lifetime",
     "Node",
+    "Place",
     "Point",
     "Problem",
     "Report",
     "Run",
+    "Siblings",
     "Site",
     "Source",
     "Step",
 ]
 
-VERSION: Final = 1
-"""The version of this form in JSON output. It rises when a field changes its meaning."""
+VERSION: Final = 2
+"""The version of this form in JSON output. It rises when a field changes its meaning.
+
+Version 2 has siblings as numbers, where version 1 had a sentence.
+"""
+
+
+class Place(NamedTuple):
+    """A line of a file.
+
+    Attributes:
+        file: path on the machine that ran the program; empty if nothing is known.
+        line: line number, from 1; 0 if it is not known.
+    """
+
+    file: str
+    line: int
+
+    def __bool__(self) -> bool:
+        """Return whether anything is known."""
+        return bool(self.file)
+
+    def __str__(self) -> str:
+        """Return `file:line`, empty if nothing is known."""
+        return f"{self.file}:{self.line}" if self.file else ""
+
+
+NOWHERE: Final = Place("", 0)
 
 
 class Frame(NamedTuple):
@@ -101,6 +130,26 @@ class Example:
     steps: tuple[Step, ...]
 
 
+class Siblings(NamedTuple):
+    """What became of the handles that were acquired in the same place.
+
+    Attributes:
+        acquired: how many were acquired there, the leaked ones included; 0 if nothing is known.
+        released: how many of them the program released.
+        released_at: what released most of them.
+        released_there: how many that was.
+        at: where they were acquired, if it is another place than the finding's own story tells.
+        ended: whether these are the numbers of whole runs, and not of one up to the finding.
+    """
+
+    acquired: int
+    released: int
+    released_at: Place
+    released_there: int
+    at: Place
+    ended: bool
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """All findings with one fingerprint.
@@ -118,9 +167,9 @@ class Group:
         hosts: the hosts, sorted.
         scopes: the scopes or tests that had it, with counts, most first.
         causes: how the acquiring function was left, with counts, most first; empty if not known.
-        where: `file:line` of the user's code that it is about.
+        where: the user's code that it is about.
         remedy: what to do about it.
-        hint: what became of the other handles from the same place; empty if nothing is known.
+        siblings: what became of the other handles from the same place.
         example: the first finding.
     """
 
@@ -136,9 +185,9 @@ class Group:
     hosts: tuple[str, ...]
     scopes: tuple[tuple[str, int], ...]
     causes: tuple[tuple[str, int], ...]
-    where: str
+    where: Place
     remedy: str
-    hint: str
+    siblings: Siblings
     example: Example
 
 
@@ -233,7 +282,7 @@ class Site:
     Attributes:
         api: the spec's name.
         kind: the kind of handle.
-        where: `file:line` of the first frame of user code, else of the innermost frame.
+        where: the first frame of user code, else the innermost frame.
         stack: one example, innermost frame first.
         acquired: how many.
         released: how many were released by the program.
@@ -242,13 +291,13 @@ class Site:
         growth: live handles of this site at the end of the runs, less those at half time: a site
             whose live count rises from start to end is positive.
         lifetime: of the released ones; None if there are none.
-        released_at: `file:line` that released most of them; empty if unknown.
+        released_at: what released most of them.
         released_there: how many it released.
     """
 
     api: str
     kind: str
-    where: str
+    where: Place
     stack: tuple[Frame, ...]
     acquired: int
     released: int
@@ -256,7 +305,7 @@ class Site:
     live: int
     growth: int
     lifetime: Lifetime | None
-    released_at: str
+    released_at: Place
     released_there: int
 
 
@@ -280,7 +329,7 @@ class Held(NamedTuple):
     name: str
     age: int
     ended: str
-    where: str
+    where: Place
 
 
 class Context(NamedTuple):
@@ -295,7 +344,7 @@ class Context(NamedTuple):
     value: str
     name: str
     at: int
-    where: str
+    where: Place
     under: tuple[tuple[str, int], ...]
 
 
@@ -312,7 +361,7 @@ class Node(NamedTuple):
         acquired: nanoseconds since the run's start.
         ended: nanoseconds since the run's start, -1 if it never ended.
         how: `released`, `invalidated`, `collected`, `handed-over`, `unseen` or `alive`.
-        where: `file:line` of the acquisition.
+        where: the acquisition.
         needs: handles it depends on.
     """
 
@@ -324,7 +373,7 @@ class Node(NamedTuple):
     acquired: int
     ended: int
     how: str
-    where: str
+    where: Place
     needs: tuple[int, ...]
 
 

@@ -11,12 +11,13 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from csptrace.analysis.grouping import siblings_text
 from csptrace.findings.catalogue import CATALOGUE, guide
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from csptrace.analysis.results import Frame, Group, Step
+    from csptrace.analysis.results import Frame, Group, Place, Step
 
 __all__ = ["SCHEMA_URI", "log"]
 
@@ -112,8 +113,9 @@ def _result(group: Group, rule: int, places: _Places, accepted: bool) -> dict[st
     flow = [location for step in group.example.steps for location in places.of(step)]
     times = f" ({group.count} times)" if group.count > 1 else ""
     lines = [f"{group.kind}: {_short(group)}{times}. Fix: {group.remedy}."]
-    if group.hint:
-        lines.append(f"{group.hint[0].upper()}{group.hint[1:]}.")
+    siblings = siblings_text(group)
+    if siblings:
+        lines.append(f"{siblings[0].upper()}{siblings[1:]}.")
     if group.scopes:
         named = ", ".join(name for name, _ in group.scopes[:5])
         more = len(group.scopes) - 5
@@ -139,7 +141,7 @@ def _result(group: Group, rule: int, places: _Places, accepted: bool) -> dict[st
     }
     if group.causes:
         result["properties"]["causes"] = [name for name, _ in group.causes]
-    where = places.parse(group.where) or _first(flow)
+    where = places.at(group.where) or _first(flow)
     if where is not None:
         result["locations"] = [{"physicalLocation": where}]
     if flow:
@@ -178,12 +180,11 @@ class _Places:
     def __init__(self, root: str) -> None:
         self._root = root
 
-    def parse(self, where: str) -> dict[str, Any] | None:
-        """Return the location for `file:line`, `None` if it names no file."""
-        file, _, line = where.rpartition(":")
-        if not file or file.startswith("<") or not line.isdigit():
+    def at(self, place: Place) -> dict[str, Any] | None:
+        """Return the location of a place, `None` if it names no file."""
+        if not place or place.file.startswith("<"):
             return None
-        return self._physical(file, int(line))
+        return self._physical(place.file, place.line)
 
     def of(self, step: Step) -> Iterable[dict[str, Any]]:
         """Yield the frames of a step, outermost first, as the locations of a thread flow."""

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from csptrace.analysis import contract, reading
+from csptrace.analysis.results import Place
 from csptrace.events.schema import LONGEST_LINE
 from csptrace.files import only_regular
 
@@ -30,8 +31,8 @@ class Seen(NamedTuple):
     severity: str
     kind: str
     value: str
-    where: str
     fingerprint: str
+    where: Place
 
 
 class Process(NamedTuple):
@@ -144,16 +145,15 @@ class LogTail:
         run.take(event)
         if event["event"] == "csptrace.finding":
             self._counts[str(event.get("code", ""))] += _times(event)
-            self._findings.append(
-                Seen(
-                    event["ts"],
-                    event["run"],
-                    *(
-                        str(event.get(name, ""))
-                        for name in ("code", "severity", "kind", "value", "where", "fingerprint")
-                    ),
-                )
-            )
+            self._findings.append(_seen(event))
+
+
+def _seen(event: dict[str, Any]) -> Seen:
+    code, severity, kind, value, fingerprint = (
+        str(event.get(name, "")) for name in ("code", "severity", "kind", "value", "fingerprint")
+    )
+    where = Place(event.get("where_file", ""), event.get("where_line", 0))
+    return Seen(event["ts"], event["run"], code, severity, kind, value, fingerprint, where)
 
 
 def _times(event: dict[str, Any]) -> int:

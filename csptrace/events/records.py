@@ -193,7 +193,8 @@ def finding_event(finding: Finding, *, redact: bool) -> dict[str, Any]:
     about = finding.about
     first = about.stack.first if about is not None and about.stack is not None else None
     if first is not None:
-        fields["where"] = _position(first)
+        fields.update(_place("where", first))
+        fields["where"] = f"{first.filename}:{first.line}"
     if finding.cause is not None:
         fields.update(_cause(finding.cause))
     if finding.harm:
@@ -204,7 +205,7 @@ def finding_event(finding: Finding, *, redact: bool) -> dict[str, Any]:
         fields["siblings_acquired"] = siblings.acquired
         fields["siblings_released"] = siblings.released
         if siblings.where is not None:
-            fields["siblings_where"] = _position(siblings.where)
+            fields.update(_place("siblings_where", siblings.where))
             fields["siblings_where_count"] = siblings.where_count
     return fields
 
@@ -231,25 +232,27 @@ def _cause(cause: Cause) -> dict[str, Any]:
         "cause_exit": cause.exit.value,
         "cause_pattern": cause.pattern.value,
         "cause_function": cause.function,
-        "cause_where": _position(cause.at),
+        **_place("cause_where", cause.at),
     }
     if cause.exception:
         fields["cause_exception"] = cause.exception
     if cause.raised is not None:
         fields["cause_raised_in"] = cause.raised.qualname
-        fields["cause_raised_where"] = _position(cause.raised)
+        fields.update(_place("cause_raised_where", cause.raised))
     if cause.caught is not None:
         fields["cause_caught_in"] = cause.caught.qualname
-        fields["cause_caught_where"] = _position(cause.caught)
+        fields.update(_place("cause_caught_where", cause.caught))
     if cause.moves:
-        fields["cause_moves"] = [f"{_position(frame)} {frame.qualname}" for frame in cause.moves]
+        fields["cause_moves"] = [[each.filename, each.line, each.qualname] for each in cause.moves]
     if cause.skipped:
-        fields["cause_skipped"] = [f"{_position(frame)} {call}" for call, frame in cause.skipped]
+        fields["cause_skipped"] = [
+            [frame.filename, frame.line, call] for call, frame in cause.skipped
+        ]
     return fields
 
 
-def _position(frame: Frame) -> str:
-    return f"{frame.filename}:{frame.line}"
+def _place(name: str, frame: Frame) -> dict[str, Any]:
+    return {f"{name}_file": frame.filename, f"{name}_line": frame.line}
 
 
 def _number(stack: Stack | ResolvedStack | None) -> int:

@@ -24,14 +24,41 @@ import json
 from importlib import resources
 from typing import Any, Final, cast
 
-__all__ = ["EVENTS", "LONGEST_LINE", "SCHEMA", "json_schema", "shipped"]
+__all__ = [
+    "EVENTS",
+    "LONGEST_LINE",
+    "READABLE",
+    "REPLACED",
+    "SCHEMA",
+    "json_schema",
+    "shipped",
+]
 
 LONGEST_LINE: Final = 256 << 10
 """In bytes. A writer shortens what would be longer (the outer frames of a very deep stack), and for
 a reader a longer line is no event, so that the memory it needs is bounded."""
 
-SCHEMA: Final = 1
-"""The version written into every event. It rises when a field changes its meaning."""
+SCHEMA: Final = 2
+"""The version written into every event. It rises when a field changes its meaning.
+
+Version 2 gives places as file and line, where version 1 had one text of both.
+"""
+
+READABLE: Final = (1, SCHEMA)
+"""The versions whose every field analysis understands."""
+
+REPLACED: Final[dict[str, tuple[str, ...]]] = {
+    "csptrace.finding": (
+        "where",
+        "siblings_where",
+        "cause_where",
+        "cause_raised_where",
+        "cause_caught_where",
+    ),
+}
+"""Event → fields of version 1 that hold a place as `file:line`. Since version 2 it has a field for
+the file, whose name ends in `_file`, and one for the line, whose name ends in `_line`; `where`
+alone is still written, for people and for scripts that search logs."""
 
 _TEXT: Final = {"type": "string"}
 _COUNT: Final = {"type": "integer", "minimum": 0}
@@ -64,8 +91,20 @@ _HANDLE: Final[dict[str, dict[str, Any]]] = {
 }
 _STACK: Final = {**_COUNT, "description": "id of a csptrace.stack event; 0 if none was captured"}
 _AGE: Final = {**_INT, "description": "nanoseconds since acquisition; -1 if unknown"}
-_PLACE: Final = {**_TEXT, "description": "file:line"}
-_PLACES: Final = {"type": "array", "items": _TEXT}
+
+
+def _place(name: str, description: str = "") -> dict[str, dict[str, Any]]:
+    """Return the two fields of a place."""
+    about = {"description": description} if description else {}
+    return {f"{name}_file": {**_TEXT, **about}, f"{name}_line": _COUNT}
+
+
+def _places(description: str) -> dict[str, Any]:
+    """Return a field with places, each with a name."""
+    item = {"type": "array", "prefixItems": [_TEXT, _COUNT, _TEXT], "minItems": 3, "maxItems": 3}
+    return {"type": "array", "items": item, "description": description}
+
+
 _FRAME: Final = {
     "type": "array",
     "description": "file, line, qualified name, module, whether it is the user's code",
@@ -167,12 +206,13 @@ EVENTS: Final[dict[str, tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any
             "reused_kind": _TEXT,
             "last_use_stack": _STACK,
             "last_use_by": _TEXT,
-            "where": {**_TEXT, "description": "file:line of the first frame of user code"},
+            **_place("where", "the first frame of user code"),
+            "where": {**_TEXT, "description": "both as one text, for people: file:line"},
             "task": _TEXT,
             "scope": _TEXT,
             "siblings_acquired": _COUNT,
             "siblings_released": _COUNT,
-            "siblings_where": _TEXT,
+            **_place("siblings_where", "what released most of them"),
             "siblings_where_count": _COUNT,
             "siblings_alike": {
                 **_COUNT,
@@ -219,20 +259,16 @@ EVENTS: Final[dict[str, tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any
                 "description": "why the release was missed",
             },
             "cause_function": {**_TEXT, "description": "its qualified name"},
-            "cause_where": {**_PLACE, "description": "file:line where it was left, or stood"},
+            **_place("cause_where", "where it was left, or stood"),
             "cause_exception": {**_TEXT, "description": "the exception's type"},
             "cause_raised_in": _TEXT,
-            "cause_raised_where": _PLACE,
+            **_place("cause_raised_where"),
             "cause_caught_in": _TEXT,
-            "cause_caught_where": _PLACE,
-            "cause_moves": {
-                **_PLACES,
-                "description": "file:line function that handed it on, the acquiring one first",
-            },
-            "cause_skipped": {
-                **_PLACES,
-                "description": "file:line call of the releases that were not reached",
-            },
+            **_place("cause_caught_where"),
+            "cause_moves": _places(
+                "file, line and name of the functions that handed it on, the acquiring one first"
+            ),
+            "cause_skipped": _places("file, line and call of the releases that were not reached"),
         },
     ),
     "csptrace.stack": ({"stack": _COUNT, "frames": {"type": "array", "items": _FRAME}}, {}),

@@ -15,7 +15,7 @@ import dataclasses
 import enum
 from typing import Final
 
-__all__ = ["CATALOGUE", "Code", "Row", "Severity", "Sort", "Variant", "guide"]
+__all__ = ["CATALOGUE", "Code", "Row", "Severity", "Sort", "Variant", "guide", "siblings"]
 
 
 class Code(enum.StrEnum):
@@ -304,3 +304,36 @@ def guide(code: str) -> str:
         The command line, empty if the guide of this csptrace has no such page.
     """
     return f"csptrace guide {code}" if code in CATALOGUE else ""
+
+
+def siblings(
+    acquired: int,
+    released: int,
+    *,
+    at: str = "there",
+    released_at: str = "",
+    released_there: int = 0,
+    so_far: bool = True,
+) -> str:
+    """Say what became of the handles that were acquired in one place.
+
+    Args:
+        acquired: how many were acquired there.
+        released: how many of them the program released.
+        at: where that is: `there`, or `at` and a place.
+        released_at: the place that released most of them, empty if it is not known.
+        released_there: how many that was.
+        so_far: whether more may still happen, or happened later.
+
+    Returns:
+        A sentence without its full stop.
+    """
+    if not released:
+        if acquired == 1 and not so_far:
+            return f"no other handle was acquired {at}"
+        return f"none of the {acquired:,} handles acquired {at} was released{' so far' * so_far}"
+    text = f"{released:,} of {acquired:,} handles acquired {at} were released"
+    if released_at:
+        some = "" if released_there == released else f"{released_there:,} "
+        text += f", {some}at {released_at}"
+    return text

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from csptrace import quoting
-from csptrace.findings.catalogue import Code, Severity, Variant, guide
+from csptrace.findings.catalogue import Code, Severity, Variant, guide, siblings
 from csptrace.graph.sites import COLLECTION, FORK
 from csptrace.graph.states import value_text
 from csptrace.terminal import Span, escape, render
@@ -20,7 +20,7 @@ from csptrace.terminal import Span, escape, render
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from csptrace.findings.finding import Finding, HandleRef, Occurrence
+    from csptrace.findings.finding import Finding, HandleRef, Occurrence, Siblings
     from csptrace.graph.handle import Handle
     from csptrace.spec.kinds import Kind
     from csptrace.stacks.frames import Frame
@@ -356,21 +356,25 @@ def _hints(finding: Finding) -> Iterable[str]:
         yield "under it: " + ", ".join(f"{count} {kind}" for kind, count in finding.children)
     if finding.times > 1:
         yield f"it stands for {finding.times:,} handles from there that were left in the same way"
-    siblings = finding.siblings
-    if siblings is not None and siblings.released:
-        text = f"{siblings.released} of {siblings.acquired} handles acquired there were released"
-        if siblings.where is not None:
-            most = "" if siblings.where_count == siblings.released else "most "
-            text += f", {most}at {_position(siblings.where)}"
-        if finding.cause is not None and siblings.alike + siblings.released == siblings.acquired:
+    others = finding.siblings
+    if others is not None and others.released:
+        text = _siblings_text(others)
+        if finding.cause is not None and others.alike + others.released == others.acquired:
             text += "; every other exit released"
         yield text
-    elif siblings is not None:
-        yield f"none of the {siblings.acquired} handles acquired there was released so far"
+    elif others is not None:
+        yield _siblings_text(others)
     if finding.harm:
         yield f"cost: {finding.harm}"
     if finding.inherited:
         yield "it was acquired by the parent process, before a fork"
+
+
+def _siblings_text(of: Siblings) -> str:
+    released_at = "" if of.where is None else _position(of.where)
+    return siblings(
+        of.acquired, of.released, released_at=released_at, released_there=of.where_count
+    )
 
 
 def _seconds(nanoseconds: int) -> str:

@@ -164,7 +164,7 @@ def _screen(state: State) -> Any:
         newest.add_row(
             Text(seen.code, style=colours.get(seen.severity, "")),
             Text(f"{seen.kind} {seen.value}"),
-            Text(seen.where),
+            Text(str(seen.where)),
         )
     total = ", ".join(f"{count:,} {code}" for code, count in state.counts) or "no findings"
     return Group(

@@ -16,7 +16,7 @@ AA, BB, CC = (f"1:{letter * 16}" for letter in "abc")
 
 def leaky() -> Logbook:
     """A context that takes a key and a hash with it; two other keys are released in order."""
-    book = Logbook("aaaa", "alpha", 11)
+    book = Logbook("aaaa", "alpha", 11, schema=1)
     book.started()
     book.acquire(0, 1, "HCRYPTPROV", 10, name="box")
     book.acquire(100, 2, "HCRYPTKEY", 20, parent=1)

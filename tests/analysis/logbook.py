@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from csptrace.events.schema import REPLACED, SCHEMA
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,9 +24,18 @@ class Logbook:
         host: the machine.
         pid: the process.
         shift: how many milliseconds after the others its monotonic clock was started.
+        schema: the version that it writes.
     """
 
-    def __init__(self, run: str, host: str = "alpha", pid: int = 11, shift: int = 0) -> None:
+    def __init__(
+        self,
+        run: str,
+        host: str = "alpha",
+        pid: int = 11,
+        shift: int = 0,
+        schema: int = SCHEMA,
+    ) -> None:
+        self.schema = schema
         self.run = run
         self.host = host
         self.pid = pid
@@ -39,7 +50,7 @@ class Logbook:
         event = {
             **fields,
             "event": f"csptrace.{name}",
-            "schema": 1,
+            "schema": self.schema,
             "run": self.run,
             "pid": self.pid,
             "seq": len(self.events) + 1,
@@ -108,7 +119,12 @@ class Logbook:
         self.emit(at, "handle_invalidated", **{**fields, **more})
 
     def find(self, at: int, hid: int, code: str, fingerprint: str, **more: Any) -> None:
-        """Report a finding."""
+        """Report a finding; a place is given as `file:line`, which version 1 writes as it is."""
+        if self.schema > 1:
+            for name in REPLACED["csptrace.finding"]:
+                if name in more:
+                    file, _, line = more.pop(name).rpartition(":")
+                    more |= {f"{name}_file": file, f"{name}_line": int(line)}
         since, _, stack = self.acquired_at[hid]
         fields = {
             **self._handle(hid),

@@ -77,12 +77,12 @@ def write(folder: Path) -> dict[str, dict[str, object]]:
     rest = compressor.compress(b"".join(lines[8:]))
     put("cut.jsonl.zst", whole + rest[:-20], events=8, unreadable=reason)
     eight = busy("eight", 8)
-    newer = [{**event, "schema": 2, "colour": "red"} for event in eight.events]
+    newer = [{**event, "schema": 3, "colour": "red"} for event in eight.events]
     put(
         "newer.jsonl",
         as_lines(newer),
         events=len(newer),
-        other_schema=(("2", len(newer)),),
+        other_schema=(("3", len(newer)),),
     )
     nine = busy("nine", 9)
     older = [{name: event[name] for name in event if name != "schema"} for event in nine.events]

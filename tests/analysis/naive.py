@@ -9,12 +9,12 @@ from typing import Any
 Event = dict[str, Any]
 
 
-def place(frames: list[list[Any]]) -> str:
+def place(frames: list[list[Any]]) -> tuple[str, int]:
     """Return the first frame of user code, else the innermost one."""
     for file, line, _, _, user in frames:
         if user:
-            return f"{file}:{line}"
-    return f"{frames[0][0]}:{frames[0][1]}" if frames else ""
+            return file, line
+    return tuple(frames[0][:2]) if frames else ("", 0)
 
 
 def bucket(age: int) -> int:
@@ -71,9 +71,9 @@ class Process:
         if event["hid"] in self.handles:
             self.ends.setdefault(event["hid"], {**event, "how": how})
 
-    def where(self, number: int) -> str:
+    def where(self, number: int) -> tuple[str, int]:
         """Return the place of a stack."""
-        return place(self.stacks[number]) if number in self.stacks else ""
+        return place(self.stacks[number]) if number in self.stacks else ("", 0)
 
 
 def sites(processes: list[Process]) -> dict[tuple[str, str], dict[str, Any]]:

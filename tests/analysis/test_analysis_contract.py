@@ -290,9 +290,9 @@ def test_events_of_a_newer_csptrace_are_counted_as_before(tmp_path: Path) -> Non
             "hid": {},
         },
         {**base, "event": "csptrace.weather", "schema": 1, "seq": 2, "code": 5, "frames": 1},
-        {**base, "event": "csptrace.finding", "schema": 2, "seq": 3, "colour": [1]},
-        {**base, "event": "csptrace.handle_acquired", "schema": 2, "seq": 4, "kind": "K"},
-        {**base, "event": "csptrace.handle_acquired", "schema": 2, "seq": 5, "kind": ["K"]},
+        {**base, "event": "csptrace.finding", "schema": 3, "seq": 3, "colour": [1]},
+        {**base, "event": "csptrace.handle_acquired", "schema": 3, "seq": 4, "kind": "K"},
+        {**base, "event": "csptrace.handle_acquired", "schema": 3, "seq": 5, "kind": ["K"]},
     ]
     path = tmp_path / "csptrace-log.jsonl"
     path.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
@@ -300,7 +300,7 @@ def test_events_of_a_newer_csptrace_are_counted_as_before(tmp_path: Path) -> Non
     follower = LogTail(str(tmp_path))
     follower.poll()
 
-    assert (source.events, source.foreign, source.other_schema) == (4, 1, (("2", 2),))
+    assert (source.events, source.foreign, source.other_schema) == (4, 1, (("3", 2),))
     assert (follower.state().events, follower.state().skipped) == (4, 1)
 
 

@@ -8,13 +8,16 @@ import golden_logs
 from golden_logs import AA, BB, CC
 from logbook import EPOCH, MS
 
+from csptrace.analysis.grouping import siblings_text
 from csptrace.analysis.results import (
+    NOWHERE,
     Context,
     Cost,
     Frame,
     Held,
     Lifetime,
     Node,
+    Place,
     Point,
     Problem,
     Step,
@@ -37,7 +40,7 @@ def test_groups_hold_what_equal_findings_have_in_common(golden: Report) -> None:
     assert first.scopes == (("test_one", 1), ("test_two", 1))
     assert (first.code, first.severity) == ("leaked-at-release", "error")
     assert (first.api, first.kind) == ("cryptoapi", "HCRYPTKEY")
-    assert (first.where, first.remedy) == (f"{PLACE}:20", "do not leaked-at-release")
+    assert (first.where, first.remedy) == ((PLACE, 20), "do not leaked-at-release")
     assert (second.fingerprint, second.count, second.runs) == (BB, 1, 1)
     assert (third.fingerprint, third.severity, third.hosts) == (CC, "info", ("alpha",))
 
@@ -78,10 +81,10 @@ def test_an_example_tells_the_whole_story(golden: Report) -> None:
 def test_siblings_say_what_became_of_the_others(golden: Report) -> None:
     """A leak counts the other handles from its place, and how the leaked ones left."""
     assert golden.groups[0].causes == (("raised/exception", 1),)
-    assert golden.groups[0].hint == (
+    assert siblings_text(golden.groups[0]) == (
         f"2 of 5 handles acquired at {PLACE}:20 were released, 1 at {PLACE}:30"
     )
-    assert golden.groups[1].hint == f"no other handle was acquired at {PLACE}:40"
+    assert siblings_text(golden.groups[1]) == f"no other handle was acquired at {PLACE}:40"
 
 
 def test_sites_count_what_was_acquired_and_how_it_ended(golden: Report) -> None:
@@ -92,11 +95,11 @@ def test_sites_count_what_was_acquired_and_how_it_ended(golden: Report) -> None:
     ]
 
     assert found == [
-        ("HCRYPTKEY", f"{PLACE}:60", 4, 0, 4, 4),
+        ("HCRYPTKEY", Place(PLACE, 60), 4, 0, 4, 4),
         # 2 and 3 released, 4 invalidated, 10 handed over, 11 collected
-        ("HCRYPTKEY", f"{PLACE}:20", 5, 2, 2, 0),
-        ("HCRYPTPROV", f"{PLACE}:10", 2, 1, 1, 1),
-        ("HCRYPTHASH", f"{PLACE}:40", 1, 0, 1, 0),
+        ("HCRYPTKEY", Place(PLACE, 20), 5, 2, 2, 0),
+        ("HCRYPTPROV", Place(PLACE, 10), 2, 1, 1, 1),
+        ("HCRYPTHASH", Place(PLACE, 40), 1, 0, 1, 0),
     ]
     assert {site.api for site in golden.sites} == {"cryptoapi"}
     assert golden.sites[0].stack == (Frame(PLACE, 60, "step60", "app", True), MAIN)
@@ -113,10 +116,10 @@ def test_lifetimes_are_quantiles_of_buckets(golden: Report) -> None:
 
     keys, context = 35 * 2**23 + 2**22, 35 * 2**24 + 2**23
     assert lifetimes == {
-        f"{PLACE}:60": None,
-        f"{PLACE}:20": Lifetime(keys, keys, keys, 300 * MS),
-        f"{PLACE}:10": Lifetime(context, context, context, 600 * MS),
-        f"{PLACE}:40": None,
+        Place(PLACE, 60): None,
+        Place(PLACE, 20): Lifetime(keys, keys, keys, 300 * MS),
+        Place(PLACE, 10): Lifetime(context, context, context, 600 * MS),
+        Place(PLACE, 40): None,
     }
 
 
@@ -125,10 +128,10 @@ def test_sites_know_where_most_is_released(golden: Report) -> None:
     found = {site.where: (site.released_at, site.released_there) for site in golden.sites}
 
     assert found == {
-        f"{PLACE}:60": ("", 0),
-        f"{PLACE}:20": (f"{PLACE}:30", 1),
-        f"{PLACE}:10": (f"{PLACE}:50", 1),
-        f"{PLACE}:40": ("", 0),
+        Place(PLACE, 60): (NOWHERE, 0),
+        Place(PLACE, 20): (Place(PLACE, 30), 1),
+        Place(PLACE, 10): (Place(PLACE, 50), 1),
+        Place(PLACE, 40): (NOWHERE, 0),
     }
 
 
@@ -169,9 +172,9 @@ def test_timelines_follow_the_live_handles(golden: Report) -> None:
 def test_held_names_the_handles_held_longest(golden: Report) -> None:
     """What never ended has been held until the last event of its run."""
     assert golden.held[:3] == (
-        Held("bbbb", 1, "HCRYPTPROV", "0x00000001", "", 1000 * MS, "alive", f"{PLACE}:10"),
-        Held("bbbb", 2, "HCRYPTKEY", "0x00000002", "", 900 * MS, "alive", f"{PLACE}:60"),
-        Held("aaaa", 1, "HCRYPTPROV", "0x00000001", "box", 600 * MS, "released", f"{PLACE}:10"),
+        Held("bbbb", 1, "HCRYPTPROV", "0x00000001", "", 1000 * MS, "alive", Place(PLACE, 10)),
+        Held("bbbb", 2, "HCRYPTKEY", "0x00000002", "", 900 * MS, "alive", Place(PLACE, 60)),
+        Held("aaaa", 1, "HCRYPTPROV", "0x00000001", "box", 600 * MS, "released", Place(PLACE, 10)),
     )
     assert [(held.run, held.hid, held.age // MS, held.ended) for held in golden.held[3:]] == [
         ("aaaa", 2, 300, "released"),
@@ -197,7 +200,7 @@ def test_contexts_say_what_was_under_them(golden: Report) -> None:
             "0x00000001",
             "box",
             EPOCH + 600 * MS,
-            f"{PLACE}:50",
+            Place(PLACE, 50),
             under,
         ),
     )
@@ -225,7 +228,7 @@ def test_the_graph_is_that_of_the_run_with_the_most_findings(golden: Report) -> 
             at * MS,
             ended * MS,
             how,
-            f"{PLACE}:{line}",
+            Place(PLACE, line),
             needs,
         )
         for hid, (kind, (parent, at, ended, how, line, needs)) in enumerate(

@@ -6,14 +6,14 @@ from typing import Any
 
 import jsonschema
 
-from csptrace.analysis.grouping import Occurrence, groups_of
-from csptrace.analysis.results import Frame
+from csptrace.analysis.grouping import Occurrence, groups_of, siblings_text
+from csptrace.analysis.results import NOWHERE, Frame, Place
 from csptrace.events.schema import shipped
 
 FRAMES = [["/src/app.py", 7, "make", "app", True], ["/lib/x.py", 3, "run", "x", False]]
 FINDING: dict[str, Any] = {
     "event": "csptrace.finding",
-    "schema": 1,
+    "schema": 2,
     "run": "r1",
     "pid": 1,
     "seq": 5,
@@ -41,7 +41,8 @@ FINDING: dict[str, Any] = {
     "misused_stack": 0,
     "culprit": 2,
     "culprit_kind": "HCRYPTPROV",
-    "where": "/src/app.py:7",
+    "where_file": "/src/app.py",
+    "where_line": 7,
 }
 
 
@@ -69,7 +70,7 @@ def test_equal_findings_are_counted() -> None:
     assert (group.first_seen, group.last_seen) == (1000, 3000)
     assert group.scopes == (("b", 2), ("a", 1))
     assert (group.example.run, group.example.scope, group.example.task) == ("r1", "a", "t")
-    assert group.where == "/src/app.py:7"
+    assert group.where == Place("/src/app.py", 7)
 
 
 def test_the_story_is_in_the_order_of_time() -> None:
@@ -84,7 +85,8 @@ def test_the_story_is_in_the_order_of_time() -> None:
                 cause="make raised ValueError",
                 cause_exit="raised",
                 cause_pattern="exception",
-                cause_where="/src/app.py:9",
+                cause_where_file="/src/app.py",
+                cause_where_line=9,
                 cause_function="make",
             )
         ]
@@ -105,11 +107,11 @@ def test_the_story_is_in_the_order_of_time() -> None:
 def test_without_stacks() -> None:
     """At level `count` there are calls and no frames."""
     bare = {**FINDING, "acquired_stack": 0, "ended_stack": 0}
-    del bare["where"]
+    del bare["where_file"], bare["where_line"]
     (group,) = groups_of([Occurrence(bare, {}, "r", "h")])
 
     assert [step.stack for step in group.example.steps] == [(), ()]
-    assert group.where == ""
+    assert group.where == NOWHERE
 
 
 def test_lost_and_refused() -> None:
@@ -152,7 +154,7 @@ def test_hints() -> None:
     """What became of the others from the same place, as the last finding knows it."""
 
     def hint(**fields: Any) -> str:
-        return groups_of([seen(**fields)])[0].hint
+        return siblings_text(groups_of([seen(**fields)])[0])
 
     assert hint() == ""
     assert hint(siblings_acquired=4, siblings_released=0) == (
@@ -161,7 +163,11 @@ def test_hints() -> None:
     assert hint(siblings_acquired=4, siblings_released=3) == (
         "3 of 4 handles acquired there were released"
     )
-    where = {"siblings_where": "/src/app.py:9", "siblings_where_count": 2}
+    where = {
+        "siblings_where_file": "/src/app.py",
+        "siblings_where_line": 9,
+        "siblings_where_count": 2,
+    }
     assert hint(siblings_acquired=4, siblings_released=3, **where) == (
-        "3 of 4 handles acquired there were released, most at /src/app.py:9"
+        "3 of 4 handles acquired there were released, 2 at /src/app.py:9"
     )

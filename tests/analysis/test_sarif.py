@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from csptrace.analysis import sarif
-from csptrace.analysis.results import Example, Frame, Group, Step
+from csptrace.analysis.results import NOWHERE, Example, Frame, Group, Place, Siblings, Step
 from csptrace.findings.catalogue import Code
 
 SCHEMA = json.loads(Path(__file__).with_name("sarif-schema-2.1.0.json").read_text("utf-8"))
@@ -54,9 +54,9 @@ GROUP = Group(
     hosts=("h",),
     scopes=(("test_a", 2), ("test_b", 1)),
     causes=(("raised/exception", 3),),
-    where="/repo/src/my app.py:7",
+    where=Place("/repo/src/my app.py", 7),
     remedy="call CryptDestroyKey first",
-    hint="2 of 5 handles acquired there were released",
+    siblings=Siblings(5, 2, NOWHERE, 0, NOWHERE, ended=False),
     example=EXAMPLE,
 )
 
@@ -153,7 +153,7 @@ def test_the_path_of_the_handle() -> None:
 )
 def test_uris(file: str, root: str, uri: str, based: bool) -> None:
     """Relative below the root, whichever system the log comes from; full elsewhere."""
-    (result,) = run_of(changed(where=f"{file}:4"), root=root)["results"]
+    (result,) = run_of(changed(where=Place(file, 4)), root=root)["results"]
     found = result["locations"][0]["physicalLocation"]["artifactLocation"]
 
     assert found["uri"] == uri
@@ -188,7 +188,7 @@ def test_rules_are_shared() -> None:
 def test_without_a_stack_there_is_no_location() -> None:
     """At level `count` a result has no place, and the file is still valid."""
     bare = dataclasses.replace(EXAMPLE, steps=(Step("acquired", "CryptGenKey", "acquired", ()),))
-    (result,) = run_of(changed(where="", example=bare))["results"]
+    (result,) = run_of(changed(where=NOWHERE, example=bare))["results"]
 
     assert "locations" not in result
 
@@ -197,7 +197,7 @@ def test_made_up_files_have_no_location() -> None:
     """`<stdin>` is no file of the repository."""
     frame = Frame("<stdin>", 1, "<module>", "<stdin>", user=True)
     example = dataclasses.replace(EXAMPLE, steps=(Step("acquired", "f", "acquired", (frame,)),))
-    (result,) = run_of(changed(where="<stdin>:1", example=example))["results"]
+    (result,) = run_of(changed(where=Place("<stdin>", 1), example=example))["results"]
 
     assert "locations" not in result
 
@@ -227,6 +227,7 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 FRAMES = st.builds(Frame, TEXT, st.integers(0, 10**6), TEXT, TEXT, st.booleans())
+PLACES = st.builds(Place, TEXT, st.integers(0, 10**6))
 ROLES = st.sampled_from(["acquired", "exit", "ended", "last_use", "misused"])
 EXAMPLES = st.builds(
     dataclasses.replace,
@@ -238,9 +239,15 @@ EXAMPLES = st.builds(
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(where=TEXT, kind=TEXT, remedy=TEXT, example=EXAMPLES, root=TEXT)
+@given(
+    where=PLACES,
+    kind=TEXT,
+    remedy=TEXT,
+    example=EXAMPLES,
+    root=TEXT,
+)
 def test_any_text_makes_a_valid_log(
-    where: str, kind: str, remedy: str, example: Example, root: str
+    where: Place, kind: str, remedy: str, example: Example, root: str
 ) -> None:
     """Paths and names come from traced programs and may hold anything."""
     run_of(changed(where=where, kind=kind, remedy=remedy, example=example), root=root)

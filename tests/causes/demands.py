@@ -44,7 +44,7 @@ class Demands(NamedTuple):
         faults, met = [], []
         left = Counter(self.wanted)
         for each in findings:
-            line = int(each.get("where", ":0").rpartition(":")[2])
+            line = each.get("where_line", 0)
             key = next(
                 (key for at in (line, 0) if left[key := (each["code"], each["kind"], at)]), None
             )

@@ -137,7 +137,7 @@ def test_nothing_false_is_said_of_a_program(name: str) -> None:
             told_ = Told(
                 each["cause"],
                 each["cause_function"],
-                int(each["cause_where"].rpartition(":")[2]),
+                each["cause_where_line"],
                 FOLDER / f"{name}.py",
                 [(function, run) for function, run in runs],
             )

@@ -146,9 +146,9 @@ def test_findings_refer_to_what_happened(scenario: Callable[..., Run]) -> None:
         assert stacks[finding["acquired_stack"]][0][2] == "generate"
         assert stacks[finding["ended_stack"]][0][2] == "out_of_order_release"
     assert misused["misused_by"] == "CryptDestroyKey"
-    file, line = misused["where"].rsplit(":", 1)
+    file, line = misused["where_file"], misused["where_line"]
     frame = stacks[misused["misused_stack"]][0]
-    assert [file, int(line), "out_of_order_release", "program", True] == frame
+    assert [file, line, "out_of_order_release", "program", True] == frame
     assert Path(file).name == "program.py"
     assert (leaked["severity"], misused["severity"]) == ("warning", "error")
 
@@ -172,7 +172,7 @@ def test_no_stacks_at_level_count(scenario: Callable[..., Run]) -> None:
             0,
             0,
         )
-        assert "where" not in finding
+        assert "where_file" not in finding
     assert done.log[-1]["acquired"] == 2
 
 

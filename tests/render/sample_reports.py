@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from csptrace.analysis.results import (
+    NOWHERE,
     Change,
     Comparison,
     Context,
@@ -24,10 +25,12 @@ from csptrace.analysis.results import (
     Held,
     Lifetime,
     Node,
+    Place,
     Point,
     Problem,
     Report,
     Run,
+    Siblings,
     Site,
     Source,
     Step,
@@ -38,6 +41,7 @@ BUILT = "/srv/ci/build/4711"
 """Where the traced machines had the program; it is elsewhere here."""
 START = 1_764_000_000_000_000_000
 SECOND = 1_000_000_000
+UNKNOWN = Siblings(0, 0, NOWHERE, 0, NOWHERE, ended=False)
 LIBRARY = "/usr/lib/python3.13/site-packages"
 
 
@@ -73,9 +77,9 @@ def library(file: str, line: int, function: str) -> Frame:
     return Frame(f"{LIBRARY}/{file}", line, function, module, False)
 
 
-def where(place: Frame) -> str:
-    """Return `file:line` of a frame."""
-    return f"{place.file}:{place.line}"
+def where(frame: Frame) -> Place:
+    """Return the place of a frame."""
+    return Place(frame.file, frame.line)
 
 
 SIGNING = "payments/signing.py"
@@ -187,7 +191,7 @@ def group(**fields: Any) -> Group:
         "causes": (),
         "where": where(NEW_KEY[1]),
         "remedy": "call CryptDestroyKey when the key is no longer needed (try/finally)",
-        "hint": "",
+        "siblings": UNKNOWN,
         "example": example(),
     }
     return Group(**{**given, **fields})
@@ -205,10 +209,7 @@ LEAKED_KEY = group(
         f"call CryptDestroyKey before CryptReleaseContext at {SIGNING}:{CLOSE[0].line}, also when "
         "an exception is raised in between (try/finally or a context manager)"
     ),
-    hint=(
-        f"18,940 of 18,967 handles acquired there were released, at {SETTLEMENT}:{DESTROY.line}; "
-        "the leaked ones came through an exception in Rules.parse"
-    ),
+    siblings=Siblings(18_967, 18_940, where(DESTROY), 18_940, NOWHERE, ended=False),
     example=example(
         name="settlement",
         scope="tests/test_settlement.py::test_void_payment",
@@ -241,7 +242,7 @@ STALE_HASH = group(
     scopes=(("POST /webhooks", 9),),
     where=where(WEB_USE[0]),
     remedy="keep the key until this hash is finished",
-    hint="4 of 13 handles acquired there were released, at payments/webhooks.py:41",
+    siblings=Siblings(13, 4, where(WEB_GONE[0]), 3, where(WEB_HASH[0]), ended=True),
     example=example(
         value="0x00a31180",
         generation=3,
@@ -283,7 +284,7 @@ LOST_HASH = group(
     code="lost",
     severity="info",
     kind="HCRYPTHASH",
-    where="",
+    where=NOWHERE,
     remedy="call CryptDestroyHash yourself, before the context is released",
     example=example(age=-1, uses=0),
 )
@@ -345,7 +346,7 @@ SITES = (
         live=12,
         growth=6,
         lifetime=None,
-        released_at="",
+        released_at=NOWHERE,
         released_there=0,
     ),
 )
@@ -402,7 +403,16 @@ def small() -> Report:
         ),
         held=(
             Held("run-1", 4, "HCRYPTPROV", "0x00a30f40", "", 600 * SECOND, "alive", SITES[4].where),
-            Held("run-1", 1, "HCRYPTPROV", "0x00a30f00", "settlement", 9 * SECOND, "released", ""),
+            Held(
+                "run-1",
+                1,
+                "HCRYPTPROV",
+                "0x00a30f00",
+                "settlement",
+                9 * SECOND,
+                "released",
+                NOWHERE,
+            ),
         ),
         contexts=(
             Context(

@@ -151,7 +151,7 @@ def test_filters(show: Callable[..., Browser]) -> None:
     browser.frame()
     assert expected
     assert cells(browser, 5) == [
-        group.where.removeprefix(f"{sample_reports.BUILT}/") for group in expected
+        str(group.where).removeprefix(f"{sample_reports.BUILT}/") for group in expected
     ]
 
     browser.click(".tally .link")
@@ -250,9 +250,11 @@ def test_story_of_a_finding(show: Callable[..., Browser]) -> None:
 
     assert story == [step.text for step in group.example.steps]
     assert group.remedy in browser.text(".callout.fix")
-    assert group.hint in browser.text(".callout.hint")
+    assert f"at payments/settlement.py:{group.siblings.released_at.line}" in browser.text(
+        ".callout.siblings"
+    )
     first = browser.texts(".story li:first-child > .frame.first .at")
-    assert first == [f"payments/signing.py:{group.where.rpartition(':')[2]}"]
+    assert first == [f"payments/signing.py:{group.where.line}"]
     assert "CryptGenKey" in browser.texts(".story li:first-child .quote .hit code")[0]
     folded = browser.all(".story li:first-child details.more > summary")
     assert folded

@@ -25,7 +25,7 @@ from csptrace.analysis.render.words import (
     plural,
     since,
 )
-from csptrace.analysis.results import Frame, Node, Point
+from csptrace.analysis.results import NOWHERE, Frame, Node, Place, Point
 
 MINUTE = 60 * SECOND
 
@@ -57,7 +57,9 @@ def test_junit_names_are_stable() -> None:
     """The name of a test case does not change with the line, the count or the machine."""
     report = sample_reports.small()
     (group, *_) = report.groups
-    moved = dataclasses.replace(group, where=group.where + "9", count=99, hosts=("other",))
+    moved = dataclasses.replace(
+        group, where=group.where._replace(line=99), count=99, hosts=("other",)
+    )
 
     def names(first: object) -> list[str | None]:
         text = FORMATS["junit"].report(dataclasses.replace(report, groups=(first,)), Options())
@@ -112,7 +114,7 @@ def test_perfetto_tracks() -> None:
 
 def test_a_parent_that_was_cut_off_is_not_drawn() -> None:
     """A handle whose parent is not in the graph stands on its own."""
-    lost = Node(9, 1000, "HCRYPTKEY", "0x1", "", 0, -1, "alive", "a.py:1", (77,))
+    lost = Node(9, 1000, "HCRYPTKEY", "0x1", "", 0, -1, "alive", Place("a.py", 1), (77,))
     report = dataclasses.replace(sample_reports.small(), graph=(lost,), graph_cut=3)
 
     for name in ("dot", "mermaid"):
@@ -125,7 +127,7 @@ def test_a_parent_that_was_cut_off_is_not_drawn() -> None:
 def test_the_worst_handles_are_drawn_first() -> None:
     """Where there is no room for all, those that did not end well are drawn with their parents."""
     graph = tuple(
-        Node(hid, 1 if hid == 9 else 0, "K", "0x1", "", 0, 1, how, "", ())
+        Node(hid, 1 if hid == 9 else 0, "K", "0x1", "", 0, 1, how, NOWHERE, ())
         for hid, how in enumerate(["released"] * 7 + ["alive", "invalidated"], 1)
     )
 
@@ -163,15 +165,15 @@ def test_files_are_named_within_their_packages() -> None:
         ]
     )
 
-    assert places.where("/srv/x/payments/signing.py:17") == "payments/signing.py:17"
+    assert places.where(Place("/srv/x/payments/signing.py", 17)) == "payments/signing.py:17"
     assert places.file("/srv/x/payments/__init__.py") == "payments/__init__.py"
-    assert places.where("C:\\work\\app.py:3") == "app.py:3"
-    assert places.where("<string>:3") == "<string>:3"
+    assert places.where(Place("C:\\work\\app.py", 3)) == "app.py:3"
+    assert places.where(Place("<string>", 3)) == "<string>:3"
     assert places.file("/srv/x/odd.py") == "/srv/x/odd.py"
-    assert places.where("/never/seen.py:1") == "/never/seen.py:1"
-    assert places.where("not a place") == "not a place"
-    assert places.prose("released, most at /srv/x/payments/signing.py:17; see x:3, (C:9)") == (
-        "released, most at payments/signing.py:17; see x:3, (C:9)"
+    assert places.where(Place("/never/seen.py", 1)) == "/never/seen.py:1"
+    assert places.where(NOWHERE) == ""
+    assert places.prose("released, 3 at /srv/x/payments/signing.py:17; see x:3, (C:9)") == (
+        "released, 3 at payments/signing.py:17; see x:3, (C:9)"
     )
 
 

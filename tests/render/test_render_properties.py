@@ -33,6 +33,8 @@ def tuples(strategy: st.SearchStrategy[Any], size: int = 3) -> st.SearchStrategy
     return st.lists(strategy, max_size=size).map(tuple)
 
 
+PLACE = st.builds(results.Place, TEXT, st.integers(0, 10**6))
+SIBLINGS = st.builds(results.Siblings, COUNT, COUNT, PLACE, COUNT, PLACE, st.booleans())
 FRAMES = tuples(st.builds(results.Frame, TEXT, st.integers(0, 10**6), TEXT, TEXT, st.booleans()))
 STEPS = tuples(st.builds(results.Step, ROLE, TEXT, TEXT, FRAMES))
 EXAMPLE = st.builds(
@@ -63,9 +65,9 @@ GROUP = st.builds(
     hosts=tuples(TEXT, 5),
     scopes=PAIRS,
     causes=PAIRS,
-    where=TEXT,
+    where=PLACE,
     remedy=TEXT,
-    hint=TEXT,
+    siblings=SIBLINGS,
     example=EXAMPLE,
 )
 SOURCE = st.builds(
@@ -101,7 +103,7 @@ SITE = st.builds(
     results.Site,
     api=TEXT,
     kind=TEXT,
-    where=TEXT,
+    where=PLACE,
     stack=FRAMES,
     acquired=COUNT,
     released=COUNT,
@@ -109,7 +111,7 @@ SITE = st.builds(
     live=COUNT,
     growth=st.integers(-(2**53), 2**53),
     lifetime=st.none() | LIFETIME,
-    released_at=TEXT,
+    released_at=PLACE,
     released_there=COUNT,
 )
 NODE = st.builds(
@@ -122,7 +124,7 @@ NODE = st.builds(
     TS,
     st.integers(-1, 2**62),
     HOW,
-    TEXT,
+    PLACE,
     tuples(st.integers(1, 9)),
 )
 REPORT = st.builds(
@@ -132,8 +134,8 @@ REPORT = st.builds(
     groups=tuples(GROUP),
     sites=tuples(SITE),
     timelines=tuples(st.tuples(TEXT, tuples(st.builds(results.Point, TS, COUNT)))),
-    held=tuples(st.builds(results.Held, TEXT, COUNT, TEXT, TEXT, TEXT, TS, HOW, TEXT)),
-    contexts=tuples(st.builds(results.Context, TEXT, COUNT, TEXT, TEXT, TEXT, TS, TEXT, PAIRS)),
+    held=tuples(st.builds(results.Held, TEXT, COUNT, TEXT, TEXT, TEXT, TS, HOW, PLACE)),
+    contexts=tuples(st.builds(results.Context, TEXT, COUNT, TEXT, TEXT, TEXT, TS, PLACE, PAIRS)),
     graph_run=TEXT,
     graph=st.lists(NODE, max_size=9, unique_by=lambda node: node.hid).map(tuple),
     graph_cut=COUNT,

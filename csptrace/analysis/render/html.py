@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from csptrace.analysis.grouping import siblings_text
 from csptrace.analysis.render import words
 from csptrace.analysis.render.escaping import shortened
 from csptrace.analysis.render.excerpts import Excerpts
@@ -187,8 +188,13 @@ def _text(text: str) -> str:
     return shortened(text, _LONGEST)
 
 
-def _texts(value: Any) -> Any:
-    return as_data(value, _text)
+def _texts(value: Any) -> dict[str, Any]:
+    """Return a result's fields; of a place only the text, whose file the page shows shortened."""
+    data = as_data(value, _text)
+    return {name: each for name, each in data.items() if not name.endswith(_PLACES)}
+
+
+_PLACES: Final = ("where_file", "where_line", "released_at_file", "released_at_line")
 
 
 def _head(options: Options, kind: str) -> dict[str, Any]:
@@ -214,7 +220,7 @@ def _group(group: Group, stacks: _Stacks, places: Places) -> dict[str, Any]:
         "causes": [[_text(name), count] for name, count in words.causes(group)],
         "where": _text(places.where(group.where)),
         "remedy": _text(places.prose(group.remedy)),
-        "hint": _text(places.prose(group.hint)),
+        "siblings": _text(siblings_text(group, places.where)),
         "handle": _text(words.handle(example, group.kind)),
         "run": _text(example.run),
         "thread": _text(example.thread),

@@ -1,7 +1,8 @@
 """Everything as JSON, in the form that `report.schema.json` describes.
 
 The field names are those of `csptrace.analysis.results`; pairs of a name and a count become
-objects. `version` rises when a field changes its meaning.
+objects, and a place becomes three fields: its file, its line, and both as one text. `version` rises
+when a field changes its meaning.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import orjson
 
 from csptrace.analysis.render.escaping import json_text
-from csptrace.analysis.results import VERSION
+from csptrace.analysis.results import VERSION, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from csptrace.analysis.render import Options
     from csptrace.analysis.results import Comparison, Report
@@ -74,20 +75,25 @@ def as_data(value: Any, text: Callable[[str], str] = str) -> Any:
         fields = getattr(value, "_fields", None)
         if fields is None:
             return [as_data(each, text) for each in value]
-        return {name: _field(name, each, text) for name, each in zip(fields, value, strict=True)}
+        return _object(zip(fields, value, strict=True), text)
     if dataclasses.is_dataclass(value):
-        return {
-            field.name: _field(field.name, getattr(value, field.name), text)
-            for field in dataclasses.fields(value)
-        }
+        names = [field.name for field in dataclasses.fields(value)]
+        return _object(((name, getattr(value, name)) for name in names), text)
     return value
 
 
-def _field(name: str, value: Any, text: Callable[[str], str]) -> Any:
-    if name in _PAIRS:
-        first, second = _PAIRS[name]
-        return [{first: text(one), second: as_data(other, text)} for one, other in value]
-    return as_data(value, text)
+def _object(fields: Iterable[tuple[str, Any]], text: Callable[[str], str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in fields:
+        if isinstance(value, Place):
+            found |= {name: text(str(value)), f"{name}_file": text(value.file)}
+            found[f"{name}_line"] = value.line
+        elif name in _PAIRS:
+            first, second = _PAIRS[name]
+            found[name] = [{first: text(one), second: as_data(other, text)} for one, other in value]
+        else:
+            found[name] = as_data(value, text)
+    return found
 
 
 def _document(kind: str, value: Report | Comparison, options: Options) -> str:

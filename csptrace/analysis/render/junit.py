@@ -111,7 +111,7 @@ def _properties(suite: ET.Element, values: dict[str, int]) -> None:
 
 
 def _case(suite: ET.Element, group: Group, places: Places) -> ET.Element:
-    where = places.where(group.where).rpartition(":")[0]
+    where = places.file(group.where.file)
     return ET.SubElement(
         suite,
         "testcase",

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from csptrace.analysis.results import Frame, Group, Report
+    from csptrace.analysis.results import Frame, Group, Place, Report
 
 __all__ = ["Places", "frames_of", "own_first"]
 
-_WORD: Final = re.compile(r"[^\s,;()'\"]+")
+_WORD: Final = re.compile(r"([^\s,;()'\"]+):([0-9]+)(?![^\s,;()'\"])")
 
 
 def frames_of(groups: Iterable[Group]) -> Iterator[Frame]:
@@ -85,14 +85,13 @@ class Places:
         """
         return self._short.get(name, name)
 
-    def where(self, text: str) -> str:
-        """Return `file:line` with the file's short name.
+    def where(self, place: Place) -> str:
+        """Return `file:line` with the file's short name, empty if nothing is known.
 
         Args:
-            text: `file:line`, or anything else, which is returned as it is.
+            place: the place.
         """
-        file, colon, line = text.rpartition(":")
-        return f"{self.file(file)}:{line}" if colon and line.isdecimal() else text
+        return f"{self.file(place.file)}:{place.line}" if place else ""
 
     def prose(self, text: str) -> str:
         """Return a sentence with the short names of the files in it.
@@ -100,7 +99,7 @@ class Places:
         Args:
             text: in which a place is `file:line`.
         """
-        return _WORD.sub(lambda match: self.where(match[0]), text)
+        return _WORD.sub(lambda match: f"{self.file(match[1])}:{match[2]}", text)
 
     def frame(self, frame: Frame) -> str:
         """Return `file:line` of a frame.

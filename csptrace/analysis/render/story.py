@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from csptrace.analysis.grouping import siblings_text
 from csptrace.analysis.render import words
 from csptrace.analysis.render.escaping import shortened
 from csptrace.analysis.render.places import own_first
@@ -53,8 +54,9 @@ def text(group: Group, places: Places) -> str:
         for mark, frame in (*((" ", f) for f in inner), *((">", f) for f in own[:1])):
             lines.append(f"  {mark} {_frame(places.frame(frame), frame.function)}")
         lines.extend(f"    {_frame(places.frame(f), f.function)}" for f in own[1:])
-    if group.hint:
-        lines.append(shortened(places.prose(group.hint)))
+    siblings = siblings_text(group, places.where)
+    if siblings:
+        lines.append(shortened(siblings))
     lines.append(f"fix: {shortened(places.prose(group.remedy))}")
     lines.append(f"fingerprint: {shortened(group.fingerprint)}")
     return "\n".join(lines)

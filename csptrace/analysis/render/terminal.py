@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, Final
 
+from csptrace.analysis.grouping import siblings_text
 from csptrace.analysis.render import words
 from csptrace.analysis.render.escaping import shortened
 from csptrace.analysis.render.places import Places, frames_of, own_first
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from csptrace.analysis.render import Options
-    from csptrace.analysis.results import Change, Comparison, Frame, Group, Report, Site
+    from csptrace.analysis.results import Change, Comparison, Frame, Group, Place, Report, Site
 
 __all__ = ["comparison", "report"]
 
@@ -337,8 +338,9 @@ class _Page:
             self._line(f"why: {words.pairs(words.causes(group))}", "")
         if group.scopes:
             self._line(f"in: {words.pairs(group.scopes)}", "")
-        if group.hint:
-            self._line(self._places.prose(group.hint), "")
+        siblings = siblings_text(group, self._places.where)
+        if siblings:
+            self._line(siblings, "")
         if group.remedy:
             self._line(f"fix: {self._places.prose(group.remedy)}", "green")
         if guide(group.code):
@@ -399,7 +401,7 @@ class _Page:
         if number > 0:
             self._print(Text(f"… and {number:,} more (--verbose shows them)", _ASIDE))
 
-    def _place(self, where: str) -> str:
+    def _place(self, where: Place) -> str:
         """Return a place for a table's cell: folders in front are left out if it is long."""
         text = shortened(self._places.where(where))
         most = max(24, self._console.width * 2 // 5)

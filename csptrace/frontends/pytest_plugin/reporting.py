@@ -115,8 +115,8 @@ def places(records: Iterable[Record]) -> list[tuple[str, int]]:
 def headline(record: Record) -> str:
     """Return a finding in one line: code, kind, place, fingerprint."""
     event = record["event"]
-    where = event.get("where", "")
-    at = f" at {escape(relative(where, os.getcwd()))}" if where else ""
+    file = event.get("where_file", "")
+    at = f" at {escape(relative(file, os.getcwd()))}:{event['where_line']}" if file else ""
     return f"{event['code']}: {event['kind']}{at} [{event['fingerprint']}]"
 
 

@@ -600,7 +600,7 @@ class Results:
             terminal.line("")
             terminal.line("worst sites:")
             for group in sorted(worst, key=lambda group: -group.count):
-                where = reporting.relative(group.where, str(self.config.rootpath))
+                where = reporting.relative(str(group.where), str(self.config.rootpath))
                 terminal.line(f"{group.count:>6}  {group.code} {group.kind}  {where}")
         counted = [record for record in records if record["verdict"] in _SHOWN]
         counted = [record for record in counted if record["id"] not in self._withdrawn]
@@ -643,9 +643,8 @@ class Results:
         root = _repository(self.config)
         shown = [group for group in self._groups if group.fingerprint not in known]
         for group in shown[:_MOST_ANNOTATIONS]:
-            file, _, line = group.where.rpartition(":")
-            file = reporting.relative(file, root).replace(os.sep, "/")
-            where = f"file={_property(file)},line={line}," if file else ""
+            file = reporting.relative(group.where.file, root).replace(os.sep, "/")
+            where = f"file={_property(file)},line={group.where.line}," if file else ""
             title = _property(f"csptrace: {group.code} {group.kind}")
             tests = ", ".join(name for name, _ in group.scopes[:5])
             times = f"{group.count} times " if group.count > 1 else ""

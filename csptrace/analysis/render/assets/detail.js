@@ -91,7 +91,7 @@ function detailOf(group) {
       h("h2", group.handle),
       h("p.about", group.about)),
     group.remedy ? h("p.callout.fix", h("strong", "Fix"), group.remedy) : null,
-    group.hint ? h("p.callout.hint", h("strong", "Siblings"), group.hint) : null,
+    group.siblings ? h("p.callout.siblings", h("strong", "Siblings"), group.siblings) : null,
     group.steps.length ? h("h3", "What happened, in the first one that was seen") : null,
     h("ol.story", group.steps.map((step) => h(`li.${known(step.role, { acquired: 0, ended: 0, exit: 0, last_use: 0, misused: 0 }, "other")}`, h("p.when", step.title), stackOf(step.stack)))),
     shares("Why", group.causes),

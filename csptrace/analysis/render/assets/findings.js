@@ -56,7 +56,7 @@ function makeFindings(state) {
   function textOf(index) {
     if (texts[index] === undefined) {
       const group = groups[index];
-      const parts = [group.code, group.kind, group.where, group.handle, group.fingerprint, group.remedy, group.hint, group.hosts.join("\n"), group.thread, group.task, group.scope];
+      const parts = [group.code, group.kind, group.where, group.handle, group.fingerprint, group.remedy, group.siblings, group.hosts.join("\n"), group.thread, group.task, group.scope];
       for (const [name] of [...group.scopes, ...group.causes]) parts.push(name);
       for (const step of group.steps) {
         parts.push(step.title);
