@@ -401,7 +401,7 @@ def test_ctrl_c_in_the_middle_of_it_keeps_no_frame_and_loses_no_leak(
         "csptrace.stacks.ownership.Ownership.wanted",
         "csptrace.events.records.finding_event",
         "csptrace.events.records.invalidated",
-        "csptrace.causes.exit_monitor.Exits.observe",
+        "csptrace.causes.exit_monitor.ExitMonitor.observe",
     ],
 )
 def test_a_bug_in_telling_loses_no_leak(

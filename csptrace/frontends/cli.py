@@ -22,6 +22,7 @@ from csptrace.frontends import (
     specs,
     watch,
 )
+from csptrace.frontends.completion import SHELLS, PrintCompletion
 from csptrace.frontends.manual import MANUAL
 from csptrace.terminal import complain, say
 
@@ -81,6 +82,13 @@ def parser() -> argparse.ArgumentParser:
         description="Trace cryptographic provider handles: log what leaks, raise on stale ones.",
     )
     top.add_argument("--version", action="version", version=f"csptrace {__version__}")
+    top.add_argument(
+        "--print-completion",
+        action=PrintCompletion,
+        choices=SHELLS,
+        metavar="SHELL",
+        help=f"print a script that completes csptrace in a shell: {', '.join(SHELLS)}",
+    )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (arguments, command) in COMMANDS.items():
         page = MANUAL[name]

@@ -10,7 +10,7 @@ import runpy
 import sys
 import types
 from importlib.machinery import SourceFileLoader
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from csptrace import process, terminal
 from csptrace.errors import ActivationError
@@ -21,48 +21,66 @@ if TYPE_CHECKING:
 
 __all__ = ["arguments", "execute", "main"]
 
-_HELP = {
-    "log": ("DIR", "write an event log, one file per process, into this folder"),
-    "log_rotate": ("MB", "begin another log file after so many megabytes (default: never)"),
-    "level": ("LEVEL", "count, acquire (default) or full"),
-    "on_leak": ("ACTION", "log (default), warn or raise"),
-    "on_misuse": ("ACTION", "log, warn, fatal (raise what would crash) or raise (default)"),
-    "exit_code": ("N", "exit status if there were findings and the program itself ended with 0"),
-    "depth": ("N", "frames of a stack to keep (default 16)"),
-    "apis": ("NAMES", "specs to trace, separated by commas (default: all)"),
-    "libraries": ("NAMES", "further libraries that export traced functions"),
-    "include": ("PACKAGES", "report only findings that touch one of these packages"),
-    "exclude": ("PACKAGES", "never count these packages as your code"),
-    "baseline": ("FILE", "findings that are accepted for now and do not count for --exit-code"),
-    "tombstones": ("N", "how many ended handles to remember"),
-    "causes": ("yes|no", "say why handles leaked (default yes; needs Python 3.12)"),
-    "held_too_long": ("SECONDS", "report handles that live longer (default 0: off)"),
-    "redact_names": (None, "do not write the names of key containers"),
-    "quiet": (None, "write nothing to stderr"),
-    "strict": (None, "let internal errors out (for tests of csptrace itself)"),
-    "implied": ("SEVERITY", "of leaks that the parent's release implies: ignore, info, warning"),
-    "session_limit": ("N", "sessions that a token allows (default: ask the token)"),
-    "session_share": ("PERCENT", "of that limit at which to complain (default 80, 0: never)"),
+_HELP: Final[dict[str, dict[str, tuple[str | None, str]]]] = {
+    "the event log": {
+        "log": ("DIR", "write an event log, one file per process, into this folder"),
+        "log_rotate": ("MB", "begin another log file after so many megabytes (default: never)"),
+        "level": ("LEVEL", "count, acquire (default) or full"),
+        "redact_names": (None, "do not write the names of key containers"),
+    },
+    "what is traced": {
+        "apis": ("NAMES", "specs to trace, separated by commas (default: all)"),
+        "libraries": ("NAMES", "further libraries that export traced functions"),
+        "depth": ("N", "frames of a stack to keep (default 16)"),
+        "tombstones": ("N", "how many ended handles to remember"),
+        "causes": ("yes|no", "say why handles leaked (default yes; needs Python 3.12)"),
+    },
+    "what is a finding": {
+        "include": ("PACKAGES", "report only findings that touch one of these packages"),
+        "exclude": ("PACKAGES", "never count these packages as your code"),
+        "baseline": ("FILE", "findings that are accepted for now and do not count for --exit-code"),
+        "held_too_long": ("SECONDS", "report handles that live longer (default 0: off)"),
+        "implied": (
+            "SEVERITY",
+            "of leaks that the parent's release implies: ignore, info, warning",
+        ),
+        "session_limit": ("N", "sessions that a token allows (default: ask the token)"),
+        "session_share": (
+            "PERCENT",
+            "of that limit at which to complain (default 80, 0: never)",
+        ),
+    },
+    "what happens then": {
+        "on_leak": ("ACTION", "log (default), warn or raise"),
+        "on_misuse": ("ACTION", "log, warn, fatal (raise what would crash) or raise (default)"),
+        "exit_code": (
+            "N",
+            "exit status if there were findings and the program itself ended with 0",
+        ),
+        "quiet": (None, "write nothing to stderr"),
+        "strict": (None, "let internal errors out (for tests of csptrace itself)"),
+    },
 }
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add one option for each setting, and the program."""
-    for field in dataclasses.fields(Settings):
-        metavar, text = _HELP[field.name]
-        option = "--" + field.name.replace("_", "-")
-        if metavar is None:
-            parser.add_argument(
-                option, dest=field.name, action="store_const", const=True, help=text
-            )
-        else:
-            parser.add_argument(option, dest=field.name, metavar=metavar, help=text)
+    for title, settings in _HELP.items():
+        group = parser.add_argument_group(title)
+        for name, (metavar, text) in settings.items():
+            option = "--" + name.replace("_", "-")
+            if metavar is None:
+                group.add_argument(option, dest=name, action="store_const", const=True, help=text)
+            else:
+                group.add_argument(option, dest=name, metavar=metavar, help=text)
     parser.usage = (
         "csptrace run [options] program.py [argument ...]\n"
         "       csptrace run [options] -m module [argument ...]"
     )
     parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help="run a module")
-    parser.add_argument("program", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "program", nargs=argparse.REMAINDER, metavar="PROGRAM", help=argparse.SUPPRESS
+    )
 
 
 def main(options: argparse.Namespace) -> int:
