@@ -97,10 +97,10 @@ def test_cffi_unnamed_library_is_not_traced(session: Session, trace: Callable[..
 def test_cffi_start_and_stop_leave_no_trace(
     fakecsp: ModuleType, session: Session, trace: Callable[..., Tracer]
 ) -> None:
-    """Twenty starts and stops leave the class and the functions of a library as they were."""
+    """Five starts and stops leave the class and the functions of a library as they were."""
     session.acquire()
     function, look_up = session.lib.CryptAcquireContextA, type(session.lib).__getattr__
-    for _ in range(20):
+    for _ in range(5):
         tracer = trace(libraries=(fakecsp.LIBRARY,))
         session.acquire()
         assert len(tracer.live()) == 1
