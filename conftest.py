@@ -26,18 +26,29 @@ pytest_plugins = ["pytester"]
 wrapt.register_post_import_hook(lambda _module: None, "csptrace_never_imported")
 
 
+_TOGETHER = {
+    "test_client_suites": "suites",  # the runs of a suite
+    "causes/test_causes": "causes",  # the functions of leaks.py, played on each provider
+    "causes/test_truth": "causes",
+    "causes/test_programs": "causes",  # the runs of each program
+    "museum/test_museum": "museum",  # all exhibits, played on each provider
+}
+"""Part of a file's path → the scope of its tests."""
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Send what shares something costly to one worker: Spark's cluster, the runs of a suite."""
+    """Send what shares something costly to one worker, so that it is made once."""
     if config.getoption("dist") != "load":
         return None
     from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - Windows Python has no xdist
 
     class LoadScheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            if "test_client_suites" in nodeid:
-                return nodeid.partition("::")[0]
-            return "spark" if "spark" in nodeid.rpartition("::")[2] else nodeid
+            file, _, name = nodeid.partition("::")
+            if "spark" in name.rpartition("::")[2]:
+                return "spark"  # a cluster
+            return next((scope for start, scope in _TOGETHER.items() if start in file), nodeid)
 
     return LoadScheduling(config, log)
 
