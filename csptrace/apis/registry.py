@@ -260,6 +260,10 @@ def _check_shape(
     classes: Mapping[str, Kind] = {} if isinstance(target, Functions) else target.classes
     if dot and owner not in classes:
         raise SpecError(f"{where}: unknown class {owner}")
+    if shape.reads and not isinstance(target, Objects):
+        raise SpecError(
+            f"{where}: an attribute is read as a call (get) of the classes of Objects alone"
+        )
     used = [c_name for _, c_name in (*shape.arguments, *shape.attributes) if c_name]
     used += [name for name in (shape.receiver, *shape.outs) if name]
     allowed = [*call.params, *([RETURN] if shape.result == RETURN else [])]

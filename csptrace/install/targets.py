@@ -1019,8 +1019,10 @@ class _ObjectHandles:
         for shape in self._binding.shapes.values():
             owner, dot, method = shape.python.partition(".")
             if dot and owner == name:
-                members[method] = traced = self.compile(shape, _calling(method))
+                native = _reading(method) if shape.reads else _calling(method)
+                traced = self.compile(shape, native)
                 traced.__name__, traced.__qualname__ = method, shape.python
+                members[method] = property(traced) if shape.reads else traced
         attribute = self._target.parents.get(name)
         if attribute is not None:
             members[attribute] = property(_parent_getter(attribute))
@@ -1098,6 +1100,13 @@ def _parent_getter(attribute: str) -> Callable[[HandleObject], Any]:
         return getattr(self.__wrapped__, attribute) if parent is None else parent
 
     return get
+
+
+def _reading(attribute: str) -> Callable[..., Any]:
+    def native(self: HandleObject) -> Any:
+        return getattr(self.__wrapped__, attribute)
+
+    return native
 
 
 def _calling(method: str) -> Callable[..., Any]:

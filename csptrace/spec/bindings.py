@@ -176,6 +176,7 @@ class Shape:
         steps: for a generator, the C function of each step and of its end.
         items: for a tuple, what each of its items is: the C out parameter, `"?"` for the status
             and `"_"` for something else.
+        reads: whether it is no method, but an attribute: reading it is the call.
     """
 
     python: str
@@ -189,6 +190,7 @@ class Shape:
     many: bool = False
     steps: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
+    reads: bool = False
 
     @property
     def outs(self) -> tuple[str, ...]:
@@ -205,7 +207,8 @@ def shapes(rows: Mapping[str, str]) -> Mapping[str, Shape]:
     an attribute of it. What is handed out without being acquired is written `-> (Class)`, several
     at once `-> out*` or `-> (Class)*`. The items of a tuple are separated by commas, with `?` for
     the status and `_` for what is no handle: `-> ?, phContext`. A generator is
-    `Start..Step..End: …`: the C functions of its first step, of the others, and of its end.
+    `Start..Step..End: …`: the C functions of its first step, of the others, and of its end. An
+    attribute whose every reading is a call has `get` in front: `get CName: self=cname -> out`.
 
     Args:
         rows: Python name → row.
@@ -224,7 +227,8 @@ def shapes(rows: Mapping[str, str]) -> Mapping[str, Shape]:
         if not method.isidentifier() or (dot and not owner.isidentifier()):
             raise SpecError(f"{where}: {python!r} is neither 'function' nor 'Class.method'")
         names, colon, rest = row.partition(":")
-        name, *steps = names.strip().split("..")
+        reads = names.lstrip().startswith("get ")
+        name, *steps = names.strip().removeprefix("get ").split("..")
         if not colon or not all(each.isidentifier() for each in (name, *steps)):
             raise SpecError(f"{where}: {row!r} has no 'CName:' in front")
         if steps and len(steps) != 2:
@@ -262,6 +266,11 @@ def shapes(rows: Mapping[str, str]) -> Mapping[str, Shape]:
                 if dot
                 else f"{where}: a function of a module has no self="
             )
+        if reads and (arguments or attributes or items or not result.isidentifier()):
+            raise SpecError(
+                f"{where}: reading an attribute takes self=cname alone and hands out one handle: "
+                f"'get CName: self=cname -> out', not {row!r}"
+            )
         for words_of in ([own for own, _ in arguments], [receiver, *(c for _, c in arguments)]):
             twice = [word for word in words_of if word and words_of.count(word) > 1]
             if twice:
@@ -278,6 +287,7 @@ def shapes(rows: Mapping[str, str]) -> Mapping[str, Shape]:
             handed.strip().endswith("*"),
             tuple(steps),
             items,
+            reads,
         )
     return parsed
 
