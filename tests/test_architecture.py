@@ -21,7 +21,7 @@ from csptrace.findings.catalogue import Code
 from csptrace.spec.bindings import Dll
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 PACKAGE = Path(csptrace.__file__).parent
 ROOT = PACKAGE.parent
@@ -77,6 +77,25 @@ def _modules() -> dict[str, Path]:
 
 
 MODULES = _modules()
+
+
+def for_each(modules: Iterable[str]) -> Callable[[Callable[[str], None]], Callable[[], None]]:
+    """Have a rule tested for each of some modules, in one test, which names those that break it."""
+
+    def decorate(rule: Callable[[str], None]) -> Callable[[], None]:
+        def test() -> None:
+            broken = []
+            for module in modules:
+                try:
+                    rule(module)
+                except AssertionError as error:
+                    broken.append(f"{module}: {error}")
+            assert not broken, "\n".join(broken)
+
+        test.__name__, test.__doc__ = rule.__name__, rule.__doc__
+        return test
+
+    return decorate
 
 
 @cache
@@ -163,7 +182,7 @@ def test_the_walk_sees_every_import() -> None:
         assert sum(isinstance(n, ast.Import | ast.ImportFrom) for n in statements) == walked, module
 
 
-@pytest.mark.parametrize("module", STAGE_MODULES)
+@for_each(STAGE_MODULES)
 def test_imports_point_one_way(module: str) -> None:
     """A stage imports the shared values, its own modules, and earlier stages it is allowed."""
     stage = _stage(module)
@@ -188,7 +207,7 @@ def test_no_stage_may_import_a_later_one() -> None:
                 assert order.index(_stage(name)) < order.index(stage)
 
 
-@pytest.mark.parametrize("module", sorted(VALUES - {"csptrace"}))
+@for_each(sorted(VALUES - {"csptrace"}))
 def test_shared_values_import_nothing_but_each_other(module: str) -> None:
     """What every stage may use knows no stage."""
     assert _foreign(module) <= VALUES
@@ -214,7 +233,7 @@ def _imported(module: str) -> str:
     return module.removesuffix(".__init__")
 
 
-@pytest.mark.parametrize("module", MODULES)
+@for_each(MODULES)
 def test_nobody_imports_the_composition_root(module: str) -> None:
     """Only the ways in know the tracer and the frontends."""
     if module in COMPOSERS or _stage(module) == "frontends":
@@ -228,14 +247,14 @@ def test_nobody_imports_the_composition_root(module: str) -> None:
     )
 
 
-@pytest.mark.parametrize("module", ["csptrace.tracer", "csptrace.process"])
+@for_each(["csptrace.tracer", "csptrace.process"])
 def test_tracer_imports_no_frontend(module: str) -> None:
     """The tracer does not know who asked for it, nor whether it is the process's only one."""
     assert not any(_within(name, {"csptrace.frontends"}) for name in _imports(module))
     assert not any(_within(name, {"csptrace.process"}) for name in _imports("csptrace.tracer"))
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if _stage(name) != "install"])
+@for_each([name for name in MODULES if _stage(name) != "install"])
 def test_wrapt_is_touched_in_one_place(module: str) -> None:
     """Only the stage that replaces functions uses wrapt."""
     if module in WRAPT_ELSEWHERE:
@@ -253,7 +272,7 @@ def test_wrapt_is_touched_in_one_place(module: str) -> None:
     assert not any(_within(name, {"wrapt"}) for name in _imports(module))
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if _stage(name) == "softcsp"])
+@for_each([name for name in MODULES if _stage(name) == "softcsp"])
 def test_software_provider_stands_alone(module: str) -> None:
     """The software provider is a provider like any other: it knows nothing of the tracer.
 
@@ -266,13 +285,13 @@ def test_software_provider_stands_alone(module: str) -> None:
     )
 
 
-@pytest.mark.parametrize("module", MODULES)
+@for_each(MODULES)
 def test_module_names_say_something(module: str) -> None:
     """No module is called by a name under which anything could stand."""
     assert not VAGUE & set(module.split("."))
 
 
-@pytest.mark.parametrize("module", ["csptrace.__init__", "csptrace._startup"])
+@for_each(["csptrace.__init__", "csptrace._startup"])
 def test_an_interpreter_that_does_not_trace_pays_nothing(module: str) -> None:
     """What runs in every interpreter imports only the standard library."""
     assert _foreign(module, everywhere=False, typing=False) == set()
@@ -309,7 +328,7 @@ PUBLIC = [
 ]
 
 
-@pytest.mark.parametrize("module", PUBLIC)
+@for_each(PUBLIC)
 def test_all_is_sorted_and_resolvable(module: str) -> None:
     """`__all__` is sorted as the linter sorts it, without repetition, and every name exists."""
     names = _public(module)
@@ -344,7 +363,7 @@ def test_every_error_is_public_in_its_module() -> None:
     assert classes == set(errors.__all__)
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if _stage(name) != "softcsp"])
+@for_each([name for name in MODULES if _stage(name) != "softcsp"])
 def test_everything_public_has_a_docstring(module: str) -> None:
     """Modules, public classes, functions and methods say in a sentence what they do."""
     tree = _tree(module)
@@ -407,7 +426,7 @@ def _writes(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, text
 
 
-@pytest.mark.parametrize("module", SPEAKING)
+@for_each(SPEAKING)
 def test_one_module_writes_to_terminals(module: str) -> None:
     """Nothing else prints or writes to a standard stream, so nothing can forget to escape."""
     found = [text for _line, text in _writes(_tree(module))]
@@ -418,7 +437,7 @@ def test_one_module_writes_to_terminals(module: str) -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("module", MODULES)
+@for_each(MODULES)
 def test_finding_codes_stand_in_the_catalogue_alone(module: str) -> None:
     """No other module spells a code out, so that a new one is one new row."""
     if module == "csptrace.findings.catalogue" or _stage(module) == "examples":
@@ -433,9 +452,7 @@ def test_finding_codes_stand_in_the_catalogue_alone(module: str) -> None:
     assert spelled == []
 
 
-@pytest.mark.parametrize(
-    "module", [name for name in MODULES if _stage(name) in ("events", "analysis", "frontends")]
-)
+@for_each([name for name in MODULES if _stage(name) in ("events", "analysis", "frontends")])
 def test_nobody_asks_again_whose_code_a_frame_is(module: str) -> None:
     """Stacks come resolved; who writes them down need not tell the user's frames from others."""
     assert not any(_within(name, {"csptrace.stacks.ownership"}) for name in _imports(module))
@@ -455,7 +472,7 @@ def test_the_search_for_writes_finds_them() -> None:
         assert list(_writes(ast.parse(text))), text
 
 
-@pytest.mark.parametrize("module", SPEAKING)
+@for_each(SPEAKING)
 def test_only_the_door_knows_escape_sequences(module: str) -> None:
     """No other module has an escape character in its source, and only one has rich's console."""
     assert not [
@@ -474,7 +491,7 @@ def test_only_the_door_knows_escape_sequences(module: str) -> None:
         assert not {"Console", "console", "print", "get_console"} & set(consoles)
 
 
-@pytest.mark.parametrize("module", SPEAKING)
+@for_each(SPEAKING)
 def test_only_the_door_makes_rendered_lines(module: str) -> None:
     """`Rendered`, which is written as it is, is made by `render` and nowhere else."""
     calls = [
@@ -484,7 +501,7 @@ def test_only_the_door_makes_rendered_lines(module: str) -> None:
     assert not [call for call in calls if call.rpartition(".")[2] == "Rendered"]
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if _stage(name) != "softcsp"])
+@for_each([name for name in MODULES if _stage(name) != "softcsp"])
 def test_one_module_reads_toml(module: str) -> None:
     """TOML files are read in one place, which never hangs and always names the file."""
     assert ("tomllib" in _imports(module)) == (module == "csptrace.tomlfile")
@@ -553,7 +570,7 @@ def _code_words(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield getattr(node, "lineno", 0), word
 
 
-@pytest.mark.parametrize("module", KNOWS_NO_API)
+@for_each(KNOWS_NO_API)
 def test_no_other_module_knows_an_api(module: str) -> None:
     """What is special about an API stands in its folder: one more is no change anywhere else."""
     found = {
