@@ -107,7 +107,7 @@ def test_no_import_is_left_for_later(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_system_calls_that_fail(name: str, tmp_path: Path) -> None:
     """From any call on, the system refuses csptrace everything: files, threads, random numbers."""
-    _check(_sweep(name, "EMFILE", tmp_path, 1000, LOGGING))
+    _check(_sweep(name, "EMFILE", tmp_path, 250, LOGGING))
 
 
 @pytest.mark.parametrize("sort", ["EACCES", "ENOENT", "ENOSPC", "memory"])
