@@ -1,6 +1,6 @@
 """Where the time of a test run goes: the files of a JUnit report, slowest first.
 
-python -m pytest -n 2 --junitxml=junit.xml; python reports/ci/by_file.py junit.xml
+python -m pytest -n 2 --junitxml=junit.xml; python reports/ci/by_file.py junit.xml 40
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 from collections import defaultdict
 
 
-def main(path: str, most: int = 40) -> None:
+def main(path: str, most: str = "40") -> None:
     """Print seconds, tests and the slowest test of each file.
 
     Args:
@@ -25,10 +25,10 @@ def main(path: str, most: int = 40) -> None:
         seconds[name] += took
         tests[name].append((took, case.get("name", "")))
     print(f"{sum(seconds.values()):8.0f} s in {sum(map(len, tests.values()))} tests")
-    for name, total in sorted(seconds.items(), key=lambda item: -item[1])[:most]:
+    for name, total in sorted(seconds.items(), key=lambda item: -item[1])[: int(most)]:
         took, slowest = max(tests[name])
         print(f"{total:8.0f} s {len(tests[name]):5} {name}  ({took:.0f} s: {slowest})")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(*sys.argv[1:3])
