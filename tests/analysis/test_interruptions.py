@@ -1,6 +1,6 @@
 """Killed or refused at any file operation, a command loses nothing and can be run again.
 
-Every fifth operation is tried; `CSPTRACE_FAULTS=all` tries each.
+Every eighth operation is tried; `CSPTRACE_TESTS=all` tries each.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from sampled import ALL
 
 HERE = Path(__file__).parent
-EVERY = 1 if os.environ.get("CSPTRACE_FAULTS") == "all" else 5
+EVERY = 1 if ALL else 8
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each attempt is a forked process")

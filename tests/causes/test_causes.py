@@ -17,6 +17,7 @@ import pytest
 import windows_python
 from expected import EXPECTED, Expected
 from mending import mended
+from sampled import sampled
 
 from csptrace.causes.exit_monitor import unavailable
 
@@ -119,7 +120,7 @@ def test_mended_twin_is_silent(name: str, play: dict[str, dict[str, Any]]) -> No
 
 
 @pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "available")
-@each
+@pytest.mark.parametrize("name", sampled(EXPECTED, 3))
 def test_what_it_is_told_to_do_mends_it(name: str, tmp_path: Path) -> None:
     """A function that is changed as the remedy says, where that names lines, has no finding."""
     source = (HERE / "leaks.py").read_text(encoding="utf-8")

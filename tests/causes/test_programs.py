@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from corpus import FOLDER, PROGRAMS, findings, told
 from mending import mended
+from sampled import sampled
 
 from csptrace.causes.exit_monitor import unavailable
 
@@ -31,7 +32,7 @@ def test_what_is_said_of_it_is_what_it_demands(name: str) -> None:
 
 
 @needed
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", sampled(PROGRAMS, 3))
 def test_what_it_is_told_to_do_mends_it(name: str, tmp_path: Path) -> None:
     """A program that is changed as the remedy says, where that names lines, has no finding."""
     _, found = told(name)

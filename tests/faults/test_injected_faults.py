@@ -1,7 +1,7 @@
 """Every operation of csptrace fails in turn, and no program notices.
 
 Every import and every system call is tried. Of the functions of csptrace itself, and of memory,
-a sample is, spread over all of them; `CSPTRACE_FAULTS=all` tries each.
+a sample is, spread over all of them; `CSPTRACE_TESTS=all` tries each.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import required
+from sampled import ALL
 from traced_programs import PROGRAMS
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 CONFORMANCE = HERE.parent / "conformance"
-ALL = os.environ.get("CSPTRACE_FAULTS") == "all"
 LOGGING = {"quiet": True, "on_misuse": "log"}
 RAISING = {"quiet": False, "on_misuse": "raise"}
 
