@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from csptrace.analysis.results import NOWHERE, Example, Frame, Group, Place, Siblings, Step
+from csptrace.analysis.results import (
+    NOWHERE,
+    Example,
+    Frame,
+    Group,
+    Place,
+    Siblings,
+    Step,
+    place_in,
+)
 from csptrace.findings.catalogue import Code
 from csptrace.findings.catalogue import siblings as siblings_in_words
 
@@ -75,7 +84,7 @@ def _group(members: list[Occurrence]) -> Group:
         hosts=tuple(sorted({member.host for member in members})),
         scopes=_counts((member.event.get("scope", ""), member.event) for member in members),
         causes=_counts((_cause(member.event), member.event) for member in members),
-        where=_place(event, "where"),
+        where=place_in(event, "where"),
         remedy=event["remedy"],
         siblings=_siblings(members[-1].event),
         example=_example(first),
@@ -137,16 +146,10 @@ def _steps(occurrence: Occurrence) -> Iterable[Step]:
 
 def _exit(event: Mapping[str, Any]) -> tuple[Frame, ...]:
     """Return the one frame of the place where the acquiring function was left."""
-    place = _place(event, "cause_where")
+    place = place_in(event, "cause_where")
     if not place:
         return ()
     return (Frame(*place, event.get("cause_function", ""), "", user=True),)
-
-
-def _place(event: Mapping[str, Any], name: str) -> Place:
-    """Return a place that an event may have."""
-    file = event.get(f"{name}_file")
-    return Place(file, event.get(f"{name}_line", 0)) if file else NOWHERE
 
 
 def _text(role: str, call: str, event: Mapping[str, Any]) -> str:
@@ -170,7 +173,7 @@ def _siblings(event: Mapping[str, Any]) -> Siblings:
     return Siblings(
         event.get("siblings_acquired", 0),
         event.get("siblings_released", 0),
-        _place(event, "siblings_where"),
+        place_in(event, "siblings_where"),
         event.get("siblings_where_count", 0),
         NOWHERE,
         ended=False,

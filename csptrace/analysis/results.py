@@ -8,7 +8,10 @@ escapes what it shows.
 from __future__ import annotations
 
 import dataclasses
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "NOWHERE",
@@ -32,6 +35,7 @@ __all__ = [
     "Site",
     "Source",
     "Step",
+    "place_in",
 ]
 
 VERSION: Final = 2
@@ -62,6 +66,17 @@ class Place(NamedTuple):
 
 
 NOWHERE: Final = Place("", 0)
+
+
+def place_in(event: Mapping[str, Any], name: str) -> Place:
+    """Return a place that an event may have.
+
+    Args:
+        event: an event of the log, in the fields of the newest version.
+        name: what the names of its two fields begin with, such as `where`.
+    """
+    file = event.get(f"{name}_file")
+    return Place(file, event.get(f"{name}_line", 0)) if file else NOWHERE
 
 
 class Frame(NamedTuple):

@@ -7,12 +7,14 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from csptrace.analysis import contract, reading
-from csptrace.analysis.results import Place
+from csptrace.analysis.results import place_in
 from csptrace.events.schema import LONGEST_LINE
 from csptrace.files import only_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from csptrace.analysis.results import Place
 
 __all__ = ["LogTail", "Process", "Seen", "State"]
 
@@ -152,7 +154,7 @@ def _seen(event: dict[str, Any]) -> Seen:
     code, severity, kind, value, fingerprint = (
         str(event.get(name, "")) for name in ("code", "severity", "kind", "value", "fingerprint")
     )
-    where = Place(event.get("where_file", ""), event.get("where_line", 0))
+    where = place_in(event, "where")
     return Seen(event["ts"], event["run"], code, severity, kind, value, fingerprint, where)
 
 
