@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Final
 from csptrace import apis
 from csptrace.errors import SettingsError, SpecError
 from csptrace.interruption import came_by_signal, told
-from csptrace.spec.bindings import Codec, Dll, Functions, LibraryObjects, Objects, Spec
+from csptrace.spec.bindings import (
+    Codec,
+    Dll,
+    Functions,
+    LibraryObjects,
+    Methods,
+    Objects,
+    Spec,
+)
 from csptrace.spec.effects import (
     Acquires,
     AddsRef,
@@ -205,7 +213,7 @@ def _validate_bindings(spec: Spec) -> None:
         if isinstance(binding.target, Dll):
             _check_libraries(where, binding.target)
             continue
-        if isinstance(binding.target, Functions) != (binding.codec is Codec.NUMBERS):
+        if isinstance(binding.target, Functions | Methods) != (binding.codec is Codec.NUMBERS):
             raise SpecError(f"{where}: codec {binding.codec.value!r} does not fit its target")
         _check_objects(where, spec, binding.target)
         known = {**calls, **{name: row for row in binding.rows for name in row.names}}
@@ -215,6 +223,8 @@ def _validate_bindings(spec: Spec) -> None:
                     raise SpecError(f"{_shape(spec, binding, shape)}: unknown function {name}")
             call = known[shape.call]
             _check_shape(_shape(spec, binding, shape), binding.target, shape, call)
+        if isinstance(binding.target, Methods):
+            _check_methods(where, spec, binding, binding.target)
 
 
 def _shape(spec: Spec, binding: Binding, shape: Shape) -> str:
@@ -233,18 +243,20 @@ def _check_libraries(where: str, target: Dll) -> None:
             )
 
 
-def _check_objects(where: str, spec: Spec, target: Objects | LibraryObjects | Functions) -> None:
+def _check_objects(
+    where: str, spec: Spec, target: Objects | LibraryObjects | Functions | Methods
+) -> None:
     if not target.modules:
         raise SpecError(f"{where} names no module")
+    if isinstance(target, Functions | Methods) and spec.scoped:
+        raise SpecError(f"{where}: nothing says to which library a number of scoped=True belongs")
     if isinstance(target, Functions):
-        if spec.scoped:
-            raise SpecError(
-                f"{where}: nothing says to which library a number of scoped=True belongs"
-            )
         return
     for name, kind in target.classes.items():
         if kind not in spec.kinds:
             raise SpecError(f"{where}: class {name} stands for a kind that kinds= does not list")
+    if isinstance(target, Methods):
+        return
     for name in target.parents if isinstance(target, Objects) else (target.owner, *target.proxied):
         if name not in target.classes:
             raise SpecError(f"{where}: parents= names the unknown class {name}")
@@ -253,8 +265,38 @@ def _check_objects(where: str, spec: Spec, target: Objects | LibraryObjects | Fu
             raise SpecError(f"{where}: locked= takes module.Class.method, not {path!r}")
 
 
+def _check_methods(where: str, spec: Spec, binding: Binding, target: Methods) -> None:
+    """Refuse a class whose objects come from nowhere, and what numbers of objects cannot say."""
+    if spec.queries:
+        raise SpecError(
+            f"{where}: the numbers of {', '.join(target.classes)} mean nothing without their "
+            "object, and a Query is given numbers alone"
+        )
+    calls = spec.by_name() | {name: row for row in binding.rows for name in row.names}
+    for shape in binding.shapes.values():
+        if not shape.receiver:
+            raise SpecError(
+                f"{_shape(spec, binding, shape)}: no method of a class, as Methods have"
+            )
+        if shape.many or shape.steps or shape.attributes or shape.returns:
+            raise SpecError(
+                f"{_shape(spec, binding, shape)}: a method of Methods hands out one number, or "
+                "several in a tuple"
+            )
+    for name, kind in target.classes.items():
+        made_by = binding.shapes.get(f"{name}.__init__")
+        if made_by is None or not any(
+            isinstance(effect, Acquires) and (effect.kind, effect.out) == (kind, made_by.receiver)
+            for effect in calls[made_by.call].effects
+        ):
+            raise SpecError(
+                f"{where}: {name}.__init__ needs a shape whose self= is the parameter in which "
+                f"the call hands out the {kind.name}"
+            )
+
+
 def _check_shape(
-    where: str, target: Objects | LibraryObjects | Functions, shape: Shape, call: Call
+    where: str, target: Objects | LibraryObjects | Functions | Methods, shape: Shape, call: Call
 ) -> None:
     owner, dot, _ = shape.python.partition(".")
     classes: Mapping[str, Kind] = {} if isinstance(target, Functions) else target.classes
@@ -294,7 +336,7 @@ def _check_shape(
         if not results:
             raise SpecError(f"{where}: {shape.call} hands out nothing in {out!r}")
         for kind in results:
-            if not isinstance(target, Functions) and kind not in classes.values():
+            if isinstance(target, Objects | LibraryObjects) and kind not in classes.values():
                 raise SpecError(f"{where}: no class stands for the {kind.name} in {out!r}")
 
 

@@ -90,7 +90,8 @@ class Vocabulary:
                     else:
                         functions.add(own)
             functions.difference_update(methods)
-            word = next((name for name in methods if not name.startswith("__")), kind.release)
+            words = [*methods, *(each.rpartition(".")[2] for each in called.get(kind.release, ()))]
+            word = next((name for name in words if not name.startswith("__")), kind.release)
             self._names[kind.name, spec.name, binding.name] = Names(
                 frozenset(functions),
                 frozenset(methods),

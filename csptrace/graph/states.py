@@ -7,6 +7,7 @@ from typing import Final
 __all__ = [
     "INVALIDATED",
     "LIVE",
+    "NUMBER_BITS",
     "RELEASED",
     "RELEASING",
     "STATE_NAMES",
@@ -26,7 +27,12 @@ UNTRACKED: Final = 4
 
 STATE_NAMES: Final = ("live", "releasing", "released", "invalidated", "untracked")
 
+NUMBER_BITS: Final = 64
+"""How long a number is at most; above it stands whose number it is, if it belongs to an object."""
+
 
 def value_text(value: int) -> str:
     """Return a handle's value as people write it: `0x00a01040`, or `object 0x…`."""
-    return f"0x{value:08x}" if value >= 0 else f"object 0x{~value:x}"
+    if value < 0:
+        return f"object 0x{~value:x}"
+    return f"0x{value & ((1 << NUMBER_BITS) - 1):08x}"

@@ -25,6 +25,7 @@ from csptrace.install import collector
 from csptrace.install.existing import Existing, Imported
 from csptrace.install.journal import Journal
 from csptrace.install.libraries import LibraryMonitor, LibraryPatcher
+from csptrace.install.methods import MethodsPatcher
 from csptrace.install.proxies import (
     ForeignFunction,
     HandleObject,
@@ -55,6 +56,7 @@ from csptrace.spec.bindings import (
     Dll,
     Functions,
     LibraryObjects,
+    Methods,
     Objects,
     Shape,
     Spec,
@@ -251,6 +253,10 @@ class Installation:
                         wanted[name, spec] = patch
                 elif isinstance(binding.target, Functions):
                     patch = self._function_patcher(spec, binding, binding.target)
+                    for name in binding.target.modules:
+                        wanted[name, spec] = patch
+                elif isinstance(binding.target, Methods):
+                    patch = self._methods_patcher(spec, binding, binding.target)
                     for name in binding.target.modules:
                         wanted[name, spec] = patch
                 elif isinstance(binding.target, LibraryObjects):
@@ -778,7 +784,7 @@ class Installation:
                     calls[shape.call],
                     CallSite(name, spec.name, binding.name),
                     original,
-                    _signature(shape),
+                    Signature.of_shape(shape),
                     binding.success,
                     self._codec(binding.codec),
                     self._monitor,
@@ -787,6 +793,20 @@ class Installation:
                 )
                 self._replace(module, name, module_function(original, compiled))
                 self.functions += 1
+
+        return patch
+
+    def _methods_patcher(
+        self, spec: Spec, binding: Binding, target: Methods
+    ) -> Callable[[ModuleType], None]:
+        """Return what patches the classes of one module."""
+
+        def patch(module: ModuleType) -> None:
+            patcher = MethodsPatcher(
+                spec, binding, target, self._monitor, _last_error(), self.journal.add
+            )
+            patcher.patch(module)
+            self.functions += patcher.functions
 
         return patch
 
@@ -941,19 +961,6 @@ class _NumberHandles:
         return result
 
 
-def _signature(shape: Shape) -> Signature:
-    """Return where a Python callable carries what C takes and gives."""
-    receiver = [("self", shape.receiver)] if shape.receiver else []
-    arguments = [*receiver, *shape.arguments]
-    return Signature(
-        {c_name: index for index, (_, c_name) in enumerate(arguments) if c_name},
-        {c_name: own for own, c_name in arguments if c_name},
-        shape.result,
-        items={item: index for index, item in enumerate(shape.items) if item not in ("?", "_")},
-        status=shape.items.index("?") if "?" in shape.items else None,
-    )
-
-
 class _ObjectHandles:
     """Handles that are Python objects: identified by the object, not by a number."""
 
@@ -1036,7 +1043,7 @@ class _ObjectHandles:
             call,
             site,
             native,
-            _signature(shape),
+            Signature.of_shape(shape),
             self._binding.success,
             self._codec(self._binding.codec),
             self._monitor,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from csptrace.graph.handle import Handle
     from csptrace.intercept.codecs import Codec
     from csptrace.intercept.contract import Finder, Handles, Monitor
+    from csptrace.spec.bindings import Shape
     from csptrace.spec.calls import Call
     from csptrace.spec.conditions import Condition
     from csptrace.spec.effects import Reference
@@ -62,6 +63,19 @@ class Signature(NamedTuple):
     def of(cls, call: Call) -> Signature:
         """Return C's own signature."""
         return cls({name: index for index, name in enumerate(call.params)}, {})
+
+    @classmethod
+    def of_shape(cls, shape: Shape) -> Signature:
+        """Return where a Python callable carries what C takes and gives."""
+        receiver = [("self", shape.receiver)] if shape.receiver else []
+        arguments = [*receiver, *shape.arguments]
+        return cls(
+            {c_name: index for index, (_, c_name) in enumerate(arguments) if c_name},
+            {c_name: own for own, c_name in arguments if c_name},
+            shape.result,
+            items={item: at for at, item in enumerate(shape.items) if item not in ("?", "_")},
+            status=shape.items.index("?") if "?" in shape.items else None,
+        )
 
     def reader(self, param: str) -> Reader | None:
         """Return the accessor of a C parameter, `None` if this signature lacks it."""

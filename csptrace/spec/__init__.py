@@ -9,7 +9,7 @@ that one engine serves every API and a new API is one new file. What a row can s
   `detaches`, `ends`, `exposes`, and `sets` and `clears` of the flags of a handle; of operations
   without a handle of their own `starts`, `updates`, `finishes`, `cancels`;
 * a choice: `any_of(KIND, …)` in the place of a kind, where a function takes one of several;
-* targets of a binding: `Dll`, `Functions`, `Objects`, `LibraryObjects`;
+* targets of a binding: `Dll`, `Functions`, `Methods`, `Objects`, `LibraryObjects`;
 * references: a parameter name, `parent_of(param)`, `needs_of(param)`, `RETURN`, `LIBRARY` (the
   loaded library that the call goes to) or `OWNER` (the Python object it is called on);
 * conditions: `flag`, `nonzero`, `equals`, `given`, `is_set`, `stored`, `stored_equals`, combined
@@ -32,6 +32,7 @@ from csptrace.spec.bindings import (
     Dll,
     Functions,
     LibraryObjects,
+    Methods,
     Objects,
     Shape,
     Spec,
@@ -124,6 +125,7 @@ __all__ = [
     "Functions",
     "Kind",
     "LibraryObjects",
+    "Methods",
     "Objects",
     "Query",
     "Reference",

@@ -24,6 +24,7 @@ __all__ = [
     "Dll",
     "Functions",
     "LibraryObjects",
+    "Methods",
     "Objects",
     "Shape",
     "Spec",
@@ -51,7 +52,7 @@ class Codec(enum.Enum):
     CFFI = "cffi"
     OBJECTS = "objects"
     NUMBERS = "numbers"
-    """Numbers in what Python functions take and return."""
+    """Numbers in what Python functions and methods take and return."""
     BOXED = "boxed"
     """Numbers in objects of their own, read by a method `value()` (SWIG)."""
 
@@ -155,7 +156,25 @@ class Functions:
     modules: tuple[str, ...]
 
 
-Target: TypeAlias = Dll | Objects | LibraryObjects | Functions
+@dataclasses.dataclass(frozen=True, slots=True)
+class Methods:
+    """Python classes whose methods take and return numbers that belong to the object.
+
+    The same number in two objects is two handles. The object stands for the C parameter that
+    `self=` of a shape names; the shape of `Class.__init__` says by which call it comes into being.
+    An object that exists when tracing begins is first seen in use. The numbers may be of a
+    subclass of int; of each the lower 64 bits count.
+
+    Attributes:
+        modules: import names of the modules that define the classes.
+        classes: the classes' names and the kind that their objects stand for.
+    """
+
+    modules: tuple[str, ...]
+    classes: Mapping[str, Kind]
+
+
+Target: TypeAlias = Dll | Objects | LibraryObjects | Functions | Methods
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
