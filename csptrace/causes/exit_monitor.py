@@ -39,10 +39,12 @@ from types import (
 from typing import TYPE_CHECKING, Any, Final
 
 from csptrace import forks
+from csptrace.causes.letting_go import LettingGo
+from csptrace.causes.roles import LAUNCHER, LIBRARY, USER
 from csptrace.causes.tool_id import NAME, TOOLS, ToolId
 from csptrace.clocks import CLOCKS
 from csptrace.graph.exits import Exit
-from csptrace.graph.handle import Departure, Invocation
+from csptrace.graph.handle import Departure, Handle, Invocation
 from csptrace.graph.states import RELEASING
 from csptrace.install.proxies import HandleObject
 from csptrace.threads import get_ident
@@ -50,15 +52,9 @@ from csptrace.threads import get_ident
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from csptrace.graph.handle import Handle
     from csptrace.stacks.stack import Stack
 
-__all__ = ["INTERNAL", "LAUNCHER", "LIBRARY", "USER", "ExitMonitor", "taken", "unavailable"]
-
-INTERNAL: Final = 0
-LIBRARY: Final = 1
-USER: Final = 2
-LAUNCHER: Final = 3
+__all__ = ["ExitMonitor", "taken", "unavailable"]
 
 _IDLE_EXITS: Final = 64
 _IDLE_UNWINDS: Final = 4096
@@ -160,6 +156,7 @@ class ExitMonitor:
     ) -> None:
         self.watching = False
         self._role = role
+        self._letting_go = LettingGo(role)
         self._say = say
         self._complain = broken
         self._id = ToolId(
@@ -189,10 +186,13 @@ class ExitMonitor:
     def start(self) -> None:
         """Watch from now on, as far as it is possible; a tool id is taken with the first handle."""
         self.watching = not unavailable()
+        if self.watching:
+            self._letting_go.start()
 
     def stop(self) -> None:
         """Switch every event off and give the tool id back."""
         self.watching = False
+        self._letting_go.stop()
         with self._change(_LONG):  # and even if another thread does not come to an end
             self._live.clear()
             self._switch_off(self._forget_runs())
@@ -434,6 +434,32 @@ class ExitMonitor:
                 now = self._now(handle, invocation, None)
             if now is not None:
                 _add(known, now)
+        return known
+
+    def let_go(self, handle: Handle, frame: FrameType) -> None:
+        """Note that the object which stands for a handle is gone, and so is the handle.
+
+        Args:
+            handle: the handle.
+            frame: the innermost frame of the finalizer.
+        """
+        where = self._letting_go.where(handle, frame)
+        self.observe(handle, frame, {})
+        if where is not None:
+            self._append(handle, where)
+
+    def seen_to_let_go(self, handle: Handle, frame: FrameType) -> list[Departure]:
+        """Return what `let_go` would note, empty if no function of the user's lets go of it.
+
+        Args:
+            handle: the handle.
+            frame: the innermost frame of the finalizer.
+        """
+        where = self._letting_go.where(handle, frame)
+        if where is None:
+            return []
+        known = self.glance(handle)
+        _add(known, where)
         return known
 
     @staticmethod
@@ -881,6 +907,10 @@ def _held(value: object, handles: list[Handle]) -> list[Handle]:
                 handle = each._self_handle  # type: ignore[attr-defined]
                 if handle in wanted:
                     found[handle] = None
+                continue
+            if cls is Handle:  # noted on an object of the binding's, which stands for it
+                if each in wanted:
+                    found[each] = None
                 continue
             for number in _numbers(each, cls, inside=depth > 0):
                 known = numbers.get(number & _MASK if number < 0 else number)

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from csptrace.causes.lateness import Late, latest
 from csptrace.causes.release_names import Vocabulary
-from csptrace.causes.releases import Form, Release, Tie, names_none, releasers, shown_call
+from csptrace.causes.releases import (
+    Form,
+    Release,
+    Tie,
+    attribute_of,
+    end_condition,
+    names_none,
+    releasers,
+    shown_call,
+)
 from csptrace.causes.sentences import Again, Owner, Reason, cause_of
 from csptrace.causes.source import last_name, span
 from csptrace.causes.stages import BY_EXCEPTION, Met, Stage, inherited
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import CodeType
 
+    from csptrace.causes.releases import EndCondition
     from csptrace.causes.source import Function, Target
     from csptrace.graph.handle import CallRecord, Departure, Handle, Invocation
     from csptrace.spec.bindings import Spec
@@ -114,6 +124,22 @@ class Causes:
                 cause = None
             self._kept[key] = cause
         return self._kept[key]
+
+    def was_kept(self, handle: Handle, departures: list[Departure]) -> bool:
+        """Return whether a function has stored a handle in something that outlives it.
+
+        Args:
+            handle: the handle.
+            departures: what is known of the functions that had it.
+        """
+        begin = handle.acquired
+        if begin is None or begin.stack is None or not departures:
+            return False
+        try:
+            return _Inquiry(self, handle, Code.LOST, None, departures, []).was_kept()
+        except Exception as error:  # noqa: BLE001 - a source that is read may be of any shape
+            self._broken(error)
+            return False
 
     def _later_handles(
         self, handle: Handle, departures: list[Departure]
@@ -405,8 +431,20 @@ class _Inquiry:
             late = latest(self.stages, self.ended, self.names, self.causes.ownership)
         if late is not None:
             return self._cause(self._reason(late.number, Pattern.ORDER, late=late))
+        if self.stages[-1].departure.lets_go:
+            keeper = next((each for each in self.stages if self._has_kept(each)), None)
+            if keeper is not None:
+                last = len(self.stages) - 1
+                return self._cause(self._reason(last, Pattern.STORED, keeper=keeper))
         index, pattern, owner = self._responsible()
         return self._cause(self._reason(index, pattern, owner=owner))
+
+    def was_kept(self) -> bool:
+        """Return whether one of the functions has stored it in something that outlives that."""
+        return any(map(self._has_kept, self.stages))
+
+    def _has_kept(self, stage: Stage) -> bool:
+        return stage.user and self._kept(stage) is not None
 
     def _cause(self, reason: Reason) -> Cause:
         return cause_of(reason, self.causes.ownership)
@@ -444,8 +482,8 @@ class _Inquiry:
                 if elsewhere:
                     continue
                 return index, self._passed_by(stage), None
-            if stage.target.form == "discarded" and stored is not None:
-                return stored
+            if stored is not None and kept is None:
+                return stored  # who keeps it for longer need not have it released
             if kept is None and stage.source is not None and departure.exit is not Exit.RUNNING:
                 if departure.exit is Exit.SUSPENDED:
                     return index, Pattern.SUSPENDED, None
@@ -486,7 +524,7 @@ class _Inquiry:
         closers = releasers(source, self.names, kept)
         if closers:
             return Owner(source.home, kept, tuple(closers))
-        attribute = kept.text.rpartition(".")[2]
+        attribute = attribute_of(kept.text)
         forgets = source.forgetful(attribute, self.names.functions | self.names.methods)
         stack = self.ended.stack if self.ended is not None else None
         running = {code.co_name for code in stack.codes} if stack is not None else set()
@@ -662,6 +700,7 @@ class _Inquiry:
         again: Again | None = None,
         late: Late | None = None,
         owner: Owner | None = None,
+        keeper: Stage | None = None,
     ) -> Reason:
         stage = self.stages[index]
         met = {
@@ -701,10 +740,29 @@ class _Inquiry:
             late=late,
             again=again,
             owner=owner,
-            kept=self._kept(stage),
+            kept=self._kept(keeper or stage),
             silent=stage.user and self._is_silent(stage, owner, foreign),
             gives=self._gives(stage),
             unborn=self._is_unborn(stage),
+            end=self._end(stage, ran),
+            closed_others=owner is not None and self._has_closed_others(stage, owner),
+        )
+
+    def _end(self, stage: Stage, ran: list[Release]) -> EndCondition | None:
+        """Return why the end of a `with` has not released it, if an exception was to blame."""
+        if stage.source is None or stage.departure.exit not in BY_EXCEPTION:
+            return None
+        ends = [release for release in ran if release.form is Form.WITH]
+        return end_condition(stage.source, self.names, stage.target, ends[0]) if ends else None
+
+    def _has_closed_others(self, stage: Stage, owner: Owner) -> bool:
+        """Return whether its owner was seen to release others from the same place."""
+        places = {(each.name, line) for each, line in owner.closers}
+        return any(
+            code.co_filename == stage.code.co_filename
+            and (code.co_name, frame_at(code, offset).line) in places
+            for stack in self.causes.released(self.stack)
+            for code, offset in zip(stack.codes, stack.offsets, strict=True)
         )
 
     def _foreign(self, stage: Stage) -> list[Release]:

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from csptrace.causes.source import Definition, Function, Target
 
 __all__ = [
+    "EndCondition",
     "Form",
     "Release",
     "Tie",
+    "attribute_of",
+    "end_condition",
     "names_none",
     "releasers",
     "releases_in",
@@ -102,6 +105,20 @@ class Release(NamedTuple):
         """Whether it releases the handle, if it is reached while its variable holds it."""
         direct = self.form is Form.CALL and not self.through
         return self.tie is Tie.SAME and direct and not self.shared
+
+
+class EndCondition(NamedTuple):
+    """A condition on the exception that leaves a `with`, behind which its end releases.
+
+    Attributes:
+        method: the method that is the end.
+        line: the line of the release in it.
+        condition: the line of the condition.
+    """
+
+    method: str
+    line: int
+    condition: int
 
 
 def shown_call(node: ast.Call, name: str) -> str:
@@ -440,7 +457,7 @@ class _Search:
             methods = frozenset({"close", "aclose"})
         else:
             methods = _ENDS
-        classes = self._classes(inner)
+        classes = self.classes_of(inner)
         for definition in classes:
             for method in definition.body:
                 if (
@@ -450,7 +467,7 @@ class _Search:
                     return _led(method, self._function, self._names, _DEEPEST)
         return ""
 
-    def _classes(self, node: ast.expr) -> list[ast.ClassDef]:
+    def classes_of(self, node: ast.expr) -> list[ast.ClassDef]:
         """Return the class of what an expression gives, if it is one of the file."""
         if isinstance(node, ast.Name):
             for each in self._function.own:
@@ -479,7 +496,7 @@ def releasers(function: Function, names: Names, target: Target) -> list[tuple[De
     Returns:
         The definition of each, and the line of the release in it.
     """
-    attribute = target.text.rpartition(".")[2]
+    attribute = attribute_of(target.text)
     found = []
     home = function.home
     for definitions in function.source.functions.values():
@@ -490,18 +507,112 @@ def releasers(function: Function, names: Names, target: Target) -> list[tuple[De
                 and function.source.parents.get(definition) is not home
             ):
                 continue
+            derived = _derived(definition, attribute)
             for node in ast.walk(definition):
                 if (
                     isinstance(node, ast.Call)
                     and last_name(node.func) in names.functions | names.methods
-                    and any(
-                        isinstance(each, ast.Attribute) and each.attr == attribute
-                        for each in ast.walk(node)
-                    )
+                    and _mentions(node, attribute, derived)
                 ):
                     found.append((definition, node.lineno))
                     break
     return found
+
+
+def end_condition(
+    function: Function, names: Names, target: Target, release: Release
+) -> EndCondition | None:
+    """Return on what it depends that the end of a `with` releases, where that is an exception.
+
+    Args:
+        function: the function with the `with`.
+        names: what releases the handle.
+        target: what it is bound to in the function.
+        release: the end of the `with`.
+
+    Returns:
+        `None` if its class is not one of the file, or releases whatever the `with` is left by.
+    """
+    classes = _Search(function, names, target).classes_of(release.node)
+    for definition in classes:
+        for method in definition.body:
+            if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef) and method.name in _ENDS:
+                return _condition_of(definition, method, names)
+    return None
+
+
+def _condition_of(home: ast.ClassDef, method: Definition, names: Names) -> EndCondition | None:
+    """Return the one condition on an exception behind which all releases of a method stand."""
+    arguments = [*method.args.posonlyargs, *method.args.args][1:]
+    about = {each.arg for each in arguments}
+    if method.args.vararg is not None:
+        about.add(method.args.vararg.arg)
+    calls: list[tuple[int, int]] = []
+
+    def visit(block: Sequence[ast.stmt], line: int) -> None:
+        for statement in block:
+            if isinstance(statement, ast.If):
+                asks = bool(about & set(names_in(statement.test)))
+                visit(statement.body, statement.lineno if asks else line)
+                visit(statement.orelse, statement.lineno if asks else line)
+                if asks and statement.body and isinstance(statement.body[-1], ast.Return):
+                    line = statement.lineno  # what follows is behind it, too
+                continue
+            inner = [getattr(statement, name, []) for name in ("body", "orelse", "finalbody")]
+            handlers = [each.body for each in getattr(statement, "handlers", [])]
+            if any((*inner, *handlers)):
+                for part in (*inner, *handlers):
+                    visit(part, line)
+                continue
+            calls.extend(
+                (node.lineno, line)
+                for node in ast.walk(statement)
+                if isinstance(node, ast.Call)
+                and last_name(node.func) in names.functions | names.methods
+            )
+
+    visit(method.body, 0)
+    if not calls or not all(condition for _, condition in calls):
+        return None
+    line, condition = calls[0]
+    return EndCondition(f"{home.name}.{method.name}", line, condition)
+
+
+def attribute_of(text: str) -> str:
+    """Return the attribute in which an expression keeps something (`self.open[name]`: `open`).
+
+    Args:
+        text: the expression.
+    """
+    return text.partition("[")[0].rpartition(".")[2]
+
+
+def _mentions(node: ast.AST, attribute: str, names: set[str]) -> bool:
+    return any(
+        (isinstance(each, ast.Attribute) and each.attr == attribute)
+        or (isinstance(each, ast.Name) and each.id in names)
+        for each in ast.walk(node)
+    )
+
+
+def _derived(definition: Definition, attribute: str) -> set[str]:
+    """Return the names of a function that may stand for what an attribute holds."""
+    names: set[str] = set()
+    for _ in range(_ROUNDS):
+        for node in ast.walk(definition):
+            pairs: list[tuple[ast.expr, ast.expr | None]] = []
+            if isinstance(node, ast.Assign):
+                pairs = [(target, node.value) for target in node.targets]
+            elif isinstance(node, ast.AnnAssign | ast.NamedExpr):
+                pairs = [(node.target, node.value)]
+            elif isinstance(node, _ITERATIONS):
+                pairs = [(node.target, node.iter)]
+            elif isinstance(node, ast.withitem) and node.optional_vars is not None:
+                pairs = [(node.optional_vars, node.context_expr)]
+            for target, value in pairs:
+                if value is not None and _mentions(value, attribute, names):
+                    names.update(names_in(target))
+    return names
 
 
 def names_none(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from csptrace.causes.lateness import Late
     from csptrace.causes.release_names import Names
-    from csptrace.causes.releases import Release
+    from csptrace.causes.releases import EndCondition, Release
     from csptrace.causes.source import Definition, Target
     from csptrace.causes.stages import Stage
     from csptrace.graph.handle import CallRecord, Handle
@@ -99,6 +99,8 @@ class Reason(NamedTuple):
         silent: whether it is certain that no path of the function releases it.
         gives: whether another path of the function gives it away, and must not release it.
         unborn: whether the object that keeps it was not made after all.
+        end: on what condition the end of a `with` releases, where that was not met.
+        closed_others: whether its owner was seen to release others from the same place.
     """
 
     handle: Handle
@@ -120,6 +122,8 @@ class Reason(NamedTuple):
     silent: bool
     gives: bool
     unborn: bool
+    end: EndCondition | None
+    closed_others: bool
 
     @property
     def stage(self) -> Stage:
@@ -219,6 +223,8 @@ class _Telling:
             giver = "" if each is first else f"{_called(each.code)} "
             to = f" to {_called(each.to)}" if each.to is not None else ""
             text += f" and {giver}{verb} it{to}"
+        if stage.departure.lets_go and stage.code is first.code:
+            return f"{text}; a later call"
         if told and told[-1].to is stage.code:
             return f"{text}, which"
         return f"{text}; {self._name}"
@@ -241,6 +247,8 @@ class _Telling:
             case Exit.HANDED_ON | Exit.YIELDED:
                 verb = "returned" if departure.exit is Exit.HANDED_ON else "yielded"
                 to = "" if stage.to is None else f" to {_called(stage.to)}"
+                if self._reason.pattern is Pattern.SUSPENDED:
+                    return f"{joint}{verb} it{to} and was left suspended at line {line}"
                 return f"{joint}{verb} it at line {line}{to}"
             case Exit.RETURNED:
                 if departure.code.co_name == "<module>":
@@ -334,6 +342,12 @@ class _Telling:
         if reason.handed:
             release = reason.handed[0]
             return f"; {_shown(release)} only hands the release on, and it was not called for this"
+        if reason.end is not None:
+            return (
+                f"; {reason.end.method}(), which the with of line {reason.ran[0].line} ends with, "
+                f"calls {self._word} at line {reason.end.line} only behind the condition at line "
+                f"{reason.end.condition}, which looks at the exception"
+            )
         if reason.ran:
             ran = _and([_shown(r, sure=False) for r in reason.ran[:_MOST_NAMED]])
             return f"; {ran} ran and did not release it"
@@ -435,9 +449,14 @@ class _Telling:
         return f"{text} was not reached{turn}"
 
     def _stored(self, kept: Target) -> str:
+        if self._stage.departure.lets_go:
+            return f"; it had been kept in {kept.shown} (line {kept.line})"
         text = f"; it was kept in {kept.shown} (line {kept.line}), which outlives {self._name}"
         owner = self._reason.owner
-        if owner is not None and owner.closers:
+        if self._reason.closed_others:
+            definition, line = owner.closers[0]  # type: ignore[union-attr]
+            text += f"; {definition.name}() at line {line} released others, not this one"
+        elif owner is not None and owner.closers:
             definition, line = owner.closers[0]
             text += f", and {definition.name}() did not come to line {line}, which releases it"
         return text
@@ -460,6 +479,11 @@ class _Telling:
             case Pattern.EXCEPTION | Pattern.EARLY_RETURN | Pattern.BRANCH | Pattern.SUSPENDED:
                 if first is not None:
                     return self._not_missing(first)
+            case Pattern.STORED if stage.departure.lets_go:
+                return (
+                    f"in {self._name}, call {self._word} on it before line {stage.line} lets go "
+                    "of it"
+                )
             case Pattern.STORED if reason.kept is not None:
                 return self._by_its_owner(reason.kept)
             case Pattern.DISCARDED:
@@ -471,9 +495,18 @@ class _Telling:
             return self._have_it_called(reason.handed[0])
         if reason.handle.refs > 1:
             return f"call {self._word} once for each reference to it"
+        if reason.end is not None:
+            return (
+                f"call {self._word} in {reason.end.method}() whether there was an exception or not"
+            )
         if reason.ran:
-            if reason.ran[0].through:
+            if reason.ran[0].through and reason.code is Code.LEAKED_AT_RELEASE:
                 return self._somehow(self._word)
+            if reason.ran[0].through:
+                return (
+                    f"see that {_shown(reason.ran[0], sure=False)} releases this one, too, or "
+                    f"call {self._word} where it is taken out of what that releases"
+                )
             return f"make sure that {_shown(reason.ran[0])} gets this handle too"
         begin = self._begin()
         if begin and reason.pattern is Pattern.SUSPENDED:
@@ -501,7 +534,7 @@ class _Telling:
     def _on_target(self) -> str:
         """Say on what a release has to be called, if the function has a name for it."""
         shown = self._stage.target.shown
-        if not shown:
+        if not shown or shown[0] in "([":  # one of several, of which it is not known which
             return ""
         return f" on what {shown} holds" if self._stage.wrapped else f" on {shown}"
 
@@ -715,15 +748,29 @@ class _Telling:
             return (
                 f"call {self._word} on {kept.shown} in {owner.home.name}.{definition.name}(), too"
             )
+        on = f"on {kept.shown}"
+        if kept.form == "item" and not kept.shown.endswith("]"):
+            on = f"on what {kept.shown} holds"
+        if self._reason.closed_others:
+            return f"call {self._word} before it is replaced in {kept.shown} or taken out of there"
         if owner is not None and owner.closers:
             definition, _ = owner.closers[0]
             return (
                 f"see that {owner.home.name}.{definition.name}() is called when the object is not "
                 "needed any more, in a finally or by a with"
             )
+        source = self._stage.source
+        if source is not None and source.is_own(kept.text):
+            end = source.end_of_home()
+            if end:
+                return f"call {self._word} {on} in {end}()"
+            return (
+                f"call {self._word} {on} when its owner is done with it: give the owner a close(), "
+                "and call that in a finally"
+            )
         return (
-            f"call {self._word} on {kept.shown} when its owner is done with it: give the owner a "
-            "close(), and call that in a finally"
+            f"call {self._word} {on} when the program is done with it, at the latest in a function "
+            "that is registered with atexit"
         )
 
     def _have_it_called(self, release: Release) -> str:

@@ -977,6 +977,14 @@ class Function:
             and text.startswith(f"{code.co_varnames[0]}.")
         )
 
+    def end_of_home(self) -> str:
+        """Return the method with which a `with` on an object of its class ends, empty if none."""
+        for method in self.home.body if self.home is not None else ():
+            if isinstance(method, _FUNCTIONS) and method.name in ("__exit__", "__aexit__"):
+                assert self.home is not None  # noqa: S101 - for the type checker
+                return f"{self.home.name}.{method.name}"
+        return ""
+
     def same_attribute(self, target: Target, other: Function) -> Target | None:
         """Return what an attribute of the object of a method is called in another method.
 

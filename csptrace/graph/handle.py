@@ -251,6 +251,7 @@ class Departure:
         to: the caller that got the handle, `None` if none was seen.
         to_offset: where that caller was.
         shared: whether several handles went this way at once.
+        lets_go: whether it did not have the handle, but let go of the object that stands for it.
     """
 
     # Most of them have nothing but the first four: the rest stands on the class until it is set.
@@ -263,6 +264,7 @@ class Departure:
     to: CodeType | None = None
     to_offset = -1
     shared = False
+    lets_go = False
 
     def __init__(self, exit_: Exit, invocation: Invocation, offset: int) -> None:
         self.exit = exit_

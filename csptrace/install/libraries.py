@@ -72,6 +72,9 @@ class LibraryMonitor(Protocol):
     def collected(self, handle: Handle, site: CallSite, *, released: bool) -> None:
         """Note, from a finalizer and without taking a lock, that an object is gone."""
 
+    def let_go(self, handle: Handle, site: CallSite) -> None:
+        """Note, as `collected`, that an object is gone which carries the number of a handle."""
+
     def lost(
         self, kind: Kind, parent: Handle | None, site: CallSite, frame: FrameType | None
     ) -> None:
@@ -381,6 +384,7 @@ class _Way:
             weakref.WeakValueDictionary()
         )
         self._getters: dict[type, Callable[[Any], Any] | None] = {}
+        self._boxes: dict[int, weakref.ref[Any]] = {}
         self._members = {name: self._methods(name) for name in target.proxied}
         self._makers: dict[tuple[str, type], Callable[..., Any]] = {}
         self._own = {name: self._own_uses(name) for name in target.proxied}
@@ -467,7 +471,22 @@ class _Way:
             known = self.target.classes.get(type(argument).__name__)
             if known is handle.kind and self._number_of(argument) == handle.value:
                 argument.__dict__[_HANDLE] = handle
+                if handle.must_release and not handle.kind.implied:
+                    self._watch_box(argument, handle)
         return result
+
+    def _watch_box(self, box: Any, handle: Handle) -> None:
+        """Notice when an object is gone that a call has filled with the number of a handle."""
+        where, boxes, monitor = id(box), self._boxes, self.monitor
+        site = CallSite(COLLECTION, self.spec.name, self.binding.name)
+
+        def gone(_reference: object) -> None:
+            boxes.pop(where, None)
+            if monitor.active:
+                with Sheltered(monitor, site):
+                    monitor.let_go(handle, site)
+
+        boxes[where] = weakref.ref(box, gone)
 
     def _mark(self, result: Any, handle: Handle | None, args: Arguments) -> Any:
         """Write on a Python object which library, session and handle it belongs to."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from csptrace.causes.exit_monitor import INTERNAL, LAUNCHER, LIBRARY, USER, ExitMonitor
+from csptrace.causes.exit_monitor import ExitMonitor
+from csptrace.causes.roles import INTERNAL, LAUNCHER, LIBRARY, USER
 from csptrace.graph.sites import CallSite
 from csptrace.recording.diagnostics import is_foreign, trace_of
 from csptrace.stacks.frames import frame_at
@@ -94,6 +95,21 @@ class Explanations:
             for handle in handles:
                 if handle.must_release:
                     exits.observe(handle, frame, running)
+
+    def let_go(self, handle: Handle, frame: FrameType) -> None:
+        """Note where a handle was let go of; see `ExitMonitor.let_go`."""
+        exits = self.exits
+        if exits is not None and exits.watching and handle.must_release:
+            exits.let_go(handle, frame)
+
+    def seen_to_let_go(self, handle: Handle, frame: FrameType) -> list[Departure]:
+        """Return where it would be; see `ExitMonitor.seen_to_let_go`."""
+        exits = self.exits
+        return [] if exits is None or not exits.watching else exits.seen_to_let_go(handle, frame)
+
+    def was_kept(self, handle: Handle, departures: list[Departure]) -> bool:
+        """Return whether a handle was stored in something that outlives who stored it there."""
+        return self.causes is not None and self.causes.was_kept(handle, departures)
 
     def watch_no_more(self, handle: Handle) -> None:
         """Forget which functions have a handle."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from csptrace.findings.limits import Peak
     from csptrace.graph.changes import Change
     from csptrace.graph.graph import Graph
-    from csptrace.graph.handle import CallRecord, Handle, Scope
+    from csptrace.graph.handle import CallRecord, Departure, Handle, Scope
     from csptrace.graph.sites import CallSite
     from csptrace.intercept.contract import Begin, Enter, Settle
     from csptrace.recording.call_records import CallRecords
@@ -91,7 +91,7 @@ class Recorder:
         self._diagnostics = diagnostics
         self._explanations = explanations
         self._queries = queries
-        self._collected: deque[tuple[Handle, CallSite, bool]] = deque()
+        self._collected: deque[tuple[Handle, CallSite, bool, list[Departure]]] = deque()
         self._nameless = -1
         self._open_counts = self._new_open_counts()
 
@@ -465,14 +465,30 @@ class Recorder:
         before the next change, so before the value can be seen again.
         """
         try:
-            self._explanations.observe((handle,), sys._getframe(), {})  # where it was let go
+            self._explanations.let_go(handle, sys._getframe())
         except Exception as error:  # noqa: BLE001 - a finalizer has nobody to tell
             self._explanations.broken(error)
-        self._collected.append((handle, site, released))
+        self._collected.append((handle, site, released, []))
         if released:
             # A use of what went with it must be looked at even before the note is read.
             for child in list(handle.children or ()):
                 child.alert = True
+
+    def let_go(self, handle: Handle, site: CallSite) -> None:
+        """Note that an object with a handle's number is gone, like `collected`.
+
+        The number may be known elsewhere, or the function that had it may just have ended. Where
+        it had been stored and is taken out, nobody can release it any more.
+        """
+        if handle.state != LIVE or not handle.must_release:
+            return
+        try:
+            departures = self._explanations.seen_to_let_go(handle, sys._getframe())
+        except Exception as error:  # noqa: BLE001 - a finalizer has nobody to tell
+            self._explanations.broken(error)
+            return
+        if departures:
+            self._collected.append((handle, site, False, departures))
 
     def drain(self) -> None:
         """Enter the objects that the collector has taken since the last change.
@@ -482,8 +498,13 @@ class Recorder:
         many = len(self._collected) > FEW
         together: list[Change] = []
         while self._collected:
-            handle, site, released = self._collected.popleft()
+            handle, site, released, departures = self._collected.popleft()
             with Sheltered(self._diagnostics, site):
+                if departures:
+                    if not self._explanations.was_kept(handle, departures):
+                        continue
+                    self._explanations.watch_no_more(handle)
+                    handle.departures = departures
                 # A destructor has no caller of its own; where it runs is chance.
                 call_record = self._call_records.at(site, None)
                 changes = self._graph.collect(handle, call_record, released=released)

@@ -18,6 +18,7 @@ import pytest
 from fictitious.vault import library
 
 import csptrace
+from csptrace.causes.exit_monitor import unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,11 +162,12 @@ lib.VaultClose(vault)
     assert codes(tmp_path) == [("leaked-at-release", "HVAULTKEY")]
     assert "leaked-at-release: HVAULTKEY" in told
     assert ", a vault key" in told
-    assert "sign(), which returned at line 7; VaultFree at line 9 was never reached" in told
     assert "acquired by VaultMakeKey" in told
     assert "vault released by VaultClose" in told
     assert "cost: one of the vault's ten pegs stays taken" in told
-    assert "fix: call VaultFree before the return at line 7 too" in told
+    if not unavailable():
+        assert "sign(), which returned at line 7; VaultFree at line 9 was never reached" in told
+        assert "fix: call VaultFree before the return at line 7 too" in told
 
 
 def test_a_leaked_copy_of_what_is_lent(traced: Callable[..., str], tmp_path: Path) -> None:
@@ -259,7 +261,7 @@ def test_pytest_fails_the_test_that_leaks(
 
     assert "2 passed, 1 leaked" in done.stdout, done.stdout
     assert "leaked-at-exit: HSECRET" in done.stdout
-    assert "keep the result of line 4 and call VaultFree on it" in done.stdout
+    assert unavailable() or "keep the result of line 4 and call VaultFree on it" in done.stdout
     assert done.returncode == 1
 
 

@@ -239,7 +239,7 @@ EXPECTED: Final[dict[str, Expected]] = {
         1, "returned", "never-released", "given_context_manager", "got", ()
     ),
     "careless_context_manager": Expected(
-        1, "returned", "never-released", "careless_context_manager", "got", ()
+        1, "handed-on", "stored", "Careless.__enter__", "lent", ()
     ),
     "cancelled": Expected(
         1,

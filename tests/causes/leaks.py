@@ -1015,7 +1015,7 @@ class Careless:
     def __enter__(self) -> Any:
         """Acquire."""
         self.h = opened(lib.prov)  # careless
-        return self.h
+        return self.h  # lent
 
     def __exit__(self, *error: object) -> None:
         """Do nothing."""
@@ -1023,7 +1023,7 @@ class Careless:
 
 def careless_context_manager(prov: Any) -> None:
     """Its user relies on it."""
-    with Careless() as h:  # got, left
+    with Careless() as h:
         h.value += 0
 
 
